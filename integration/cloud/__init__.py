@@ -1,0 +1,1 @@
+"""Stand-in for Amazon Bedrock, Google Vertex and the GCE metadata server, stricter than the real ones."""

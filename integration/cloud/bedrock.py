@@ -1,0 +1,319 @@
+"""The stand-in for Amazon Bedrock's runtime: routes, credentials, shape of the body, and the answer's dialect."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from typing import Any
+from urllib.parse import quote, unquote
+
+from . import bedrock_rules, eventstream, sigv4
+from .delivery import deliver
+from .errors import AWS, aws_body, aws_name
+from .http import Closed, Exchange, Gone, Request, json_bytes
+from .replies import Call, Error, Fault, Reasoning, Redacted, Reply, Text, Tool, Turn, count, seal, words
+from .scripts import BadScript
+from .shapes import check_body, check_text, service
+from .state import State
+from .strict import Refused, check_headers, parse_json
+
+OWN_HEADERS = ("x-amz-date", "x-amz-security-token", "x-amz-content-sha256")
+
+#: Last path segment -> operation of the service model.
+OPERATIONS = {"converse": "Converse", "converse-stream": "ConverseStream", "count-tokens": "CountTokens"}
+
+HOST = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
+LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?")
+
+#: Bedrock pads each event with a member `p` so that sizes tell nothing about the text.
+PADDING = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+#: Common and Gemini stop words -> Converse's; anything else goes out as it is.
+STOPS = {
+    "end": "end_turn",
+    "tool": "tool_use",
+    "STOP": "end_turn",
+    "MAX_TOKENS": "max_tokens",
+    "SAFETY": "content_filtered",
+    "RECITATION": "content_filtered",
+    "MALFORMED_FUNCTION_CALL": "malformed_tool_use",
+}
+
+
+class Bedrock:
+    """Handler of the Bedrock port."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def __call__(self, request: Request, exchange: Exchange) -> None:
+        entry = self._state.arrived("bedrock", request)
+        dialect = Converse(request_id=str(uuid.uuid4()))
+        outcome = "sent"
+        try:
+            try:
+                model, operation, body, place = self._admit(request)
+                if operation == "CountTokens":
+                    told = json_bytes({"inputTokens": _words(body["input"].get("converse", {}))})
+                    await exchange.whole(200, dialect.head() | {"Content-Type": "application/json"}, told)
+                    return
+                dialect.stream = operation == "ConverseStream"
+                dialect.body = body
+                dialect.turn = _turn(model, body, dialect.stream, place)
+                entry["script"], answer = self._state.stage.answer(dialect.turn)
+                await deliver(dialect, answer, exchange)
+            except BadScript as bad:
+                raise Refused("script", str(bad)) from None
+        except Refused as refused:
+            outcome = "refused"
+            self._state.refused("bedrock", refused, entry)
+            name = refused.error or "ValidationException"
+            await exchange.whole(*dialect.refusal(name, refused.detail))
+        except Gone:
+            outcome = "client_gone"
+            raise
+        except Closed:
+            outcome = "dropped"
+            raise
+        finally:
+            self._state.finished(entry, outcome, exchange.status)
+
+    def _admit(self, request: Request) -> tuple[str, str, dict[str, Any], str]:
+        """Check everything about a request; return model, operation, body and the place it was sent to."""
+        settings = self._state.settings
+        headers = check_headers(request.headers, OWN_HEADERS, settings.allow_headers)
+        model, operation = _route(request)
+        host = HOST.fullmatch(headers["host"])
+        if host is None and not LOOPBACK.fullmatch(headers["host"]):
+            raise Refused("headers", f"host {headers['host']!r} is not a Bedrock runtime endpoint")
+        region = host.group(1) if host else None
+        sigv4.check(request, headers, region, set(settings.regions), set(settings.bearer_tokens))
+        shape = service("bedrock-runtime").operation_model(operation).input_shape
+        check_text(shape.members["modelId"], model, "modelId")
+        body = parse_json(request.body)
+        check_body(shape, body)
+        if operation == "CountTokens":
+            bedrock_rules.check(model, body["input"].get("converse", {"messages": []}), counting=True)
+        else:
+            bedrock_rules.check(model, body)
+        return model, operation, body, f"Amazon Bedrock ({region or 'no region'})"
+
+
+def _route(request: Request) -> tuple[str, str]:
+    """Take `/model/{modelId}/{operation}` apart: the id is one segment, percent-encoded exactly once."""
+    parts = request.path.split("/")
+    if len(parts) != 4 or parts[0] != "" or parts[1] != "model" or parts[3] not in OPERATIONS:
+        raise Refused("path", f"no operation at {request.path}", "UnknownOperationException")
+    if request.method != "POST" or "?" in request.target:
+        raise Refused("path", f"{request.method} {request.target}: POST without a query", "UnknownOperationException")
+    segment = parts[2]
+    model = unquote(segment)
+    if quote(model, safe="-._~") != segment:
+        raise Refused("path", f"{segment!r} is not {model!r} percent-encoded once")
+    return model, OPERATIONS[parts[3]]
+
+
+def _words(body: dict[str, Any]) -> int:
+    """Count the words of every text in a conversation."""
+    texts = [block.get("text", "") for block in body.get("system", [])]
+    for message in body.get("messages", []):
+        for block in message["content"]:
+            texts.append(block.get("text", ""))
+            texts += [item.get("text", "") for item in block.get("toolResult", {}).get("content", [])]
+            if "toolUse" in block:
+                texts.append(json.dumps(block["toolUse"]["input"]))
+    return sum(words(text) for text in texts)
+
+
+def _turn(model: str, body: dict[str, Any], stream: bool, place: str) -> Turn:
+    messages = body["messages"]
+    last = messages[-1]["content"]
+    names = {
+        block["toolUse"]["toolUseId"]: block["toolUse"]["name"]
+        for message in messages
+        for block in message["content"]
+        if "toolUse" in block
+    }
+    last_text = "\n".join(block["text"] for block in last if "text" in block)
+    results = []
+    for block in last:
+        if "toolResult" in block:
+            result = block["toolResult"]
+            text = " ".join(
+                item["text"] if "text" in item else json.dumps(item.get("json", sorted(item)))
+                for item in result["content"]
+            )
+            results.append((names.get(result["toolUseId"], "?"), text))
+    specs = [tool["toolSpec"] for tool in body.get("toolConfig", {}).get("tools", []) if "toolSpec" in tool]
+    choice = body.get("toolConfig", {}).get("toolChoice", {})
+    forced = choice["tool"]["name"] if "tool" in choice else "*" if "any" in choice else None
+    text_format = body.get("outputConfig", {}).get("textFormat")
+    return Turn(
+        cloud="bedrock",
+        place=place,
+        model=model,
+        stream=stream,
+        messages=len(messages),
+        last_text=last_text,
+        tool_results=results,
+        images=sum("image" in block for message in messages for block in message["content"]),
+        words=_words(body),
+        tools=[Tool(spec["name"], spec["inputSchema"]["json"]) for spec in specs],
+        forced_tool=forced,
+        schema=json.loads(text_format["structure"]["jsonSchema"]["schema"]) if text_format else None,
+        marked_text=last_text or " ".join(text for _, text in results),
+    )
+
+
+class Converse:
+    """Writes answers in Converse's dialect."""
+
+    stream_type = "application/vnd.amazon.eventstream"
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.stream = False
+        self.body: dict[str, Any] = {}
+        self.turn: Turn | None = None
+
+    def head(self) -> dict[str, str]:
+        return {"x-amzn-RequestId": self.request_id}
+
+    def refusal(self, name: str, message: str) -> tuple[int, dict[str, str], bytes]:
+        """An error with the bare name, as AWS's front end answers."""
+        headers = self.head() | {"Content-Type": "application/json", "x-amzn-ErrorType": name}
+        return AWS[name], headers, json_bytes(aws_body(name, message))
+
+    def error(self, error: Error) -> tuple[int, dict[str, str], bytes]:
+        """An error of the service behind, whose name carries a suffix in real life."""
+        name = aws_name(error.type)
+        status, headers, body = self.refusal(name, error.message or "")
+        headers["x-amzn-ErrorType"] = f"{name}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+        if error.retry_after:
+            headers["Retry-After"] = error.retry_after
+        return status, headers, body
+
+    def whole(self, reply: Reply) -> bytes:
+        content = []
+        for block in reply.blocks:
+            if isinstance(block, Text):
+                content.append({"text": "".join(block.pieces)})
+            elif isinstance(block, Reasoning):
+                thought: dict[str, Any] = {"text": "".join(block.pieces)}
+                if block.signed:
+                    thought["signature"] = seal(thought["text"])
+                content.append({"reasoningContent": {"reasoningText": thought}})
+            elif isinstance(block, Redacted):
+                content.append({"reasoningContent": {"redactedContent": base64.b64encode(block.data).decode()}})
+            else:
+                content.append({"toolUse": {"input": block.args, "name": block.name, "toolUseId": block.id}})
+        answer: dict[str, Any] = {
+            "metrics": {"latencyMs": 7},
+            "output": {"message": {"content": content, "role": "assistant"}},
+            "stopReason": self._stop(reply),
+        }
+        if not reply.usage_missing:
+            answer["usage"] = self._usage(reply)
+        extra = self._extra(reply)
+        return json_bytes({"additionalModelResponseFields": extra} | answer if extra else answer)
+
+    def frames(self, reply: Reply) -> list[bytes]:
+        events: list[tuple[str, dict[str, Any]]] = [("messageStart", {"role": "assistant"})]
+        parallel: list[tuple[int, Call]] = []
+        for index, block in enumerate(reply.blocks):
+            if isinstance(block, Call) and reply.interleaved:
+                parallel.append((index, block))
+                continue
+            events += _interleave(parallel)
+            parallel = []
+            events += _block(index, block)
+        events += _interleave(parallel)
+        stop: dict[str, Any] = {"stopReason": self._stop(reply)}
+        extra = self._extra(reply)
+        events.append(("messageStop", {"additionalModelResponseFields": extra} | stop if extra else stop))
+        if not reply.usage_missing:
+            events.append(("metadata", {"metrics": {"latencyMs": 7}, "usage": self._usage(reply)}))
+        return [
+            eventstream.event(kind, json_bytes(_padded(payload, number)))
+            for number, (kind, payload) in enumerate(events)
+        ]
+
+    def broken(self, fault: Fault, following: bytes) -> bytes:
+        if fault.kind in ("exception", "sse_error"):
+            name = aws_name(fault.type)
+            return eventstream.exception(name[0].lower() + name[1:], json_bytes(aws_body(name, fault.message)))
+        if fault.kind == "error":
+            return eventstream.error(fault.type, fault.message or "The stream failed.")
+        if fault.kind == "crc":
+            return eventstream.spoil(following)
+        if fault.kind == "junk":
+            return b"HTTP/1.1 502 Bad Gateway\r\n\r\nthis is no frame"
+        if fault.kind == "cut":
+            return following[: len(following) // 2]
+        if fault.kind in ("reset", "fin", "end", "hang"):
+            return b""
+        raise BadScript(f"fault={fault.kind!r}")
+
+    def _stop(self, reply: Reply) -> str:
+        return STOPS.get(reply.stop, reply.stop)
+
+    def _extra(self, reply: Reply) -> dict[str, Any]:
+        """Claude tells which stop sequence it met when asked for `/stop_sequence`."""
+        wanted = "/stop_sequence" in self.body.get("additionalModelResponseFieldPaths", [])
+        sequences = self.body.get("inferenceConfig", {}).get("stopSequences", [])
+        return {"stop_sequence": sequences[0]} if wanted and sequences and reply.stop == "stop_sequence" else {}
+
+    def _usage(self, reply: Reply) -> dict[str, Any]:
+        usage = count(reply, self.turn)
+        return {
+            "cacheReadInputTokenCount": usage.cache_read,
+            "cacheReadInputTokens": usage.cache_read,
+            "cacheWriteInputTokenCount": usage.cache_write,
+            "cacheWriteInputTokens": usage.cache_write,
+            "inputTokens": usage.input,
+            "outputTokens": usage.output,
+            "serverToolUsage": {},
+            "totalTokens": usage.input + usage.output + usage.cache_read + usage.cache_write,
+        }
+
+
+def _padded(payload: dict[str, Any], number: int) -> dict[str, Any]:
+    padded = payload | {"p": PADDING[: (number * 17 + 5) % len(PADDING)]}
+    return dict(sorted(padded.items()))
+
+
+def _delta(index: int, delta: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return "contentBlockDelta", {"contentBlockIndex": index, "delta": delta}
+
+
+def _block(index: int, block: Any) -> list[tuple[str, dict[str, Any]]]:
+    """A block's events; only tool calls have a start in real life."""
+    if isinstance(block, Call):
+        return _interleave([(index, block)])
+    if isinstance(block, Text):
+        events = [_delta(index, {"text": piece}) for piece in block.pieces]
+    elif isinstance(block, Reasoning):
+        events = [_delta(index, {"reasoningContent": {"text": piece}}) for piece in block.pieces]
+        if block.signed:
+            events.append(_delta(index, {"reasoningContent": {"signature": seal("".join(block.pieces))}}))
+    else:
+        data = base64.b64encode(block.data).decode()
+        events = [_delta(index, {"reasoningContent": {"redactedContent": data}})]
+    return events + [("contentBlockStop", {"contentBlockIndex": index})]
+
+
+def _interleave(calls: list[tuple[int, Call]]) -> list[tuple[str, dict[str, Any]]]:
+    """Start all calls, deal their argument pieces in turn, stop all. Claude's first piece is always empty."""
+    events: list[tuple[str, dict[str, Any]]] = []
+    queues = []
+    for index, call in calls:
+        start = {"toolUse": {"name": call.name, "toolUseId": call.id}}
+        events.append(("contentBlockStart", {"contentBlockIndex": index, "start": start}))
+        queues.append((index, [""] + (call.pieces or [])))
+    for step in range(max((len(pieces) for _, pieces in queues), default=0)):
+        for index, pieces in queues:
+            if step < len(pieces):
+                events.append(_delta(index, {"toolUse": {"input": pieces[step]}}))
+    return events + [("contentBlockStop", {"contentBlockIndex": index}) for index, _ in queues]

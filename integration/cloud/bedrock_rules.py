@@ -1,0 +1,343 @@
+"""What Bedrock refuses beyond the shape of the body: order of turns, tool calls, media, Claude's thinking.
+
+Messages that are quoted from the real service were collected from public issue threads (2024 to 2026).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from typing import Any
+
+from .replies import seal
+from .strict import Refused, sniff
+
+#: Message members of https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+MOST_IMAGES = 20
+MOST_IMAGE_BYTES = 3_932_160
+MOST_DOCUMENTS = 5
+MOST_DOCUMENT_BYTES = 4_718_592
+#: https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html
+MOST_CACHE_POINTS = 4
+
+DOCUMENT_NAME = re.compile(r"[A-Za-z0-9()\[\]-]+(\s[A-Za-z0-9()\[\]-]+)*")
+
+#: Fields of Claude's own API that Converse passes on; it answers 400 for any other.
+CLAUDE_FIELDS = frozenset(
+    {
+        "anthropic_beta",
+        "context_management",
+        "output_config",
+        "reasoning_config",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+    }
+)
+
+
+def check(model: str, body: dict[str, Any], counting: bool = False) -> None:
+    """Refuse a body that has the right shape but that Bedrock would answer with ValidationException."""
+    messages = body.get("messages", [])
+    if not messages and not counting:
+        raise Refused("rule", "messages: at least one message is required")
+    if "system" in body and not body["system"]:
+        raise Refused("rule", "system: must not be empty")
+    claude = "anthropic.claude" in model
+    _roles(messages)
+    for index, message in enumerate(messages):
+        _content(message, f"messages.{index}.content", claude)
+    _media(messages)
+    for index, block in enumerate(body.get("system", [])):
+        if "text" in block:
+            _not_blank(block["text"], f"system.{index}")
+    _cache_points(body)
+    tools = _tools(body.get("toolConfig"))
+    _pairs(messages)
+    used = any(kind in block for message in messages for block in message["content"] for kind in TOOL_BLOCKS)
+    if used and "toolConfig" not in body:
+        raise Refused(
+            "rule", "The toolConfig field must be defined when using toolUse and toolResult content blocks."
+        )
+    _output(body.get("outputConfig", {}))
+    if claude:
+        _claude(body, messages, tools)
+
+
+TOOL_BLOCKS = ("toolUse", "toolResult")
+
+
+def _roles(messages: list[dict[str, Any]]) -> None:
+    for index, message in enumerate(messages):
+        expected = "assistant" if index % 2 else "user"
+        if message["role"] != expected:
+            raise Refused(
+                "rule",
+                "A conversation must start with a user message and alternate between user and assistant roles: "
+                f"messages.{index} has role {message['role']}",
+            )
+
+
+def _content(message: dict[str, Any], where: str, claude: bool) -> None:
+    content = message["content"]
+    if not content:
+        raise Refused("rule", f"The content field at {where} is empty. Add a ContentBlock object and try again.")
+    for index, block in enumerate(content):
+        here = f"{where}.{index}"
+        kind = next(iter(block))
+        if kind == "text":
+            _not_blank(block["text"], here)
+        elif kind in ("toolAddition", "toolRemoval"):
+            raise Refused("rule", f"{here}: {kind} belongs into a system message")
+        elif kind in ("toolUse", "reasoningContent", "citationsContent"):
+            if message["role"] != "assistant":
+                raise Refused("rule", f"{here}: {kind} is only valid in an assistant message")
+        elif kind in ("toolResult", "image", "document", "video", "audio", "guardContent", "searchResult"):
+            if message["role"] != "user":
+                raise Refused("rule", f"{here}: {kind} is only valid in a user message")
+        if kind == "toolUse" and not isinstance(block["toolUse"]["input"], dict):
+            raise Refused("rule", f"The format of the value at {here}.toolUse.input is invalid. Provide a json object")
+        if kind == "toolResult":
+            _tool_result(block["toolResult"], here)
+        if kind == "reasoningContent" and claude:
+            _thought(block["reasoningContent"], here)
+    if message["role"] == "user":
+        # Anthropic: in a user message that answers tool calls, the results come first.
+        kinds = ["toolResult" in block for block in content if "cachePoint" not in block]
+        if kinds != sorted(kinds, reverse=True):
+            raise Refused("rule", f"{where}: toolResult blocks must come before all other blocks")
+
+
+def _not_blank(text: str, where: str) -> None:
+    if not text.strip():
+        raise Refused(
+            "rule",
+            f"The text field in the ContentBlock object at {where} is blank. Add text to the text field, and try again.",
+        )
+
+
+def _tool_result(result: dict[str, Any], where: str) -> None:
+    if not result["content"] and result.get("status") == "error":
+        raise Refused("rule", f"The content field at {where}.toolResult cannot be empty when status value is error.")
+    for index, item in enumerate(result["content"]):
+        here = f"{where}.toolResult.content.{index}"
+        if "text" in item:
+            # Accepted by some models and refused by others ("must contain non-whitespace text"): never safe.
+            _not_blank(item["text"], here)
+        if "json" in item and not isinstance(item["json"], dict):
+            raise Refused("rule", f"The format of the value at {here}.json is invalid. Provide a json object")
+
+
+def _thought(thought: dict[str, Any], where: str) -> None:
+    text = thought.get("reasoningText")
+    if text is not None and text.get("signature") != seal(text["text"]):
+        raise Refused("rule", f"{where}: Invalid `signature` in `thinking` block")
+
+
+def _media(messages: list[dict[str, Any]]) -> None:
+    images, names, documents = 0, set(), 0
+    for index, message in enumerate(messages):
+        blocks = list(message["content"])
+        own = {id(block) for block in blocks}
+        for block in message["content"]:
+            blocks += block.get("toolResult", {}).get("content", [])
+        for block in blocks:
+            if "image" in block:
+                images += 1
+                _image(block["image"], f"messages.{index}")
+            if "document" in block:
+                documents += 1
+                _document(block["document"], names, f"messages.{index}")
+                if id(block) in own and not any("text" in other for other in message["content"]):
+                    raise Refused("rule", f"messages.{index}: a document needs a text block beside it")
+    if images > MOST_IMAGES:
+        raise Refused("rule", f"too many images: {images}, at most {MOST_IMAGES}")
+    if documents > MOST_DOCUMENTS:
+        raise Refused("rule", f"too many documents: {documents}, at most {MOST_DOCUMENTS}")
+
+
+def _image(image: dict[str, Any], where: str) -> None:
+    data = image["source"].get("bytes")
+    if data is None:
+        return
+    raw = base64.b64decode(data)
+    if len(raw) > MOST_IMAGE_BYTES:
+        raise Refused("rule", f"{where}: image exceeds {MOST_IMAGE_BYTES} bytes")
+    if sniff(raw) != f"image/{image['format']}":
+        raise Refused("rule", f"{where}: Could not process image: the bytes are {sniff(raw)}, not {image['format']}")
+
+
+def _document(document: dict[str, Any], names: set[str], where: str) -> None:
+    name = document["name"]
+    if not DOCUMENT_NAME.fullmatch(name):
+        raise Refused("rule", f"{where}: The document file name {name!r} has characters that are not allowed")
+    if name in names:
+        raise Refused("rule", f"{where}: document name {name!r} occurs twice")
+    names.add(name)
+    data = document["source"].get("bytes")
+    if data is None:
+        return
+    raw = base64.b64decode(data)
+    if len(raw) > MOST_DOCUMENT_BYTES:
+        raise Refused("rule", f"{where}: document exceeds {MOST_DOCUMENT_BYTES} bytes")
+    if "format" not in document:
+        raise Refused("rule", f"{where}: document bytes need a format")
+    if (document["format"] == "pdf") != (sniff(raw) == "application/pdf"):
+        raise Refused("rule", f"{where}: the document's bytes are not {document['format']}")
+
+
+def _cache_points(body: dict[str, Any]) -> None:
+    lists = [body.get("system", []), body.get("toolConfig", {}).get("tools", [])]
+    lists += [message["content"] for message in body.get("messages", [])]
+    total = 0
+    for blocks in lists:
+        for index, block in enumerate(blocks):
+            if "cachePoint" in block:
+                total += 1
+                if index == 0 or "cachePoint" in blocks[index - 1]:
+                    raise Refused("rule", "a cachePoint must follow the content that it caches")
+    if total > MOST_CACHE_POINTS:
+        raise Refused("rule", f"{total} cachePoint blocks, at most {MOST_CACHE_POINTS}")
+
+
+def _tools(config: dict[str, Any] | None) -> list[str]:
+    if config is None:
+        return []
+    names: list[str] = []
+    for index, tool in enumerate(config["tools"]):
+        spec = tool.get("toolSpec") or tool.get("systemTool")
+        if spec is None:
+            continue
+        if spec["name"] in names:
+            raise Refused("rule", f"toolConfig.tools.{index}: tool name {spec['name']!r} occurs twice")
+        names.append(spec["name"])
+        if "toolSpec" in tool:
+            _input_schema(spec, f"toolConfig.tools.{index}.toolSpec.inputSchema.json")
+    if not names:
+        raise Refused("rule", "toolConfig.tools: no tool")
+    wanted = config.get("toolChoice", {}).get("tool", {}).get("name")
+    if wanted is not None and wanted not in names:
+        raise Refused("rule", f"toolConfig.toolChoice.tool.name: Tool {wanted!r} not found in provided tools")
+    return names
+
+
+def _input_schema(spec: dict[str, Any], where: str) -> None:
+    schema = spec["inputSchema"]["json"]
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise Refused("rule", f'The value at {where}.type must be one of the following: "object".')
+    if spec.get("strict"):
+        closed_schema(schema, where)
+
+
+def closed_schema(schema: Any, where: str) -> None:
+    """Structured output takes only objects that say additionalProperties: false.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
+    """
+    if isinstance(schema, list):
+        for index, item in enumerate(schema):
+            closed_schema(item, f"{where}[{index}]")
+        return
+    if not isinstance(schema, dict):
+        return
+    kind = schema.get("type")
+    if kind == "object" or (isinstance(kind, list) and "object" in kind):
+        if schema.get("additionalProperties") is not False:
+            raise Refused("rule", f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
+    for key, value in schema.items():
+        if key in ("properties", "$defs", "definitions") and isinstance(value, dict):
+            for name, inner in value.items():
+                closed_schema(inner, f"{where}.{key}.{name}")
+        elif key in ("items", "anyOf", "oneOf", "allOf"):
+            closed_schema(value, f"{where}.{key}")
+
+
+def _pairs(messages: list[dict[str, Any]]) -> None:
+    """Every tool call is answered in the next message, and nothing else is."""
+    seen: set[str] = set()
+    open_calls: list[str] = []
+    for index, message in enumerate(messages):
+        answered = [block["toolResult"]["toolUseId"] for block in message["content"] if "toolResult" in block]
+        missing = [call for call in open_calls if call not in answered]
+        if missing:
+            raise Refused(
+                "rule",
+                f"Expected toolResult blocks at messages.{index}.content for the following Ids: {', '.join(missing)}",
+            )
+        if len(answered) > len(open_calls) or len(set(answered)) < len(answered):
+            raise Refused(
+                "rule",
+                f"The number of toolResult blocks at messages.{index}.content exceeds the number of toolUse blocks "
+                "of previous turn.",
+            )
+        open_calls = [block["toolUse"]["toolUseId"] for block in message["content"] if "toolUse" in block]
+        for call in open_calls:
+            if call in seen:
+                raise Refused("rule", f"messages.{index}.content: `toolUse` ids must be unique, {call!r} is not")
+            seen.add(call)
+    if open_calls:
+        raise Refused("rule", f"the conversation ends with unanswered toolUse {open_calls[0]!r}")
+
+
+def _output(config: dict[str, Any]) -> None:
+    text_format = config.get("textFormat")
+    if text_format is None:
+        return
+    try:
+        schema = json.loads(text_format["structure"]["jsonSchema"]["schema"])
+    except ValueError as error:
+        raise Refused("rule", f"outputConfig.textFormat: the schema is not JSON: {error}") from None
+    if not isinstance(schema, dict):
+        raise Refused("rule", "outputConfig.textFormat: the schema must be an object")
+    closed_schema(schema, "outputConfig.textFormat.schema")
+
+
+def _claude(body: dict[str, Any], messages: list[dict[str, Any]], tools: list[str]) -> None:
+    extra = body.get("additionalModelRequestFields", {})
+    if not isinstance(extra, dict):
+        raise Refused("rule", "additionalModelRequestFields: must be an object")
+    for name in extra:
+        if name not in CLAUDE_FIELDS:
+            raise Refused("rule", f"The model returned the following errors: {name}: Extra inputs are not permitted")
+    inference = body.get("inferenceConfig", {})
+    for index, sequence in enumerate(inference.get("stopSequences", [])):
+        if not sequence.strip():
+            raise Refused("rule", f"stop_sequences.{index}: each stop sequence must contain non-whitespace")
+    if messages and messages[-1]["role"] == "assistant":
+        last = messages[-1]["content"][-1].get("text")
+        if last is not None and last != last.rstrip():
+            raise Refused("rule", "messages: final assistant content cannot end with trailing whitespace")
+    thinking = extra.get("thinking", {})
+    if not isinstance(thinking, dict):
+        raise Refused("rule", "thinking: must be an object")
+    if thinking and thinking.get("type") not in ("enabled", "disabled", "adaptive"):
+        raise Refused("rule", f"thinking.type: {thinking.get('type')!r}")
+    if thinking.get("type") in ("enabled", "adaptive"):
+        _thinking(thinking, inference, body.get("toolConfig", {}).get("toolChoice", {}), messages)
+
+
+def _thinking(thinking: dict[str, Any], inference: dict[str, Any], choice: dict[str, Any], messages: list[Any]) -> None:
+    """Rules of https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html"""
+    if thinking["type"] == "enabled":
+        budget = thinking.get("budget_tokens")
+        if not isinstance(budget, int) or isinstance(budget, bool) or budget < 1024:
+            raise Refused("rule", "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
+        if inference.get("maxTokens", 0) <= budget:
+            raise Refused("rule", "`max_tokens` must be greater than `thinking.budget_tokens`")
+    if inference.get("temperature", 1) != 1:
+        raise Refused("rule", "`temperature` may only be set to 1 when thinking is enabled")
+    if inference.get("topP", 1) < 0.95:
+        raise Refused("rule", "`top_p` must be greater than or equal to 0.95 when thinking is enabled")
+    if "any" in choice or "tool" in choice:
+        raise Refused("rule", "Thinking may not be enabled when tool_choice forces tool use.")
+    if messages[-1]["role"] == "assistant":
+        raise Refused("rule", "an assistant message cannot be prefilled when thinking is enabled")
+    if len(messages) > 1 and any("toolResult" in block for block in messages[-1]["content"]):
+        if "reasoningContent" not in messages[-2]["content"][0]:
+            raise Refused(
+                "rule",
+                f"messages.{len(messages) - 2}.content.0.type: Expected `thinking` or `redacted_thinking`. When "
+                "`thinking` is enabled, a final `assistant` message must start with a thinking block",
+            )

@@ -1,0 +1,144 @@
+"""What the stand-in remembers between requests: records, refusals, counters, settings and issued tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .http import Request
+from .scripts import Stage
+from .sigv4 import BEARER
+from .strict import Refused
+
+#: Requests kept for each cloud; enough for any test, and bounded for a benchmark.
+KEPT = 512
+#: Bodies above this size are kept as a note of their length only.
+KEPT_BODY = 1024 * 1024
+
+
+@dataclass
+class MetadataSettings:
+    """How the metadata server answers token requests."""
+
+    lifetime_s: float = 3600
+    delay_s: float = 0
+    status: int = 200
+    #: Sent instead of a token when set, whatever it is.
+    body: str | None = None
+    content_type: str = "application/json"
+
+
+@dataclass
+class Settings:
+    """What the control port may change."""
+
+    regions: list[str] = field(default_factory=lambda: ["us-east-1", "us-west-2", "eu-central-1"])
+    bearer_tokens: list[str] = field(default_factory=lambda: [BEARER])
+    #: Header names (lower case) that are let through although they are not on the allow list.
+    allow_headers: list[str] = field(default_factory=list)
+    metadata: MetadataSettings = field(default_factory=MetadataSettings)
+
+
+class Token:
+    """One issued access token."""
+
+    def __init__(self, lifetime: float) -> None:
+        self.value = "ya29.stand-in." + secrets.token_urlsafe(24)
+        self.expires = time.monotonic() + lifetime
+        self.revoked = False
+
+    @property
+    def valid(self) -> bool:
+        return not self.revoked and time.monotonic() < self.expires
+
+
+class State:
+    """Everything that lives longer than one request."""
+
+    def __init__(self, allow_headers: list[str]) -> None:
+        self._allow_headers = allow_headers
+        self.stage = Stage()
+        self.tokens: list[Token] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget records, counters, scripts and settings. Tokens stay valid, since gateways cache them."""
+        self.settings = Settings(allow_headers=list(self._allow_headers))
+        self.requests: dict[str, deque[dict[str, Any]]] = {
+            cloud: deque(maxlen=KEPT) for cloud in ("bedrock", "vertex", "metadata")
+        }
+        self.refusals: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.counters: Counter[str] = Counter()
+        self.stage.reset()
+
+    def arrived(self, cloud: str, request: Request) -> dict[str, Any]:
+        """Record a request; the entry is completed while it is answered."""
+        entry: dict[str, Any] = {
+            "cloud": cloud,
+            "at": time.time(),
+            "connection": request.connection,
+            "method": request.method,
+            "path": request.target,
+            "headers": [[name, value] for name, value in request.headers],
+            "body": _readable(request.body),
+            "body_bytes": len(request.body),
+            "script": None,
+            "status": None,
+            "outcome": "open",
+        }
+        self.requests[cloud].append(entry)
+        self.counters[f"{cloud}.requests"] += 1
+        self.counters[f"{cloud}.in_flight"] += 1
+        self.counters[f"{cloud}.in_flight_most"] = max(
+            self.counters[f"{cloud}.in_flight_most"], self.counters[f"{cloud}.in_flight"]
+        )
+        return entry
+
+    def finished(self, entry: dict[str, Any], outcome: str, status: int | None) -> None:
+        """Note how the answer went: sent, refused, client_gone or dropped (on purpose)."""
+        entry["outcome"] = outcome
+        entry["status"] = status
+        cloud = entry["cloud"]
+        self.counters[f"{cloud}.{outcome}"] += 1
+        # A reset may have come between arrival and end.
+        self.counters[f"{cloud}.in_flight"] = max(0, self.counters[f"{cloud}.in_flight"] - 1)
+
+    def refused(self, cloud: str, refused: Refused, entry: dict[str, Any] | None) -> None:
+        """Record a refusal, so that a test can assert that there was none."""
+        path = entry["path"] if entry else None
+        self.refusals.append({"cloud": cloud, "kind": refused.kind, "detail": refused.detail, "path": path})
+        self.counters["refusals"] += 1
+
+    def issue(self) -> Token:
+        """Make a new access token; old ones stay valid until they expire."""
+        token = Token(self.settings.metadata.lifetime_s)
+        self.tokens = [old for old in self.tokens if old.valid] + [token]
+        return token
+
+    def settings_json(self) -> dict[str, Any]:
+        return asdict(self.settings)
+
+    def change(self, wanted: dict[str, Any]) -> None:
+        """Apply a partial change of the settings; unknown names raise KeyError."""
+        for target, values in ((self.settings, wanted), (self.settings.metadata, wanted.get("metadata", {}))):
+            for name, value in values.items():
+                if name not in vars(target):
+                    raise KeyError(name)
+                if name != "metadata":
+                    setattr(target, name, value)
+
+
+def _readable(body: bytes) -> Any:
+    if not body:
+        return None
+    if len(body) > KEPT_BODY:
+        return f"({len(body)} bytes)"
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return {"base64": base64.b64encode(body).decode()}

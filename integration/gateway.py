@@ -1,0 +1,212 @@
+"""Starts a real Envoy from a file of envoy/, with only addresses, TLS and secrets replaced.
+
+The local run and the tests use the production examples this way, so no example is untested.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+WASM = ROOT / "dist" / "fairlead.wasm"
+RUNS = ROOT / "integration" / ".run"
+
+# The stand-in cloud knows these; they open nothing else.
+AWS_ACCESS_KEY_ID = "AKIDSTANDIN"
+AWS_SECRET_ACCESS_KEY = "stand-in/secret+key"
+
+
+def envoys() -> dict[str, Path]:
+    """The Envoy binaries that set-up has brought, by version."""
+    found = {}
+    packaged = subprocess.run(
+        [sys.executable, "-c", "import envoy, pathlib; print(pathlib.Path(envoy.__file__).parent)"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()
+    found["1.40.0"] = Path(packaged) / "_bin" / "envoy"
+    for folder in sorted((ROOT / ".venv").glob("envoy-*")):
+        found[folder.name.removeprefix("envoy-")] = folder / "envoy" / "_bin" / "envoy"
+    return found
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on the loopback that nobody listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def localise(
+    config: dict[str, Any],
+    clusters: Mapping[str, int],
+    *,
+    port: int,
+    admin_port: int,
+    wasm: Path = WASM,
+    plugin: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Turns a production configuration into one for this machine.
+
+    `clusters` gives the local port of each cluster; TLS to them is removed. `plugin` may edit the
+    plugin's own JSON.
+    """
+    config["admin"]["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": admin_port}
+    (listener,) = config["static_resources"]["listeners"]
+    listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+    for cluster in config["static_resources"]["clusters"]:
+        cluster["type"] = "STATIC"
+        cluster.pop("transport_socket", None)
+        for locality in cluster.get("load_assignment", {}).get("endpoints", []):
+            for endpoint in locality["lb_endpoints"]:
+                endpoint["endpoint"]["address"]["socket_address"] = {
+                    "address": "127.0.0.1",
+                    "port_value": clusters[cluster["name"]],
+                }
+    for settings in wasm_settings(config):
+        settings["vm_config"]["code"]["local"]["filename"] = str(wasm)
+        if plugin is not None:
+            value = json.loads(settings["configuration"]["value"])
+            plugin(value)
+            settings["configuration"]["value"] = json.dumps(value)
+    return config
+
+
+def wasm_settings(node: Any) -> Iterable[dict[str, Any]]:
+    """Every plugin configuration (`config` of a Wasm filter) in an Envoy configuration."""
+    if isinstance(node, dict):
+        if str(node.get("@type", "")).endswith("filters.http.wasm.v3.Wasm"):
+            yield node["config"]
+        for value in node.values():
+            yield from wasm_settings(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from wasm_settings(value)
+
+
+def wait_for(what: str, ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    """Waits until something is ready, or its process has died."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise RuntimeError(f"{what} stopped with code {process.returncode} before it was ready")
+        if ready():
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{what} was not ready after {seconds:.0f} s")
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process by its pid, and waits for its end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass
+class Envoy:
+    """A running Envoy."""
+
+    binary: Path
+    config: dict[str, Any]
+    name: str
+    concurrency: int = 2
+    log_level: str = "warning"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return RUNS / self.name
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "envoy.log"
+
+    @property
+    def port(self) -> int:
+        (listener,) = self.config["static_resources"]["listeners"]
+        return listener["address"]["socket_address"]["port_value"]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def admin(self) -> str:
+        return f"http://127.0.0.1:{self.config['admin']['address']['socket_address']['port_value']}"
+
+    def write(self) -> Path:
+        """Writes the configuration where Envoy reads it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "envoy.json"
+        path.write_text(json.dumps(self.config, indent=1))
+        return path
+
+    def start(self) -> "Envoy":
+        path = self.write()
+        variables = {
+            **os.environ,
+            "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
+            **self.environment,
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    str(self.binary), "-c", str(path), "--concurrency", str(self.concurrency),
+                    "--log-level", self.log_level, "--use-dynamic-base-id", "--disable-hot-restart",
+                ],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=variables,
+            )
+        try:
+            wait_for("Envoy", self.ready, self.process)
+        except RuntimeError as error:
+            tail = self.log.read_text(errors="replace")[-4000:]
+            self.stop()
+            raise RuntimeError(f"{error}; the end of its log:\n{tail}") from None
+        return self
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.admin}/ready", timeout=2) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        if self.process is not None:
+            stop(self.process)
+
+    def __enter__(self) -> "Envoy":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def load(name: str) -> dict[str, Any]:
+    """Reads one of the production examples."""
+    return yaml.safe_load((ROOT / "envoy" / name).read_text())

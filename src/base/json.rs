@@ -1,0 +1,467 @@
+//! JSON at the edges: borrowed reading, text carried unread, and a writer that pastes it.
+//!
+//! A chat body is mostly text that nobody here needs to understand. It is carried as the inside of its
+//! JSON string literal, escapes untouched ([`Text`]), and pasted into the outgoing body as it came.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The inside of a JSON string literal: escaped, without the quotes.
+///
+/// Pasting one into a JSON string is always valid, and so is joining two. It may hold lone surrogates
+/// (`\ud83d`), which a decoding parser would refuse.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Text<'a>(&'a str);
+
+impl<'a> Text<'a> {
+    /// Takes text that needs no escaping: no quote, backslash or control character.
+    /// `None` where the text would need it.
+    pub fn plain(text: &'a str) -> Option<Self> {
+        text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\').then_some(Self(text))
+    }
+
+    /// Takes back what [`Text::escaped`] gave, or several of them joined.
+    pub const fn from_escaped(escaped: &'a str) -> Self {
+        Self(escaped)
+    }
+
+    /// Reads a JSON token; `None` unless it is a string.
+    pub fn from_raw(raw: &'a RawValue) -> Option<Self> {
+        raw.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(Self)
+    }
+
+    /// The escaped inside.
+    pub fn escaped(self) -> &'a str {
+        self.0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Splits at the first `separator`, which must be a character that JSON never escapes.
+    pub fn split_once(self, separator: char) -> Option<(Self, Self)> {
+        self.0.split_once(separator).map(|(before, after)| (Self(before), Self(after)))
+    }
+
+    /// Nothing but white space, written plainly or as an escape. Bedrock refuses such text blocks.
+    pub fn is_blank(self) -> bool {
+        let mut rest = self.0;
+        loop {
+            rest = rest.trim_start();
+            let Some(after) = rest.strip_prefix('\\') else { return rest.is_empty() };
+            rest = match after.as_bytes().first() {
+                Some(b'n' | b't' | b'r' | b'f') => after.get(1..).unwrap_or_default(),
+                Some(b'u') => match unicode_escape(after) {
+                    Some(c) if c.is_whitespace() => after.get(5..).unwrap_or_default(),
+                    _ => return false,
+                },
+                _ => return false,
+            };
+        }
+    }
+
+    /// The text itself. Borrows unless there are escapes; lone surrogates become U+FFFD.
+    pub fn unescape(self) -> Cow<'a, str> {
+        if !self.0.contains('\\') {
+            return Cow::Borrowed(self.0);
+        }
+        let mut text = String::with_capacity(self.0.len());
+        let mut rest = self.0;
+        while let Some((before, escape)) = rest.split_once('\\') {
+            text.push_str(before);
+            let (character, length) = match escape.as_bytes().first() {
+                Some(b'n') => ('\n', 1),
+                Some(b't') => ('\t', 1),
+                Some(b'r') => ('\r', 1),
+                Some(b'b') => ('\u{8}', 1),
+                Some(b'f') => ('\u{c}', 1),
+                Some(b'u') => unicode_pair(escape),
+                // `\"`, `\\` and `\/` stand for themselves.
+                Some(&other) => (char::from(other), 1),
+                None => break,
+            };
+            text.push(character);
+            rest = escape.get(length..).unwrap_or_default();
+        }
+        text.push_str(rest);
+        Cow::Owned(text)
+    }
+}
+
+/// The character of `uXXXX`; `None` for surrogates and for anything else.
+fn unicode_escape(escape: &str) -> Option<char> {
+    char::from_u32(code_unit(escape)?)
+}
+
+fn code_unit(escape: &str) -> Option<u32> {
+    let digits = escape.strip_prefix('u')?.get(..4)?;
+    u32::from_str_radix(digits, 16).ok()
+}
+
+/// Decodes `uXXXX` or `uXXXX\uXXXX`; gives the character and how many bytes it took.
+fn unicode_pair(escape: &str) -> (char, usize) {
+    let Some(high) = code_unit(escape) else { return (char::REPLACEMENT_CHARACTER, 1) };
+    if let Some(character) = char::from_u32(high) {
+        return (character, 5);
+    }
+    let low = escape.get(5..).and_then(|rest| rest.strip_prefix('\\')).and_then(code_unit);
+    match low {
+        Some(low) if (0xd800..0xdc00).contains(&high) && (0xdc00..0xe000).contains(&low) => {
+            let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 11)
+        }
+        _ => (char::REPLACEMENT_CHARACTER, 5),
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Text::from_raw(raw).ok_or_else(|| de::Error::custom(wrong_type(raw, "a string")))
+    }
+}
+
+/// A decoded string that borrows where the JSON has no escapes. For short strings that are looked at:
+/// roles, types, names. (`Option<Cow<str>>` never borrows under serde, hence a type of our own.)
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Str<'a>(pub Cow<'a, str>);
+
+impl Str<'_> {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrow;
+        impl<'de> Visitor<'de> for Borrow {
+            type Value = Str<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Str(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Str(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrow)
+    }
+}
+
+/// A number as it was written, so that `0`, `1.0` and `0.1` leave as they came.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Number<'a>(&'a str);
+
+impl<'a> Number<'a> {
+    /// Reads a JSON token; `None` unless it is a number.
+    pub fn from_raw(raw: &'a RawValue) -> Option<Self> {
+        let token = raw.get();
+        matches!(token.as_bytes().first(), Some(b'-' | b'0'..=b'9')).then_some(Self(token))
+    }
+
+    /// The digits as written.
+    pub fn token(self) -> &'a str {
+        self.0
+    }
+
+    /// The value; a number too large for an `f64` is infinite, as IEEE 754 has it.
+    pub fn value(self) -> f64 {
+        self.0.parse().unwrap_or(f64::NAN)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Number<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Number::from_raw(raw).ok_or_else(|| de::Error::custom(wrong_type(raw, "a number")))
+    }
+}
+
+/// A whole number of zero or more, kept as written (`100` but not `100.5`, `-1` or `"100"`).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Count<'a>(&'a str);
+
+impl<'a> Count<'a> {
+    /// The digits as written.
+    pub fn token(self) -> &'a str {
+        self.0
+    }
+
+    /// The value; one that does not fit is `u64::MAX`.
+    pub fn value(self) -> u64 {
+        self.0.parse().unwrap_or(u64::MAX)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Count<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let digits = raw.get();
+        let whole = digits.bytes().all(|b| b.is_ascii_digit());
+        whole
+            .then_some(Self(digits))
+            .ok_or_else(|| de::Error::custom(wrong_type(raw, "a whole number of zero or more")))
+    }
+}
+
+/// The members of an object in the order they came, values unread.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a>(pub Vec<(Str<'a>, &'a RawValue)>);
+
+impl<'a> Fields<'a> {
+    /// The members that are not `null`.
+    pub fn given(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, raw)| (name.as_str(), *raw)).filter(|(_, raw)| raw.get() != "null")
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    fields.push(entry);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Says what a token is instead of what it should be, without showing it: it may be a prompt.
+pub fn wrong_type(raw: &RawValue, wanted: &str) -> String {
+    let found = match raw.get().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    };
+    format!("expected {wanted}, found {found}")
+}
+
+/// Declares a struct for a JSON object of which every member is optional and unknown members are kept.
+///
+/// serde's `flatten` can hold no raw slices and `deny_unknown_fields` would refuse what a newer client
+/// may say, so the catch-all is written here once. `null` counts as absent, as OpenAI's API has it.
+/// A wire name that is no Rust name is given with `as`.
+macro_rules! object {
+    ($(#[$doc:meta])* $vis:vis struct $name:ident<$life:lifetime> {
+        $($(#[$field_doc:meta])* $field:ident $(as $wire:literal)? : $type:ty,)*
+    }) => {
+        $(#[$doc])*
+        $vis struct $name<$life> {
+            $($(#[$field_doc])* pub $field: Option<$type>,)*
+            /// Members that are not listed above.
+            pub other: $crate::base::json::Fields<$life>,
+        }
+
+        impl<$life> $name<$life> {
+            /// The names of the listed members that were given and are not `null`.
+            #[allow(dead_code, reason = "not every object is asked")]
+            pub fn known(&self) -> impl Iterator<Item = &'static str> {
+                let known = [$((self.$field.is_some(), $crate::base::json::object!(@wire $field $($wire)?)),)*];
+                known.into_iter().filter_map(|(given, name)| given.then_some(name))
+            }
+        }
+
+        impl<'de: $life, $life> serde::Deserialize<'de> for $name<$life> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Read<$life>(std::marker::PhantomData<&$life ()>);
+                impl<'de: $life, $life> serde::de::Visitor<'de> for Read<$life> {
+                    type Value = $name<$life>;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+                    fn visit_map<A: serde::de::MapAccess<'de>>(
+                        self,
+                        mut map: A,
+                    ) -> Result<Self::Value, A::Error> {
+                        $(let mut $field: Option<Option<$type>> = None;)*
+                        let mut other = $crate::base::json::Fields::default();
+                        while let Some(key) = map.next_key::<$crate::base::json::Str<$life>>()? {
+                            match key.as_str() {
+                                $($crate::base::json::object!(@wire $field $($wire)?) => {
+                                    if $field.is_some() {
+                                        return Err(serde::de::Error::duplicate_field(
+                                            $crate::base::json::object!(@wire $field $($wire)?),
+                                        ));
+                                    }
+                                    $field = Some(map.next_value()?);
+                                })*
+                                _ => other.0.push((key, map.next_value()?)),
+                            }
+                        }
+                        Ok($name { $($field: $field.flatten(),)* other })
+                    }
+                }
+                deserializer.deserialize_map(Read(std::marker::PhantomData))
+            }
+        }
+    };
+    (@wire $field:ident) => { stringify!($field) };
+    (@wire $field:ident $wire:literal) => { $wire };
+}
+pub(crate) use object;
+
+/// Why a JSON text could not be read, with the place for a person to look.
+#[derive(Debug, PartialEq)]
+pub struct Unreadable {
+    /// Path inside the text that was read, such as `image_url.url`; empty for the text itself.
+    pub path: String,
+    /// What is wrong, without any of the text.
+    pub problem: String,
+    /// Not JSON at all, rather than JSON of another shape.
+    pub syntax: bool,
+}
+
+/// Reads JSON. Only when that fails, reads it again more slowly to learn where.
+pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
+    serde_json::from_str(text).map_err(|_| explain::<T>(text))
+}
+
+#[cold]
+fn explain<'a, T: Deserialize<'a>>(text: &'a str) -> Unreadable {
+    let deserializer = &mut serde_json::Deserializer::from_str(text);
+    let (path, error) = match serde_path_to_error::deserialize::<_, T>(&mut *deserializer) {
+        Ok(_) => match deserializer.end() {
+            Err(error) => (String::new(), error),
+            Ok(()) => return Unreadable { path: String::new(), problem: "unreadable".into(), syntax: true },
+        },
+        Err(error) => {
+            let path = error.path().to_string();
+            (if path == "." { String::new() } else { path }, error.into_inner())
+        }
+    };
+    let syntax = !error.is_data();
+    Unreadable { path, problem: if syntax { error.to_string() } else { describe(&error) }, syntax }
+}
+
+/// serde's message for a wrong type quotes the value (`invalid type: string "secret"`); keep only its kind,
+/// and drop the position, which counts from the start of a part the client never sees alone.
+pub fn describe(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
+    let Some((found, wanted)) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return message.to_owned();
+    };
+    let kind = found.split([' ', '`']).next().unwrap_or_default();
+    format!("expected {wanted}, found {kind}")
+}
+
+/// Writes JSON into a caller's buffer and sets the commas itself.
+///
+/// Values go in through closures, so that what is opened is closed. The buffer may already hold bytes
+/// (the `data: ` of an event, which ends in a blank); a comma is written only after a byte that ends a value.
+pub struct Writer<'b> {
+    out: &'b mut Vec<u8>,
+}
+
+impl<'b> Writer<'b> {
+    pub fn new(out: &'b mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    /// Writes `"key":`; the value must follow. `key` is one of ours and needs no escaping.
+    pub fn key(&mut self, key: &'static str) -> &mut Self {
+        self.separate();
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self
+    }
+
+    /// Writes a key that came from outside.
+    pub fn foreign_key(&mut self, key: &str) -> &mut Self {
+        self.string(key);
+        self.out.push(b':');
+        self
+    }
+
+    pub fn object(&mut self, members: impl FnOnce(&mut Writer<'_>)) {
+        self.separate();
+        self.out.push(b'{');
+        members(self);
+        self.out.push(b'}');
+    }
+
+    pub fn array(&mut self, items: impl FnOnce(&mut Writer<'_>)) {
+        self.separate();
+        self.out.push(b'[');
+        items(self);
+        self.out.push(b']');
+    }
+
+    /// Pastes text that is escaped already.
+    pub fn text(&mut self, text: Text<'_>) {
+        self.texts(&[text]);
+    }
+
+    /// Pastes several texts as one string.
+    pub fn texts(&mut self, texts: &[Text<'_>]) {
+        self.separate();
+        self.out.push(b'"');
+        for text in texts {
+            self.out.extend_from_slice(text.0.as_bytes());
+        }
+        self.out.push(b'"');
+    }
+
+    /// Escapes and writes a string.
+    pub fn string(&mut self, text: &str) {
+        self.separate();
+        // Writing a str into a Vec has no way to fail.
+        let _ = serde_json::to_writer(&mut *self.out, text);
+    }
+
+    /// Pastes a JSON value that was read but not looked at.
+    pub fn raw(&mut self, raw: &RawValue) {
+        self.token(raw.get());
+    }
+
+    /// Pastes a complete JSON value that the caller has checked, without white space around it.
+    pub fn token(&mut self, token: &str) {
+        self.separate();
+        self.out.extend_from_slice(token.as_bytes());
+    }
+
+    pub fn number(&mut self, number: u64) {
+        self.separate();
+        let _ = serde_json::to_writer(&mut *self.out, &number);
+    }
+
+    pub fn bool(&mut self, value: bool) {
+        self.token(if value { "true" } else { "false" });
+    }
+
+    pub fn null(&mut self) {
+        self.token("null");
+    }
+
+    /// JSON values end in none of these bytes, so what stands before tells whether a comma is due.
+    fn separate(&mut self) {
+        if !matches!(self.out.last(), None | Some(b'{' | b'[' | b':' | b',' | b' ' | b'\n')) {
+            self.out.push(b',');
+        }
+    }
+}

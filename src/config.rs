@@ -1,0 +1,218 @@
+//! What the operator writes: the shape of the filter's JSON. Names here are the contract's.
+//!
+//! Shapes only. What a backend of some provider needs is checked by that provider, what a model rule
+//! may say by the resolver; every problem is reported at once, each with its JSON path.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, MapAccess, Visitor};
+
+/// The whole configuration.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Clouds and regions, by a name of the operator's choice.
+    pub backends: BTreeMap<String, Backend>,
+    /// Which backend serves which model; the longest match wins.
+    pub models: Vec<Model>,
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One cloud in one region, behind one Envoy cluster.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    pub provider: Provider,
+    /// Envoy's name of the cluster that leads there.
+    pub cluster: String,
+    /// Sent as `:authority` and signed; the cloud's own name for the region when absent.
+    pub host: Option<String>,
+    /// Bedrock: the AWS region.
+    pub region: Option<String>,
+    /// Vertex AI: the Google Cloud project.
+    pub project: Option<String>,
+    /// Vertex AI: the location, such as `us-central1` or `global`.
+    pub location: Option<String>,
+    pub credentials: Credentials,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    Bedrock,
+    Vertex,
+}
+
+/// Where the right to call a backend comes from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    pub source: Source,
+    pub access_key_id: Option<Secret>,
+    pub secret_access_key: Option<Secret>,
+    pub session_token: Option<Secret>,
+    /// Envoy's name of the cluster that leads to the source.
+    pub cluster: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// AWS keys in this configuration.
+    Static,
+    /// AWS keys in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+    Environment,
+    /// Google's metadata server: GCE, GKE with Workload Identity, Cloud Run.
+    MetadataServer,
+}
+
+/// A rule that leads from the name a client asks for to a backend.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// What the client asks for; a trailing `*` stands for any ending.
+    pub name: String,
+    /// One of `backends`.
+    pub backend: String,
+    /// The model to call instead of the name asked for, such as
+    /// `bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0`.
+    pub model: Option<String>,
+}
+
+/// Bounds that operators may want to move.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Largest request body in bytes. Envoy's `per_connection_buffer_limit_bytes` must be as large.
+    #[serde(default = "request_bytes")]
+    pub request_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { request_bytes: request_bytes() }
+    }
+}
+
+/// Bedrock takes 20 images of 3.75 MB, Vertex AI requests of 20 MB; base64 adds a third.
+fn request_bytes() -> usize {
+    32 * 1024 * 1024
+}
+
+/// A value that is never shown: written down, or named as an environment variable of Envoy's process.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    Written(String),
+    Environment(String),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Secret::Written(_) => f.write_str("(secret)"),
+            Secret::Environment(name) => write!(f, "${name}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Secret;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or {\"env\": \"NAME\"}")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret::Written(text.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
+                let mut name = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key != "env" || name.is_some() {
+                        return Err(de::Error::unknown_field(&key, &["env"]));
+                    }
+                    name = Some(map.next_value()?);
+                }
+                name.map(Secret::Environment).ok_or_else(|| de::Error::missing_field("env"))
+            }
+        }
+        deserializer.deserialize_any(Read)
+    }
+}
+
+/// Environment variables that Envoy handed to the plugin (`vm_config.environment_variables`).
+pub type Environment = BTreeMap<String, String>;
+
+impl Secret {
+    /// The value; a problem when the variable is not there.
+    pub fn resolve(&self, environment: &Environment, path: &str, problems: &mut Problems) -> Option<String> {
+        match self {
+            Secret::Written(value) => Some(value.clone()),
+            Secret::Environment(name) => variable(name, environment, path, problems),
+        }
+    }
+}
+
+/// Looks up an environment variable that must be there.
+pub fn variable(
+    name: &str,
+    environment: &Environment,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<String> {
+    let value = environment.get(name).filter(|value| !value.is_empty());
+    if value.is_none() {
+        problems.add(
+            path,
+            format!(
+                "the environment variable {name} is not set; set it for Envoy's process and name it in \
+                 vm_config.environment_variables.host_env_keys"
+            ),
+        );
+    }
+    value.cloned()
+}
+
+/// What is wrong with a configuration: JSON path and what would be right.
+#[derive(Debug, Default, PartialEq)]
+pub struct Problems(pub Vec<(String, String)>);
+
+impl Problems {
+    pub fn add(&mut self, path: &str, problem: impl Into<String>) {
+        self.0.push((path.to_owned(), problem.into()));
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration was refused")?;
+        for (path, problem) in &self.0 {
+            write!(f, "; {path}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the JSON.
+///
+/// # Errors
+/// The first thing that has the wrong shape.
+pub fn parse(json: &[u8]) -> Result<Config, Problems> {
+    let deserializer = &mut serde_json::Deserializer::from_slice(json);
+    let config = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { "(the configuration)".to_owned() } else { path };
+        let error = error.into_inner();
+        // A wrong type would be shown with its value, and the value may be a secret.
+        let problem = if error.is_data() { crate::base::json::describe(&error) } else { error.to_string() };
+        Problems(vec![(path, problem)])
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| Problems(vec![("(the configuration)".to_owned(), error.to_string())]))?;
+    Ok(config)
+}

@@ -1,0 +1,13 @@
+//! Amazon Bedrock's Converse and ConverseStream: requests out, replies and refusals in.
+//!
+//! Shapes and bounds are those of the service's own model, `bedrock-runtime` 2023-09-30 in botocore
+//! 1.44.5, and of <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>.
+
+mod decode;
+mod refusal;
+mod request;
+mod wire;
+
+pub use decode::{StreamDecoder, decode};
+pub use refusal::refusal;
+pub use request::write;

@@ -1,0 +1,756 @@
+//! A chat request into the body of Converse and ConverseStream, which are the same.
+
+use crate::base::error::{Error, Kind};
+use crate::base::json::{self, Fields, Text, Writer};
+use crate::chat::{
+    Content, Format, Image, Part, Place, Request, Role, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+};
+
+/// `ToolUseId` and `ToolName` have at most so many characters.
+const MAX_NAME: usize = 64;
+
+/// `InferenceConfiguration.stopSequences` has at most so many items.
+const MAX_STOPS: usize = 2500;
+
+/// `InferenceConfiguration.maxTokens` is a 32-bit integer; for a larger one Bedrock's answer is that the
+/// request cannot be parsed.
+const MAX_TOKENS: u64 = i32::MAX as u64;
+
+/// The schema of a function without parameters. Converse demands a schema, and that of an object.
+const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
+
+/// Writes the body for a request. After an error `out` holds half of one.
+///
+/// # Errors
+/// What Converse has no way to say, named by its path in the client's body.
+pub fn write(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+    if request.turns.is_empty() {
+        let problem = "at least one message of a user, with content, is required";
+        return Err(Error::at(Kind::Missing, "messages", problem));
+    }
+    let tools = offered(request)?;
+    let history = if tools.is_empty() { History::Prose } else { History::Blocks };
+    object(&mut Writer::new(out), |w| {
+        if !request.system.is_empty() {
+            array(w.key("system"), |w| request.system.iter().try_for_each(|part| system(part, w)))?;
+        }
+        array(w.key("messages"), |w| request.turns.iter().try_for_each(|turn| message(turn, history, w)))?;
+        inference(request, w)?;
+        if !tools.is_empty() {
+            object(w.key("toolConfig"), |w| tool_config(tools, request.tool_choice.as_ref(), w))?;
+        }
+        output_config(&request.format, w)
+    })
+}
+
+/// The tools that the model is told of. Converse has no choice `none`, so there they are left out:
+/// what the model does not know it cannot call.
+fn offered<'r, 'a>(request: &'r Request<'a>) -> Result<&'r [Tool<'a>], Error> {
+    let tools = request.tools.as_slice();
+    match &request.tool_choice {
+        None | Some(ToolChoice::Auto) => Ok(tools),
+        Some(ToolChoice::None) => Ok(&[]),
+        Some(ToolChoice::Required) if tools.is_empty() => {
+            Err(Error::at(Kind::WrongValue, "tool_choice", "requires a call, but `tools` is empty"))
+        }
+        Some(ToolChoice::Required) => Ok(tools),
+        Some(ToolChoice::Named(name)) if tools.iter().any(|tool| tool.name == *name) => Ok(tools),
+        Some(ToolChoice::Named(_)) => Err(Error::at(
+            Kind::WrongValue,
+            "tool_choice.function.name",
+            "names a function that is not among `tools`",
+        )),
+    }
+}
+
+/// How the tool calls of earlier turns, and their results, are written.
+#[derive(Clone, Copy)]
+enum History {
+    /// As what they are.
+    Blocks,
+    /// As text. Converse takes the blocks only beside a `toolConfig` ("The toolConfig field must be
+    /// defined when using toolUse and toolResult content blocks"), and a config made up for that, from
+    /// the history or of a placeholder, would offer the model what the client does not offer.
+    Prose,
+}
+
+fn system(part: &Part<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    match part.content {
+        Content::Text(text) => {
+            text_block(text, w);
+            Ok(())
+        }
+        Content::Image(_) | Content::ToolCall(_) | Content::ToolResult(_) => {
+            Err(part.place.error(Kind::Unsupported, "", "instructions to this model can only be text"))
+        }
+    }
+}
+
+fn message(turn: &Turn<'_>, history: History, w: &mut Writer<'_>) -> Result<(), Error> {
+    object(w, |w| {
+        w.key("role").token(match turn.role {
+            Role::User => r#""user""#,
+            Role::Assistant => r#""assistant""#,
+        });
+        array(w.key("content"), |w| turn.parts.iter().try_for_each(|part| block(part, history, w)))
+    })
+}
+
+fn block(part: &Part<'_>, history: History, w: &mut Writer<'_>) -> Result<(), Error> {
+    match (&part.content, history) {
+        (Content::Text(text), _) => {
+            text_block(*text, w);
+            Ok(())
+        }
+        (Content::Image(picture), _) => image_block(part.place, picture, w),
+        (Content::ToolCall(call), History::Blocks) => call_block(part.place, call, w),
+        (Content::ToolResult(result), History::Blocks) => result_block(result, w),
+        (Content::ToolCall(ToolCall { id, name, arguments, .. }), History::Prose) => {
+            prose(&format!("[tool call {}: {}({arguments})]", id.as_str(), name.as_str()), w);
+            Ok(())
+        }
+        (Content::ToolResult(ToolResult { id, name, parts }), History::Prose) => {
+            let (id, name) = (id.as_str(), name.as_str());
+            prose(&format!("[result of tool call {id}: {name}]"), w);
+            parts.iter().try_for_each(|part| block(part, history, w))?;
+            prose(&format!("[end of the result of tool call {id}]"), w);
+            Ok(())
+        }
+    }
+}
+
+fn text_block(text: Text<'_>, w: &mut Writer<'_>) {
+    w.object(|w| w.key("text").text(text));
+}
+
+fn prose(text: &str, w: &mut Writer<'_>) {
+    w.object(|w| w.key("text").string(text));
+}
+
+fn image_block(place: Place, image: &Image<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    let refuse = |kind, problem| Err(place.error(kind, ".image_url.url", problem));
+    let Image::Inline { media_type, data } = image else {
+        return refuse(
+            Kind::Unsupported,
+            "this model's cloud does not fetch images; send the image itself as a data URL, \
+             `data:image/png;base64,...`",
+        );
+    };
+    if data.is_empty() {
+        return refuse(Kind::WrongValue, "the data URL holds no data");
+    }
+    let Some(format) = format_of(*data).or_else(|| declared_format(media_type)) else {
+        return refuse(Kind::Unsupported, "images must be PNG, JPEG, GIF or WebP");
+    };
+    w.object(|w| {
+        w.key("image").object(|w| {
+            w.key("format").string(format);
+            w.key("source").object(|w| w.key("bytes").text(*data));
+        });
+    });
+    Ok(())
+}
+
+/// The format by the first bytes of the data. It goes before the declared one: clients label whatever
+/// they have as PNG or JPEG, browsers do not mind, and models refuse what is not as declared.
+fn format_of(data: Text<'_>) -> Option<&'static str> {
+    /// The beginnings of files in base64. JSON may write the slash as `\/`.
+    const BEGINNINGS: &[(&str, &str)] = &[
+        ("iVBORw0KGgo", "png"),
+        ("/9j/", "jpeg"),
+        (r"\/9j\/", "jpeg"),
+        ("R0lGOD", "gif"),
+        // "RIFF", of which WebP is the only image.
+        ("UklGR", "webp"),
+    ];
+    let known = BEGINNINGS.iter().find(|(beginning, _)| data.escaped().starts_with(beginning));
+    known.map(|(_, format)| *format)
+}
+
+fn declared_format(media_type: &str) -> Option<&'static str> {
+    match media_type {
+        "image/png" => Some("png"),
+        "image/jpeg" | "image/jpg" => Some("jpeg"),
+        "image/gif" => Some("gif"),
+        "image/webp" => Some("webp"),
+        _ => None,
+    }
+}
+
+fn call_block(place: Place, call: &ToolCall<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    check_id(place, call.id.as_str())?;
+    check_name(place, call.name.as_str())?;
+    w.object(|w| {
+        w.key("toolUse").object(|w| {
+            w.key("toolUseId").string(call.id.as_str());
+            w.key("name").string(call.name.as_str());
+            w.key("input").token(&call.arguments);
+        });
+    });
+    Ok(())
+}
+
+/// The id was checked at its call. A result that says nothing has no content: Converse takes an empty
+/// list but no blank text.
+fn result_block(result: &ToolResult<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    object(w, |w| {
+        object(w.key("toolResult"), |w| {
+            w.key("toolUseId").string(result.id.as_str());
+            array(w.key("content"), |w| {
+                result.parts.iter().try_for_each(|part| block(part, History::Blocks, w))
+            })
+        })
+    })
+}
+
+fn check_id(place: Place, id: &str) -> Result<(), Error> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
+    if is_name(id, fits) {
+        return Ok(());
+    }
+    let problem = "this model takes ids of 1 to 64 letters, digits, `_`, `.`, `:` and `-`";
+    Err(place.error(Kind::WrongValue, ".id", problem))
+}
+
+fn check_name(place: Place, name: &str) -> Result<(), Error> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    if is_name(name, fits) {
+        return Ok(());
+    }
+    let problem = "this model takes names of 1 to 64 letters, digits, `_` and `-`";
+    Err(place.error(Kind::WrongValue, ".function.name", problem))
+}
+
+fn is_name(name: &str, fits: impl Fn(u8) -> bool) -> bool {
+    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(fits)
+}
+
+/// `inferenceConfig`, if anything is to be said there.
+fn inference(request: &Request<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    let sampling = &request.sampling;
+    if let Some(max_tokens) = sampling.max_tokens
+        && !(1..=MAX_TOKENS).contains(&max_tokens.value())
+    {
+        let given = |field: &&str| request.fields.iter().any(|name| name == field);
+        let field = Some("max_completion_tokens").filter(given).unwrap_or("max_tokens");
+        return Err(Error::at(Kind::WrongValue, field, "must be 1 to 2147483647 for this model"));
+    }
+    for (field, number) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
+        if number.is_some_and(|number| !(0.0..=1.0).contains(&number.value())) {
+            return Err(Error::at(Kind::WrongValue, field, "must be 0 to 1 for this model"));
+        }
+    }
+    // An empty stop sequence stops nothing, and Converse refuses it.
+    let stops = || sampling.stop.iter().filter(|stop| !stop.is_empty());
+    let stop_count = stops().count();
+    if stop_count > MAX_STOPS {
+        return Err(Error::at(Kind::WrongValue, "stop", "this model takes at most 2500 stop sequences"));
+    }
+    if sampling.max_tokens.is_none()
+        && sampling.temperature.is_none()
+        && sampling.top_p.is_none()
+        && stop_count == 0
+    {
+        return Ok(());
+    }
+    w.key("inferenceConfig").object(|w| {
+        if let Some(max_tokens) = sampling.max_tokens {
+            w.key("maxTokens").token(max_tokens.token());
+        }
+        if let Some(temperature) = sampling.temperature {
+            w.key("temperature").token(temperature.token());
+        }
+        if let Some(top_p) = sampling.top_p {
+            w.key("topP").token(top_p.token());
+        }
+        if stop_count > 0 {
+            w.key("stopSequences").array(|w| stops().for_each(|stop| w.text(*stop)));
+        }
+    });
+    Ok(())
+}
+
+fn tool_config(tools: &[Tool<'_>], choice: Option<&ToolChoice<'_>>, w: &mut Writer<'_>) -> Result<(), Error> {
+    array(w.key("tools"), |w| tools.iter().try_for_each(|tool| tool_spec(tool, w)))?;
+    match choice {
+        // `None` never comes here: then there are no tools.
+        None | Some(ToolChoice::None) => {}
+        Some(ToolChoice::Auto) => w.key("toolChoice").object(|w| w.key("auto").object(|_| {})),
+        Some(ToolChoice::Required) => w.key("toolChoice").object(|w| w.key("any").object(|_| {})),
+        Some(ToolChoice::Named(name)) => w.key("toolChoice").object(|w| {
+            w.key("tool").object(|w| w.key("name").string(name.as_str()));
+        }),
+    }
+    Ok(())
+}
+
+fn tool_spec(tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    check_name(tool.place, tool.name.as_str())?;
+    object(w, |w| {
+        object(w.key("toolSpec"), |w| {
+            w.key("name").string(tool.name.as_str());
+            if let Some(description) = tool.description.filter(|description| !description.is_blank()) {
+                w.key("description").text(description);
+            }
+            object(w.key("inputSchema"), |w| input_schema(tool, w.key("json")))?;
+            // `false` is the default, and models without the feature refuse the member.
+            if tool.strict == Some(true) {
+                w.key("strict").bool(true);
+            }
+            Ok(())
+        })
+    })
+}
+
+/// Pastes the schema. Converse demands the type `object` at its top, which OpenAI's API implies.
+fn input_schema(tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    let Some(schema) = tool.parameters else {
+        w.token(NO_PARAMETERS);
+        return Ok(());
+    };
+    let Ok(members) = json::read::<Fields<'_>>(schema.get()) else {
+        let problem = "must be a JSON Schema that describes an object";
+        return Err(tool.place.error(Kind::WrongType, ".function.parameters", problem));
+    };
+    if members.0.is_empty() {
+        w.token(NO_PARAMETERS);
+    } else if members.0.iter().any(|(name, _)| name.as_str() == "type") {
+        w.raw(schema);
+    } else {
+        w.object(|w| {
+            w.key("type").string("object");
+            for (name, value) in &members.0 {
+                w.foreign_key(name.as_str()).raw(value);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// `outputConfig`, if the reply must have a shape.
+fn output_config(format: &Format<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    match *format {
+        Format::Text => Ok(()),
+        // Bedrock decodes under a schema that must close every object, and an object that is closed and
+        // names no properties is always `{}` (stdapi-ai/stdapi.ai#96). So "some JSON object" cannot be
+        // said, and without it the model answers in prose (BerriAI/litellm#35214).
+        Format::JsonObject => Err(Error::at(
+            Kind::Unsupported,
+            "response_format.type",
+            "this model's cloud has no `json_object`; use `json_schema` with the schema that you expect",
+        )),
+        Format::JsonSchema { name, description, schema } => {
+            w.key("outputConfig").object(|w| {
+                w.key("textFormat").object(|w| {
+                    w.key("type").string("json_schema");
+                    w.key("structure").object(|w| {
+                        w.key("jsonSchema").object(|w| {
+                            // A string that holds JSON, unlike the schemas of tools.
+                            w.key("schema").string(schema.get());
+                            if let Some(name) = name {
+                                w.key("name").text(name);
+                            }
+                            if let Some(description) = description {
+                                w.key("description").text(description);
+                            }
+                        });
+                    });
+                });
+            });
+            Ok(())
+        }
+    }
+}
+
+/// [`Writer::object`] for members that may be refused.
+fn object(
+    w: &mut Writer<'_>,
+    members: impl FnOnce(&mut Writer<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    w.object(|w| outcome = members(w));
+    outcome
+}
+
+/// [`Writer::array`] for items that may be refused.
+fn array(w: &mut Writer<'_>, items: impl FnOnce(&mut Writer<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    let mut outcome = Ok(());
+    w.array(|w| outcome = items(w));
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::base::json::{Count, Number, Str};
+    use crate::chat::{Delivery, Sampling};
+
+    fn text(text: &str) -> Text<'_> {
+        Text::plain(text).unwrap()
+    }
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn str(text: &str) -> Str<'_> {
+        Str(Cow::Borrowed(text))
+    }
+
+    fn count(digits: &str) -> Option<Count<'_>> {
+        serde_json::from_str(digits).unwrap()
+    }
+
+    fn number(digits: &str) -> Option<Number<'_>> {
+        serde_json::from_str(digits).unwrap()
+    }
+
+    fn part(content: Content<'_>) -> Part<'_> {
+        Part { place: Place::Part(1, 2), content }
+    }
+
+    fn user(parts: Vec<Part<'_>>) -> Turn<'_> {
+        Turn { role: Role::User, parts }
+    }
+
+    fn asking<'a>(turns: Vec<Turn<'a>>) -> Request<'a> {
+        Request {
+            system: Vec::new(),
+            turns,
+            tools: Vec::new(),
+            tool_choice: None,
+            parallel_tool_calls: None,
+            sampling: Sampling::default(),
+            format: Format::Text,
+            delivery: Delivery::Whole,
+            fields: Vec::new(),
+        }
+    }
+
+    fn hello<'a>() -> Request<'a> {
+        asking(vec![user(vec![part(Content::Text(text("Hello")))])])
+    }
+
+    fn tool(name: &str) -> Tool<'_> {
+        let parameters = Some(raw(r#"{"type":"object","properties":{"city":{"type":"string"}}}"#));
+        Tool {
+            place: Place::Tool(0),
+            name: str(name),
+            description: Some(text("d")),
+            parameters,
+            strict: None,
+        }
+    }
+
+    fn call<'a>(id: &'a str, name: &'a str, arguments: &'a str) -> Part<'a> {
+        let call =
+            ToolCall { id: str(id), name: str(name), arguments: Cow::Borrowed(arguments), signature: None };
+        Part { place: Place::Call(1, 0), content: Content::ToolCall(call) }
+    }
+
+    fn result<'a>(id: &'a str, name: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
+        let result = ToolResult { id: str(id), name: str(name), parts };
+        Part { place: Place::Result(2), content: Content::ToolResult(result) }
+    }
+
+    /// Two calls at once, the second with an empty result, then another question.
+    fn history<'a>() -> Request<'a> {
+        let image = Image::Inline { media_type: Cow::Borrowed("image/png"), data: text("iVBORw0KGgoAAA") };
+        asking(vec![
+            user(vec![part(Content::Text(text("Weather?")))]),
+            Turn {
+                role: Role::Assistant,
+                parts: vec![
+                    part(Content::Text(text("Looking."))),
+                    call("c1", "weather", r#"{"city":"\"M\u00fcnchen\""}"#),
+                    call("c2", "now", "{}"),
+                ],
+            },
+            user(vec![
+                result("c1", "weather", vec![part(Content::Text(text("18"))), part(Content::Image(image))]),
+                result("c2", "now", Vec::new()),
+                part(Content::Text(text("Well?"))),
+            ]),
+        ])
+    }
+
+    fn body(request: &Request<'_>) -> String {
+        let mut out = Vec::new();
+        write(request, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn value(request: &Request<'_>) -> Value {
+        serde_json::from_str(&body(request)).unwrap()
+    }
+
+    fn refused(request: &Request<'_>) -> Error {
+        write(request, &mut Vec::new()).unwrap_err()
+    }
+
+    fn param(request: &Request<'_>) -> String {
+        refused(request).param.unwrap()
+    }
+
+    #[test]
+    fn the_least_request_is_its_messages_alone() {
+        assert_eq!(body(&hello()), r#"{"messages":[{"role":"user","content":[{"text":"Hello"}]}]}"#);
+    }
+
+    #[test]
+    fn text_is_pasted_with_its_escapes() {
+        let mut request = hello();
+        let token = raw(r#""a\u00e9\/\"\ud83d \n🎈""#);
+        request.system =
+            vec![part(Content::Text(Text::from_raw(token).unwrap())), part(Content::Text(text("b")))];
+        let expected = r#"{"system":[{"text":"a\u00e9\/\"\ud83d \n🎈"},{"text":"b"}],"messages""#;
+        assert!(body(&request).starts_with(expected));
+    }
+
+    #[test]
+    fn a_conversation_without_messages_is_refused() {
+        assert_eq!(param(&asking(Vec::new())), "messages");
+    }
+
+    #[test]
+    fn zeros_and_digits_leave_as_they_were_written() {
+        let mut request = hello();
+        request.sampling = Sampling {
+            max_tokens: count("100"),
+            temperature: number("0"),
+            top_p: number("0.0"),
+            stop: vec![text(""), text("END")],
+            ..Sampling::default()
+        };
+        assert!(body(&request).ends_with(
+            r#","inferenceConfig":{"maxTokens":100,"temperature":0,"topP":0.0,"stopSequences":["END"]}}"#
+        ));
+        // Nothing but what means nothing.
+        request.sampling = Sampling { stop: vec![text("")], ..Sampling::default() };
+        assert_eq!(body(&request), body(&hello()));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let sampled = |sampling| Request { sampling, ..hello() };
+        let default = Sampling::default;
+        for number in ["1.01", "2", "-0.1", "1e400"].map(number) {
+            assert_eq!(param(&sampled(Sampling { temperature: number, ..default() })), "temperature");
+            assert_eq!(param(&sampled(Sampling { top_p: number, ..default() })), "top_p");
+        }
+        body(&sampled(Sampling { temperature: number("1.0"), top_p: number("1"), ..default() }));
+        for count in ["0", "2147483648", "99999999999999999999999"].map(count) {
+            let mut request = sampled(Sampling { max_tokens: count, ..default() });
+            assert_eq!(param(&request), "max_tokens");
+            request.fields = vec![Cow::Borrowed("max_tokens"), Cow::Borrowed("max_completion_tokens")];
+            assert_eq!(param(&request), "max_completion_tokens");
+        }
+        body(&sampled(Sampling { max_tokens: count("2147483647"), ..default() }));
+        assert_eq!(param(&sampled(Sampling { stop: vec![text("a"); 2501], ..default() })), "stop");
+    }
+
+    #[test]
+    fn an_image_goes_by_what_it_is_and_not_by_its_label() {
+        for (media_type, data, format) in [
+            ("image/png", "iVBORw0KGgoAAA", "png"),
+            ("image/jpg", "AAAA", "jpeg"),
+            ("image/jpeg", "AAAA", "jpeg"),
+            ("image/png", "/9j/4AAQ", "jpeg"),
+            ("image/png", r"\/9j\/4AAQ", "jpeg"),
+            ("application/octet-stream", "R0lGODlh", "gif"),
+            ("image/jpeg", "UklGRiQA", "webp"),
+        ] {
+            let token = format!("\"{data}\"");
+            let data = Text::from_raw(raw(&token)).unwrap();
+            let image = Image::Inline { media_type: Cow::Borrowed(media_type), data };
+            let request = asking(vec![user(vec![part(Content::Image(image))])]);
+            assert_eq!(
+                body(&request),
+                format!(
+                    r#"{{"messages":[{{"role":"user","content":[{{"image":{{"format":"{format}","source":{{"bytes":{token}}}}}}}]}}]}}"#
+                ),
+            );
+        }
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_sent_is_named_by_its_path() {
+        let inline =
+            |media_type, data| Image::Inline { media_type: Cow::Borrowed(media_type), data: text(data) };
+        for image in [
+            inline("image/svg+xml", "PHN2Zz4="),
+            inline("image/png", ""),
+            Image::Address(text("https://example.com/a.png")),
+        ] {
+            let request = asking(vec![user(vec![part(Content::Image(image))])]);
+            assert_eq!(param(&request), "messages[1].content[2].image_url.url");
+        }
+    }
+
+    #[test]
+    fn instructions_that_are_no_text_are_refused() {
+        let mut request = hello();
+        request.system = vec![part(Content::Image(Image::Address(text("https://example.com/"))))];
+        assert_eq!(param(&request), "messages[1].content[2]");
+    }
+
+    #[test]
+    fn calls_and_results_are_blocks_where_tools_are_offered() {
+        let mut request = history();
+        request.tools = vec![tool("weather")];
+        assert_eq!(
+            value(&request)["messages"],
+            json!([
+                {"role": "user", "content": [{"text": "Weather?"}]},
+                {"role": "assistant", "content": [
+                    {"text": "Looking."},
+                    {"toolUse": {"toolUseId": "c1", "name": "weather", "input": {"city": "\"München\""}}},
+                    {"toolUse": {"toolUseId": "c2", "name": "now", "input": {}}},
+                ]},
+                {"role": "user", "content": [
+                    {"toolResult": {"toolUseId": "c1", "content": [
+                        {"text": "18"},
+                        {"image": {"format": "png", "source": {"bytes": "iVBORw0KGgoAAA"}}},
+                    ]}},
+                    {"toolResult": {"toolUseId": "c2", "content": []}},
+                    {"text": "Well?"},
+                ]},
+            ])
+        );
+    }
+
+    #[test]
+    fn calls_and_results_are_prose_where_no_tools_are_offered() {
+        let mut forbidden = history();
+        forbidden.tools = vec![tool("weather")];
+        forbidden.tool_choice = Some(ToolChoice::None);
+        for request in [history(), forbidden] {
+            let value = value(&request);
+            // Converse refuses the blocks without a config, and a config would offer tools.
+            assert_eq!(value.get("toolConfig"), None);
+            assert_eq!(
+                value["messages"],
+                json!([
+                    {"role": "user", "content": [{"text": "Weather?"}]},
+                    {"role": "assistant", "content": [
+                        {"text": "Looking."},
+                        {"text": "[tool call c1: weather({\"city\":\"\\\"M\\u00fcnchen\\\"\"})]"},
+                        {"text": "[tool call c2: now({})]"},
+                    ]},
+                    {"role": "user", "content": [
+                        {"text": "[result of tool call c1: weather]"},
+                        {"text": "18"},
+                        {"image": {"format": "png", "source": {"bytes": "iVBORw0KGgoAAA"}}},
+                        {"text": "[end of the result of tool call c1]"},
+                        {"text": "[result of tool call c2: now]"},
+                        {"text": "[end of the result of tool call c2]"},
+                        {"text": "Well?"},
+                    ]},
+                ])
+            );
+        }
+    }
+
+    #[test]
+    fn ids_and_names_that_bedrock_refuses_are_named_by_their_path() {
+        let long = "a".repeat(65);
+        let called = |part| {
+            let turn = Turn { role: Role::Assistant, parts: vec![part] };
+            Request { tools: vec![tool("f")], ..asking(vec![turn]) }
+        };
+        for id in ["", "a b", "é", "a/b", &long] {
+            assert_eq!(param(&called(call(id, "f", "{}"))), "messages[1].tool_calls[0].id");
+        }
+        for name in ["", "a.b", "ns:f", "é", &long] {
+            let path = "messages[1].tool_calls[0].function.name";
+            assert_eq!(param(&called(call("c", name, "{}"))), path);
+            let offered = Request { tools: vec![tool(name)], ..hello() };
+            assert_eq!(param(&offered), "tools[0].function.name");
+        }
+        body(&called(call("call_a.b:c-1", "a_b-C1", "{}")));
+    }
+
+    #[test]
+    fn white_space_around_arguments_does_no_harm() {
+        let turn =
+            Turn { role: Role::Assistant, parts: vec![call("a", "f", " {} \n"), call("b", "f", "{}")] };
+        let request = Request { tools: vec![tool("f")], ..asking(vec![turn]) };
+        assert_eq!(value(&request)["messages"][0]["content"][1]["toolUse"]["toolUseId"], "b");
+    }
+
+    #[test]
+    fn tools_have_schemas_of_objects_and_no_blank_descriptions() {
+        let bare = |parameters| Tool { description: None, parameters, ..tool("f") };
+        let mut request = hello();
+        request.tools = vec![
+            Tool { strict: Some(true), ..tool("f") },
+            Tool { description: Some(text(" ")), strict: Some(false), ..bare(None) },
+            bare(Some(raw("{ }"))),
+            bare(Some(raw(r#"{"properties":{"b":{"minimum":1.0},"a":{}},"anyOf":[]}"#))),
+        ];
+        let empty = r#"{"json":{"type":"object","properties":{}}}"#;
+        let expected = [
+            r#","toolConfig":{"tools":[{"toolSpec":{"name":"f","description":"d","inputSchema":{"json":"#,
+            r#"{"type":"object","properties":{"city":{"type":"string"}}}},"strict":true}},"#,
+            r#"{"toolSpec":{"name":"f","inputSchema":"#,
+            empty,
+            r#"}},{"toolSpec":{"name":"f","inputSchema":"#,
+            empty,
+            r#"}},{"toolSpec":{"name":"f","inputSchema":{"json":"#,
+            r#"{"type":"object","properties":{"b":{"minimum":1.0},"a":{}},"anyOf":[]}}}}]}}"#,
+        ];
+        let body = body(&request);
+        assert!(body.ends_with(&expected.concat()), "{body}");
+        request.tools = vec![bare(Some(raw("true")))];
+        assert_eq!(param(&request), "tools[0].function.parameters");
+    }
+
+    #[test]
+    fn every_tool_choice_is_said_or_refused() {
+        let choosing = |tool_choice, tools| Request { tool_choice, tools, ..hello() };
+        let config = |choice, tools| value(&choosing(choice, tools))["toolConfig"]["toolChoice"].clone();
+        let tools = || vec![tool("f"), tool("g")];
+        assert_eq!(config(None, tools()), Value::Null);
+        assert_eq!(config(Some(ToolChoice::Auto), tools()), json!({"auto": {}}));
+        assert_eq!(config(Some(ToolChoice::Required), tools()), json!({"any": {}}));
+        assert_eq!(config(Some(ToolChoice::Named(str("g"))), tools()), json!({"tool": {"name": "g"}}));
+        for tools in [tools(), Vec::new()] {
+            assert_eq!(body(&choosing(Some(ToolChoice::None), tools)), body(&hello()));
+        }
+        assert_eq!(body(&choosing(Some(ToolChoice::Auto), Vec::new())), body(&hello()));
+        assert_eq!(param(&choosing(Some(ToolChoice::Required), Vec::new())), "tool_choice");
+        for tools in [tools(), Vec::new()] {
+            let choice = Some(ToolChoice::Named(str("h")));
+            assert_eq!(param(&choosing(choice, tools)), "tool_choice.function.name");
+        }
+    }
+
+    #[test]
+    fn a_schema_for_the_reply_is_a_string_that_holds_it() {
+        let schema = "{\"type\":\"object\",\n \"properties\":{\"é\":{\"enum\":[\"a\\\"b\"]}},\"additionalProperties\":false}";
+        let mut request = hello();
+        request.format =
+            Format::JsonSchema { name: Some(text("n")), description: Some(text("d")), schema: raw(schema) };
+        assert_eq!(
+            value(&request)["outputConfig"],
+            json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {
+                "schema": schema, "name": "n", "description": "d",
+            }}}})
+        );
+        request.format = Format::JsonSchema { name: None, description: None, schema: raw("{}") };
+        let structure = &value(&request)["outputConfig"]["textFormat"]["structure"];
+        assert_eq!(*structure, json!({"jsonSchema": {"schema": "{}"}}));
+    }
+
+    #[test]
+    fn json_without_a_schema_is_refused_with_the_way_out() {
+        let error = refused(&Request { format: Format::JsonObject, ..hello() });
+        assert_eq!(error.param.as_deref(), Some("response_format.type"));
+        assert!(error.message.contains("json_schema"), "{}", error.message);
+    }
+}

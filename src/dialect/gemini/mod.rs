@@ -1,0 +1,10 @@
+//! Gemini: Google Vertex AI's `generateContent` and `streamGenerateContent?alt=sse`, REST v1.
+
+mod decode;
+mod refusal;
+mod request;
+mod wire;
+
+pub use decode::{StreamDecoder, decode};
+pub use refusal::refusal;
+pub use request::write;

@@ -1,0 +1,822 @@
+//! The vocabulary's request to Gemini's `generateContent` body, in one pass after one check.
+//!
+//! docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference. What the vendor's pages
+//! leave out is marked with where it was seen.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::base::error::{Error, Kind};
+use crate::base::json::{Number, Text, Writer};
+use crate::chat::{
+    Content, Format, Image, Part, Request, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+};
+
+/// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
+///
+/// # Errors
+/// What Gemini has no way to say, named by its path in the client's body; then nothing is written.
+pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    let generation = generation(model);
+    check(request, generation)?;
+    Writer::new(out).object(|w| {
+        if !request.system.is_empty() {
+            w.key("systemInstruction").object(|w| {
+                w.key("parts").array(|w| {
+                    for part in &request.system {
+                        write_part(w, part, false);
+                    }
+                });
+            });
+        }
+        w.key("contents").array(|w| {
+            for turn in &request.turns {
+                write_turn(w, turn, generation);
+            }
+        });
+        if !request.tools.is_empty() {
+            write_tools(w, &request.tools);
+            if let Some(choice) = &request.tool_choice {
+                write_tool_choice(w, choice);
+            }
+        }
+        write_generation_config(w, &request.sampling, &request.format);
+    });
+    Ok(())
+}
+
+/// The major version of a Gemini model by its name: 2 for `gemini-2.5-pro-exp-03-25`. Names that carry
+/// none (`gemini-flash-latest`, a tuned model's number) count as the newest.
+fn generation(model: &str) -> u32 {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let version = name.strip_prefix("gemini-").unwrap_or_default();
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    digits.parse().unwrap_or(u32::MAX)
+}
+
+/// The generation that began to refuse a step of tool calls without a thought signature, and to take
+/// images in tool results (2.5 answers "`function_response.parts` is not supported for this model",
+/// gemini-cli issue 19436).
+const GEMINI_3: u32 = 3;
+
+/// Refuses what cannot be said, so that writing cannot fail half-way.
+fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
+    for part in &request.system {
+        if !matches!(part.content, Content::Text(_)) {
+            return Err(part.place.error(Kind::Unsupported, "", "instructions to Gemini must be text"));
+        }
+    }
+    if request.turns.iter().all(|turn| turn.parts.is_empty()) {
+        let problem = "Gemini answers only to a message; send one from the user besides the instructions";
+        return Err(Error::at(Kind::Unsupported, "messages", problem));
+    }
+    for part in request.turns.iter().flat_map(|turn| &turn.parts) {
+        match &part.content {
+            Content::Text(_) | Content::ToolCall(_) => {}
+            Content::Image(image) => check_image(part, image, IMAGES)?,
+            Content::ToolResult(result) => check_result(result, generation)?,
+        }
+    }
+    for tool in &request.tools {
+        if !is_function_name(tool.name.as_str()) {
+            let problem = "is no name for a function of Gemini, which must start with a letter or an \
+                underscore, go on with letters, digits, `_`, `.`, `:` or `-`, and have at most 128 characters";
+            return Err(tool.place.error(Kind::Unsupported, ".function.name", problem));
+        }
+    }
+    check_tool_choice(request)?;
+    check_sampling(&request.sampling)
+}
+
+/// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding; no GIF among them.
+const IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"];
+
+/// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling, multimodal function
+/// responses.
+const RESULT_IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp"];
+
+fn check_image(part: &Part<'_>, image: &Image<'_>, taken: &[&str]) -> Result<(), Error> {
+    let problem = match image {
+        Image::Inline { media_type, .. } if taken.contains(&mime_type(media_type)) => return Ok(()),
+        Image::Inline { .. } => {
+            format!("Gemini does not take this type of image here; send one of {}", taken.join(", "))
+        }
+        Image::Address(_) => "an address is not fetched; send the image itself as a data URL \
+            (`data:image/png;base64,…`)"
+            .to_owned(),
+    };
+    Err(part.place.error(Kind::Unsupported, ".image_url.url", &problem))
+}
+
+/// `image/jpg` is not registered, but widely sent; Google knows only the registered name.
+fn mime_type(media_type: &str) -> &str {
+    if media_type == "image/jpg" { "image/jpeg" } else { media_type }
+}
+
+fn check_result(result: &ToolResult<'_>, generation: u32) -> Result<(), Error> {
+    for part in &result.parts {
+        match &part.content {
+            Content::Text(_) => {}
+            Content::Image(_) if generation < GEMINI_3 => {
+                let problem = "this model takes no images in tool results (Gemini 3 and later do); send it \
+                    in a user message";
+                return Err(part.place.error(Kind::Unsupported, "", problem));
+            }
+            Content::Image(image) => check_image(part, image, RESULT_IMAGES)?,
+            Content::ToolCall(_) | Content::ToolResult(_) => {
+                return Err(part.place.error(Kind::Unsupported, "", "a tool result must be text or images"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `FunctionDeclaration.name` of google-genai 3.4; Google's older pages say 64 characters, and what this
+/// lets through too much Google refuses by itself.
+fn is_function_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+        && name.len() <= 128
+}
+
+fn check_tool_choice(request: &Request<'_>) -> Result<(), Error> {
+    let (path, problem) = match &request.tool_choice {
+        None | Some(ToolChoice::Auto | ToolChoice::None) => return Ok(()),
+        Some(ToolChoice::Required) if !request.tools.is_empty() => return Ok(()),
+        Some(ToolChoice::Required) => ("tool_choice", "demands a tool call, but `tools` offers none"),
+        Some(ToolChoice::Named(name)) if request.tools.iter().any(|tool| tool.name == *name) => return Ok(()),
+        Some(ToolChoice::Named(_)) => ("tool_choice.function.name", "is none of the functions in `tools`"),
+    };
+    Err(Error::at(Kind::WrongValue, path, problem))
+}
+
+/// Gemini refuses more: ai.google.dev/api/generate-content#generationconfig. OpenAI allows 4.
+const MOST_STOPS: usize = 5;
+
+fn check_sampling(sampling: &Sampling<'_>) -> Result<(), Error> {
+    let within = |number: Option<Number<'_>>, most: f64, path: &str| match number {
+        Some(number) if !(0.0..=most).contains(&number.value()) => {
+            Err(Error::at(Kind::WrongValue, path, &format!("must be from 0 to {most}")))
+        }
+        _ => Ok(()),
+    };
+    within(sampling.temperature, 2.0, "temperature")?;
+    within(sampling.top_p, 1.0, "top_p")?;
+    if sampling.stop.len() > MOST_STOPS {
+        let problem = format!("Gemini takes at most {MOST_STOPS} stop sequences");
+        return Err(Error::at(Kind::Unsupported, "stop", &problem));
+    }
+    // `GenerationConfig.seed` is an int32; a part of a larger seed would be another seed.
+    if sampling.seed.is_some_and(|seed| seed.token().parse::<i32>().is_err()) {
+        let problem = format!("Gemini takes whole numbers from {} to {}", i32::MIN, i32::MAX);
+        return Err(Error::at(Kind::Unsupported, "seed", &problem));
+    }
+    Ok(())
+}
+
+/// Writes a turn as one content, or as two where tool results stand beside something else: a content
+/// with results must have nothing but the results of the calls before it. Newer models refuse other
+/// parts in it with messages that lead astray ("Requests ending with a model turn are not supported",
+/// vellum-assistant pull request 39495); two user contents in a row are no trouble.
+fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32) {
+    for results in [true, false] {
+        let is_meant = |part: &&Part<'_>| matches!(part.content, Content::ToolResult(_)) == results;
+        let mut parts = turn.parts.iter().filter(is_meant).peekable();
+        if parts.peek().is_none() {
+            continue;
+        }
+        w.object(|w| {
+            w.key("role").string(match turn.role {
+                Role::User => "user",
+                Role::Assistant => "model",
+            });
+            w.key("parts").array(|w| {
+                // Of parallel calls only the first is signed, so only there a signature is missed.
+                let mut unsigned = generation >= GEMINI_3;
+                for part in parts {
+                    let is_call = matches!(part.content, Content::ToolCall(_));
+                    write_part(w, part, unsigned && is_call);
+                    unsigned &= !is_call;
+                }
+            });
+        });
+    }
+}
+
+fn write_part(w: &mut Writer<'_>, part: &Part<'_>, must_be_signed: bool) {
+    match &part.content {
+        Content::Text(text) => w.object(|w| w.key("text").text(*text)),
+        Content::Image(image) => write_image(w, image),
+        Content::ToolCall(call) => write_call(w, call, must_be_signed),
+        Content::ToolResult(result) => write_result(w, result),
+    }
+}
+
+fn write_image(w: &mut Writer<'_>, image: &Image<'_>) {
+    match image {
+        Image::Inline { media_type, data } => w.object(|w| {
+            w.key("inlineData").object(|w| {
+                w.key("mimeType").string(mime_type(media_type));
+                w.key("data").text(*data);
+            });
+        }),
+        Image::Address(_) => {} // `check` has refused it
+    }
+}
+
+/// What Google documents for calls whose signature nobody has: made by another model, or lost by the
+/// client. docs.cloud.google.com/vertex-ai/generative-ai/docs/thought-signatures, "Using REST or manual
+/// handling"; the same on ai.google.dev/gemini-api/docs/thought-signatures, "FAQs".
+const NO_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// No `id`: Vertex AI's v1 answers `Unknown name "id"` (langchainjs issue 10266, pydantic-ai issue 5081)
+/// and matches results to calls by their order.
+fn write_call(w: &mut Writer<'_>, call: &ToolCall<'_>, must_be_signed: bool) {
+    w.object(|w| {
+        w.key("functionCall").object(|w| {
+            w.key("name").string(call.name.as_str());
+            w.key("args").token(call.arguments.trim());
+        });
+        match call.signature {
+            Some(signature) => w.key("thoughtSignature").text(signature),
+            None if must_be_signed => w.key("thoughtSignature").string(NO_SIGNATURE),
+            None => {}
+        }
+    });
+}
+
+fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>) {
+    let mut texts = Vec::new();
+    let mut images = Vec::new();
+    for part in &result.parts {
+        match &part.content {
+            Content::Text(text) => {
+                // Two texts must not run into one word.
+                if !texts.is_empty() {
+                    texts.push(Text::from_escaped("\\n"));
+                }
+                texts.push(*text);
+            }
+            Content::Image(image) => images.push(image),
+            Content::ToolCall(_) | Content::ToolResult(_) => {} // `check` has refused it
+        }
+    }
+    w.object(|w| {
+        w.key("functionResponse").object(|w| {
+            w.key("name").string(result.name.as_str());
+            w.key("response");
+            match as_object(&texts) {
+                Some(object) => w.token(object.trim()),
+                None => w.object(|w| w.key("output").texts(&texts)),
+            }
+            if !images.is_empty() {
+                w.key("parts").array(|w| images.into_iter().for_each(|image| write_image(w, image)));
+            }
+        });
+    });
+}
+
+/// The text of a result that can be sent as the JSON object it is. Any other goes under `output`, the
+/// key that `FunctionResponse.response` has for it.
+fn as_object<'a>(texts: &[Text<'a>]) -> Option<Cow<'a, str>> {
+    let &[text] = texts else { return None };
+    // White space before a brace may be escaped, but then it is `\n`, `\t`, `\r` or a code.
+    if !text.escaped().trim_start().starts_with(['{', '\\']) {
+        return None;
+    }
+    let text = text.unescape();
+    let is_object = text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(&text).is_ok();
+    (is_object && is_exact(&text)).then_some(text)
+}
+
+/// Whether a JSON text survives `google.protobuf.Struct`, in which every number is a double. The ids of
+/// many services have more digits than that; as text they reach the model unharmed.
+fn is_exact(json: &str) -> bool {
+    /// Whole numbers up to here have a double of their own.
+    const MOST: u64 = 1 << f64::MANTISSA_DIGITS;
+    let mut rest = json;
+    loop {
+        let (outside, string) =
+            rest.split_at_checked(rest.find('"').unwrap_or(rest.len())).unwrap_or((rest, ""));
+        let harmed = outside.split([',', ':', '[', ']', '{', '}', ' ', '\n', '\r', '\t']).any(|token| {
+            let digits = token.strip_prefix('-').unwrap_or(token);
+            let whole = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            whole && digits.parse::<u64>().map_or(true, |number| number > MOST)
+        });
+        if harmed {
+            return false;
+        }
+        let Some(after) = after_string(string) else { return true };
+        rest = after;
+    }
+}
+
+/// What follows the string that `json` begins with.
+fn after_string(json: &str) -> Option<&str> {
+    let mut rest = json.strip_prefix('"')?;
+    loop {
+        let end = rest.find(['"', '\\'])?;
+        if rest.as_bytes().get(end) == Some(&b'"') {
+            return rest.get(end + 1..);
+        }
+        // The escaped character is ASCII in valid JSON.
+        rest = rest.get(end + 2..)?;
+    }
+}
+
+fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) {
+    w.key("tools").array(|w| {
+        w.object(|w| {
+            w.key("functionDeclarations").array(|w| {
+                for tool in tools {
+                    w.object(|w| {
+                        w.key("name").string(tool.name.as_str());
+                        if let Some(description) = tool.description {
+                            w.key("description").text(description);
+                        }
+                        // Takes JSON Schema as it is; `parameters` would want Google's own dialect of it.
+                        if let Some(schema) = tool.parameters.filter(|schema| !is_empty(schema)) {
+                            w.key("parametersJsonSchema").raw(schema);
+                        }
+                    });
+                }
+            });
+        });
+    });
+}
+
+/// `{}`: any object, to OpenAI the same as no parameters. Gemini wants the schema of an object or none.
+fn is_empty(schema: &RawValue) -> bool {
+    let inside = schema.get().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    inside.is_some_and(|inside| inside.trim().is_empty())
+}
+
+fn write_tool_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>) {
+    w.key("toolConfig").object(|w| {
+        w.key("functionCallingConfig").object(|w| {
+            w.key("mode").string(match choice {
+                ToolChoice::Auto => "AUTO",
+                ToolChoice::None => "NONE",
+                ToolChoice::Required | ToolChoice::Named(_) => "ANY",
+            });
+            if let ToolChoice::Named(name) = choice {
+                w.key("allowedFunctionNames").array(|w| w.string(name.as_str()));
+            }
+        });
+    });
+}
+
+fn write_generation_config(w: &mut Writer<'_>, sampling: &Sampling<'_>, format: &Format<'_>) {
+    let numbers = [
+        ("temperature", sampling.temperature),
+        ("topP", sampling.top_p),
+        ("seed", sampling.seed),
+        ("presencePenalty", sampling.presence_penalty),
+        ("frequencyPenalty", sampling.frequency_penalty),
+    ];
+    let any = sampling.max_tokens.is_some()
+        || numbers.iter().any(|(_, number)| number.is_some())
+        || !sampling.stop.is_empty()
+        || !matches!(format, Format::Text);
+    if !any {
+        return;
+    }
+    w.key("generationConfig").object(|w| {
+        if let Some(most) = sampling.max_tokens {
+            w.key("maxOutputTokens").token(most.token());
+        }
+        for (key, number) in numbers {
+            if let Some(number) = number {
+                w.key(key).token(number.token());
+            }
+        }
+        if !sampling.stop.is_empty() {
+            w.key("stopSequences").array(|w| sampling.stop.iter().for_each(|stop| w.text(*stop)));
+        }
+        match format {
+            Format::Text => {}
+            Format::JsonObject => w.key("responseMimeType").string("application/json"),
+            Format::JsonSchema { schema, .. } => {
+                w.key("responseMimeType").string("application/json");
+                w.key("responseJsonSchema").raw(schema);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::base::json::{Count, Str};
+    use crate::chat::{Delivery, Place};
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    /// `escaped` as it would stand in a client's body.
+    fn text(escaped: &str) -> Text<'_> {
+        let literal = Box::leak(format!("\"{escaped}\"").into_boxed_str());
+        Text::from_raw(raw(literal)).unwrap()
+    }
+
+    fn name(name: &str) -> Str<'_> {
+        Str(Cow::Borrowed(name))
+    }
+
+    fn part(content: Content<'_>) -> Part<'_> {
+        Part { place: Place::Part(1, 0), content }
+    }
+
+    fn said(words: &str) -> Part<'_> {
+        part(Content::Text(text(words)))
+    }
+
+    fn image(media_type: &'static str) -> Part<'static> {
+        part(Content::Image(Image::Inline { media_type: media_type.into(), data: text("aGk=") }))
+    }
+
+    fn call<'a>(function: &'a str, signature: Option<&'a str>) -> Part<'a> {
+        let arguments = Cow::Borrowed("{\"a\": 1.0}\n");
+        part(Content::ToolCall(ToolCall {
+            id: name("call_1"),
+            name: name(function),
+            arguments,
+            signature: signature.map(text),
+        }))
+    }
+
+    fn result<'a>(function: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
+        part(Content::ToolResult(ToolResult { id: name("call_1"), name: name(function), parts }))
+    }
+
+    fn user(parts: Vec<Part<'_>>) -> Turn<'_> {
+        Turn { role: Role::User, parts }
+    }
+
+    fn model(parts: Vec<Part<'_>>) -> Turn<'_> {
+        Turn { role: Role::Assistant, parts }
+    }
+
+    fn tool<'a>(function: &'a str, parameters: Option<&'a str>) -> Tool<'a> {
+        Tool {
+            place: Place::Tool(0),
+            name: name(function),
+            description: None,
+            parameters: parameters.map(raw),
+            strict: None,
+        }
+    }
+
+    fn request(turns: Vec<Turn<'_>>) -> Request<'_> {
+        Request {
+            system: vec![],
+            turns,
+            tools: vec![],
+            tool_choice: None,
+            parallel_tool_calls: None,
+            sampling: Sampling::default(),
+            format: Format::Text,
+            delivery: Delivery::Whole,
+            fields: vec![],
+        }
+    }
+
+    fn hello() -> Request<'static> {
+        request(vec![user(vec![said("Hello")])])
+    }
+
+    fn written_for(model: &str, request: &Request<'_>) -> String {
+        let mut out = Vec::new();
+        write(request, model, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn written(request: &Request<'_>) -> Value {
+        serde_json::from_str(&written_for("gemini-2.5-flash", request)).unwrap()
+    }
+
+    /// The path that a refusal names.
+    fn refused(model: &str, request: &Request<'_>) -> String {
+        let mut out = Vec::new();
+        let error = write(request, model, &mut out).unwrap_err();
+        assert_eq!(out, b"", "a refused request leaves nothing behind");
+        assert!(error.message.starts_with(error.param.as_deref().unwrap()));
+        error.param.unwrap()
+    }
+
+    #[test]
+    fn a_plain_question_has_nothing_but_its_contents() {
+        assert_eq!(
+            written_for("gemini-2.5-flash", &hello()),
+            r#"{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}"#,
+        );
+    }
+
+    #[test]
+    fn instructions_and_turns_keep_their_order_and_their_escapes() {
+        let mut request = request(vec![
+            user(vec![said(r"one \u00e9 \ud83c\udf88"), image("image/jpg")]),
+            model(vec![said("two")]),
+            user(vec![said("three")]),
+        ]);
+        request.system = vec![said("be\\nbrief"), said("be kind")];
+        assert_eq!(
+            written_for("gemini-2.5-flash", &request),
+            concat!(
+                r#"{"systemInstruction":{"parts":[{"text":"be\nbrief"},{"text":"be kind"}]},"contents":["#,
+                r#"{"role":"user","parts":[{"text":"one \u00e9 \ud83c\udf88"},"#,
+                r#"{"inlineData":{"mimeType":"image/jpeg","data":"aGk="}}]},"#,
+                r#"{"role":"model","parts":[{"text":"two"}]},{"role":"user","parts":[{"text":"three"}]}]}"#,
+            ),
+        );
+    }
+
+    #[test]
+    fn the_generation_is_the_number_behind_the_family_and_not_any_digit_of_the_name() {
+        for (model, expected) in [
+            ("gemini-2.5-pro-exp-03-25", 2),
+            ("gemini-2.0-flash-001", 2),
+            ("gemini-1.5-pro-002", 1),
+            ("gemini-3-pro-preview", 3),
+            ("gemini-3.1-flash-lite", 3),
+            ("gemini-10-pro", 10),
+            ("publishers/google/models/gemini-2.5-flash", 2),
+            ("gemini-flash-latest", u32::MAX),
+            ("projects/p/locations/l/endpoints/2718281828", u32::MAX),
+            ("", u32::MAX),
+        ] {
+            assert_eq!(generation(model), expected, "{model}");
+        }
+    }
+
+    fn tool_turns<'a>(calls: Vec<Part<'a>>, answer: Vec<Part<'a>>) -> Request<'a> {
+        request(vec![user(vec![said("go")]), model(calls), user(answer)])
+    }
+
+    #[test]
+    fn calls_keep_their_text_their_order_and_their_signature_and_carry_no_id() {
+        let request = tool_turns(
+            vec![said("well"), call("f", Some("c2ln")), call("g", None)],
+            vec![result("f", vec![said("1")]), result("g", vec![])],
+        );
+        let body = written_for("gemini-3-pro-preview", &request);
+        assert!(
+            body.contains(concat!(
+                r#"{"role":"model","parts":[{"text":"well"},"#,
+                r#"{"functionCall":{"name":"f","args":{"a": 1.0}},"thoughtSignature":"c2ln"},"#,
+                r#"{"functionCall":{"name":"g","args":{"a": 1.0}}}]},"#,
+                r#"{"role":"user","parts":[{"functionResponse":{"name":"f","response":{"output":"1"}}},"#,
+                r#"{"functionResponse":{"name":"g","response":{"output":""}}}]}"#,
+            )),
+            "{body}"
+        );
+        assert!(!body.contains("call_1"), "{body}");
+    }
+
+    #[test]
+    fn the_first_call_of_each_step_without_signature_gets_the_documented_stand_in_from_gemini_3_on() {
+        let request = request(vec![
+            user(vec![said("go")]),
+            model(vec![call("f", None), call("g", None)]),
+            user(vec![result("f", vec![]), result("g", vec![])]),
+            model(vec![call("f", None)]),
+            user(vec![result("f", vec![])]),
+        ]);
+        let signatures = |model| {
+            let body: Value = serde_json::from_str(&written_for(model, &request)).unwrap();
+            let parts = [
+                &body["contents"][1]["parts"][0],
+                &body["contents"][1]["parts"][1],
+                &body["contents"][3]["parts"][0],
+            ];
+            parts.map(|part| part["thoughtSignature"].clone())
+        };
+        let stand_in = Value::from("skip_thought_signature_validator");
+        assert_eq!(signatures("gemini-3-flash"), [stand_in.clone(), Value::Null, stand_in.clone()]);
+        assert_eq!(signatures("gemini-flash-latest"), [stand_in.clone(), Value::Null, stand_in]);
+        assert_eq!(signatures("gemini-2.5-pro-exp-03-25"), [Value::Null, Value::Null, Value::Null]);
+    }
+
+    #[test]
+    fn a_content_with_tool_results_has_nothing_else_in_it() {
+        let request = tool_turns(
+            vec![call("f", None), call("g", None)],
+            vec![said("by the way"), result("f", vec![]), result("g", vec![]), said("go on")],
+        );
+        assert_eq!(
+            written(&request)["contents"].as_array().unwrap()[2..],
+            [
+                json!({"role": "user", "parts": [
+                    {"functionResponse": {"name": "f", "response": {"output": ""}}},
+                    {"functionResponse": {"name": "g", "response": {"output": ""}}},
+                ]}),
+                json!({"role": "user", "parts": [{"text": "by the way"}, {"text": "go on"}]}),
+            ],
+        );
+    }
+
+    fn response(parts: Vec<Part<'_>>) -> String {
+        let request = tool_turns(vec![call("f", None)], vec![result("f", parts)]);
+        let body = written_for("gemini-2.5-flash", &request);
+        let start = body.find(r#""response":"#).unwrap() + r#""response":"#.len();
+        body[start..].strip_suffix("}}]}]}").unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_result_that_is_an_object_is_sent_as_one_and_any_other_under_output() {
+        for (words, expected) in [
+            (
+                r#"{\"b\": [1, \"x\\ny\"], \"a\": 0.30000000000000004}"#,
+                r#"{"b": [1, "x\ny"], "a": 0.30000000000000004}"#,
+            ),
+            (r"\n {} \t", "{}"),
+            (r#"{\"half\": "#, r#"{"output":"{\"half\": "}"#),
+            (r#"{\"a\": 1} {}"#, r#"{"output":"{\"a\": 1} {}"}"#),
+            ("[1]", r#"{"output":"[1]"}"#),
+            ("12", r#"{"output":"12"}"#),
+            (r"\u007b}", "{}"),
+        ] {
+            assert_eq!(response(vec![said(words)]), expected, "{words}");
+        }
+        assert_eq!(response(vec![said("{"), said("12"), said("}")]), r#"{"output":"{\n12\n}"}"#);
+    }
+
+    #[test]
+    fn a_result_with_a_number_that_no_double_holds_stays_text() {
+        for (json, exact) in [
+            (r#"{"id": 9007199254740992, "n": -9007199254740992}"#, true),
+            (r#"{"id": 9007199254740993}"#, false),
+            (r#"{"id":-1234567890123456789}"#, false),
+            (r#"{"ids":[1,12345678901234567890123]}"#, false),
+            (r#"{"id": "1234567890123456789", "a\"9007199254740993": "\\"}"#, true),
+            (r#"{"x": 0.12345678901234567890, "y": 1e3}"#, true),
+            (r#"{"é": "\\\"", "id": 9007199254740993}"#, false),
+        ] {
+            assert_eq!(is_exact(json), exact, "{json}");
+            assert!(serde_json::from_str::<Value>(json).is_ok(), "{json}");
+        }
+        assert_eq!(
+            response(vec![said(r#"{\"id\": 1234567890123456789}"#)]),
+            r#"{"output":"{\"id\": 1234567890123456789}"}"#,
+        );
+    }
+
+    #[test]
+    fn images_in_results_travel_in_them_from_gemini_3_on_and_are_refused_before() {
+        let request = tool_turns(vec![call("f", None)], vec![result("f", vec![image("image/png")])]);
+        let body: Value = serde_json::from_str(&written_for("gemini-3-pro-preview", &request)).unwrap();
+        assert_eq!(
+            body["contents"][2]["parts"],
+            json!([{"functionResponse": {
+                "name": "f",
+                "response": {"output": ""},
+                "parts": [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}],
+            }}]),
+        );
+        assert_eq!(refused("gemini-2.5-pro", &request), "messages[1].content[0]");
+        let request = tool_turns(vec![call("f", None)], vec![result("f", vec![image("image/heic")])]);
+        assert_eq!(refused("gemini-3-pro-preview", &request), "messages[1].content[0].image_url.url");
+    }
+
+    #[test]
+    fn images_that_gemini_cannot_take_are_refused_by_their_path() {
+        for part in
+            [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a.png"))))]
+        {
+            let request = request(vec![user(vec![part])]);
+            assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0].image_url.url");
+        }
+    }
+
+    #[test]
+    fn schemas_are_pasted_and_a_function_without_parameters_has_none() {
+        let schema =
+            r#"{"$schema":"x","type":"object","properties":{"z":{"type":["string","null"]},"a":{}}}"#;
+        let mut request = hello();
+        request.tools = vec![tool("f", Some(schema)), tool("g", Some("{ }")), tool("h", None)];
+        request.tools[0].description = Some(text(r"says \u201chi\u201d"));
+        let body = written_for("gemini-2.5-flash", &request);
+        let expected = format!(
+            r#","tools":[{{"functionDeclarations":[{{"name":"f","description":"says \u201chi\u201d","parametersJsonSchema":{schema}}},{{"name":"g"}},{{"name":"h"}}]}}]}}"#,
+        );
+        assert!(body.ends_with(&expected), "{body}");
+    }
+
+    #[test]
+    fn function_names_that_gemini_refuses_are_refused_by_their_path() {
+        let long = "a".repeat(129);
+        for wrong in ["1st", "-x", "", "a b", "é", &long] {
+            let mut request = hello();
+            request.tools = vec![tool(wrong, None)];
+            assert_eq!(refused("gemini-2.5-flash", &request), "tools[0].function.name", "{wrong}");
+        }
+        let mut request = hello();
+        request.tools = vec![tool("_a.b:c-D9", None)];
+        written(&request);
+    }
+
+    #[test]
+    fn every_tool_choice_has_its_mode() {
+        for (choice, expected) in [
+            (None, Value::Null),
+            (Some(ToolChoice::Auto), json!({"functionCallingConfig": {"mode": "AUTO"}})),
+            (Some(ToolChoice::None), json!({"functionCallingConfig": {"mode": "NONE"}})),
+            (Some(ToolChoice::Required), json!({"functionCallingConfig": {"mode": "ANY"}})),
+            (
+                Some(ToolChoice::Named(name("f"))),
+                json!({"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}}),
+            ),
+        ] {
+            let mut request = hello();
+            request.tools = vec![tool("f", None)];
+            request.tool_choice = choice;
+            assert_eq!(written(&request)["toolConfig"], expected);
+        }
+    }
+
+    #[test]
+    fn a_choice_among_no_tools_is_left_out_or_refused() {
+        let choosing = |choice| Request { tool_choice: Some(choice), ..hello() };
+        assert_eq!(written(&choosing(ToolChoice::Auto)), written(&hello()));
+        assert_eq!(written(&choosing(ToolChoice::None)), written(&hello()));
+        assert_eq!(refused("gemini-2.5-flash", &choosing(ToolChoice::Required)), "tool_choice");
+        let mut named = choosing(ToolChoice::Named(name("f")));
+        assert_eq!(refused("gemini-2.5-flash", &named), "tool_choice.function.name");
+        named.tools = vec![tool("g", None)];
+        assert_eq!(refused("gemini-2.5-flash", &named), "tool_choice.function.name");
+    }
+
+    fn number(token: &str) -> Option<Number<'_>> {
+        Number::from_raw(raw(token))
+    }
+
+    fn sampling() -> Sampling<'static> {
+        Sampling {
+            max_tokens: Some(serde_json::from_str::<Count<'_>>("0").unwrap()),
+            temperature: number("0"),
+            top_p: number("0.0"),
+            stop: vec![text("x"), text(r"\n")],
+            seed: number("-2147483648"),
+            presence_penalty: number("0"),
+            frequency_penalty: number("-1.50"),
+        }
+    }
+
+    #[test]
+    fn zeros_are_kept_and_numbers_leave_as_they_came() {
+        let mut request = hello();
+        request.sampling = sampling();
+        let body = written_for("gemini-2.5-flash", &request);
+        assert!(
+            body.ends_with(concat!(
+                r#","generationConfig":{"maxOutputTokens":0,"temperature":0,"topP":0.0,"seed":-2147483648,"#,
+                r#""presencePenalty":0,"frequencyPenalty":-1.50,"stopSequences":["x","\n"]}}"#,
+            )),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn formats_set_the_media_type_and_paste_the_schema() {
+        let schema = r#"{"type":"object","properties":{"z":{"type":"integer"},"a":{"type":"number"}}}"#;
+        let mut request = hello();
+        request.format = Format::JsonObject;
+        assert_eq!(written(&request)["generationConfig"], json!({"responseMimeType": "application/json"}));
+        request.format = Format::JsonSchema { name: Some(text("n")), description: None, schema: raw(schema) };
+        let body = written_for("gemini-2.5-flash", &request);
+        assert!(body.ends_with(&format!(
+            r#""generationConfig":{{"responseMimeType":"application/json","responseJsonSchema":{schema}}}}}"#
+        )), "{body}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let with = |change: fn(&mut Sampling<'static>)| {
+            let mut request = hello();
+            request.sampling = sampling();
+            change(&mut request.sampling);
+            refused("gemini-2.5-flash", &request)
+        };
+        assert_eq!(with(|s| s.temperature = number("2.01")), "temperature");
+        assert_eq!(with(|s| s.temperature = number("-0.1")), "temperature");
+        assert_eq!(with(|s| s.temperature = number("1e999")), "temperature");
+        assert_eq!(with(|s| s.top_p = number("1.5")), "top_p");
+        assert_eq!(with(|s| s.stop = vec![text("x"); 6]), "stop");
+        assert_eq!(with(|s| s.seed = number("2147483648")), "seed");
+        assert_eq!(with(|s| s.seed = number("1.5")), "seed");
+    }
+
+    #[test]
+    fn instructions_alone_are_refused_and_so_are_images_among_them() {
+        let mut request = request(vec![user(vec![])]);
+        request.system = vec![said("be kind")];
+        assert_eq!(refused("gemini-2.5-flash", &request), "messages");
+        let mut request = hello();
+        request.system = vec![image("image/png")];
+        assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0]");
+    }
+}

@@ -1,0 +1,339 @@
+//! A chat completion: events in, one JSON reply or server-sent chunks out.
+//! platform.openai.com/docs/api-reference/chat/object and …/chat-streaming.
+
+use crate::base::error::Error;
+use crate::base::json::{Text, Writer};
+use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+
+/// What every reply says of itself.
+#[derive(Clone, Debug)]
+pub struct Title {
+    /// The upstream's id of the reply, until it says another in its body.
+    pub id: String,
+    /// Unix time in seconds.
+    pub created: u64,
+    /// The model as the client asked for it.
+    pub model: String,
+}
+
+impl Title {
+    fn write(&self, w: &mut Writer<'_>, object: &str) {
+        // OpenAI's ids have this prefix, and some clients look for it.
+        w.key("id").string(&format!("chatcmpl-{}", self.id));
+        w.key("object").string(object);
+        w.key("created").number(self.created);
+        w.key("model").string(&self.model);
+    }
+}
+
+/// Writes chunks as the events come.
+pub struct StreamWriter {
+    title: Title,
+    /// The client asked for a last chunk with the token counts.
+    usage_wanted: bool,
+    /// Every chunk up to its delta, and from its delta to `finish_reason`; made at the first chunk.
+    head: Vec<u8>,
+    calls: Calls,
+    usage: Option<Usage>,
+    out: Vec<u8>,
+}
+
+/// Where a stream stands with its tool calls.
+#[derive(Clone, Copy)]
+struct Calls {
+    begun: u64,
+    /// The latest call has had no argument yet; `""` would be no JSON.
+    bare: bool,
+}
+
+impl StreamWriter {
+    pub fn new(title: Title, usage_wanted: bool) -> Self {
+        let calls = Calls { begun: 0, bare: false };
+        Self { title, usage_wanted, head: Vec::new(), calls, usage: None, out: Vec::new() }
+    }
+
+    /// What was written since the last call; the caller clears it.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// The reply is complete: token counts if asked for, and the end.
+    pub fn finish(&mut self) {
+        if let Some(usage) = self.usage.filter(|_| self.usage_wanted) {
+            self.out.extend_from_slice(b"data: ");
+            let title = &self.title;
+            Writer::new(&mut self.out).object(|w| {
+                title.write(w, "chat.completion.chunk");
+                w.key("choices").array(|_| {});
+                write_usage(w.key("usage"), usage);
+            });
+            self.out.extend_from_slice(b"\n\n");
+        }
+        self.out.extend_from_slice(b"data: [DONE]\n\n");
+    }
+
+    /// The reply will not be completed. No `[DONE]` follows, so that nobody takes it for whole.
+    pub fn fail(&mut self, error: &Error) {
+        self.out.extend_from_slice(b"data: ");
+        error.write_openai(&mut self.out);
+        self.out.extend_from_slice(b"\n\n");
+    }
+
+    fn chunk(&mut self, stop: Option<&str>, delta: impl FnOnce(&mut Writer<'_>)) {
+        if self.head.is_empty() {
+            self.begin();
+        }
+        self.out.extend_from_slice(&self.head);
+        let mut w = Writer::new(&mut self.out);
+        w.object(delta);
+        w.key("finish_reason");
+        match stop {
+            Some(reason) => w.string(reason),
+            None => w.null(),
+        }
+        self.out.extend_from_slice(if self.usage_wanted { b"}],\"usage\":null}\n\n" } else { b"}]}\n\n" });
+    }
+
+    /// Makes the head of all chunks and writes the first, which tells the role.
+    fn begin(&mut self) {
+        let head = &mut self.head;
+        head.extend_from_slice(b"data: ");
+        Writer::new(head).object(|w| {
+            self.title.write(w, "chat.completion.chunk");
+            w.key("choices").array(|w| {
+                w.object(|w| {
+                    w.key("index").number(0);
+                    w.key("delta");
+                });
+            });
+        });
+        // The object's closing brackets come after the delta.
+        head.truncate(head.len().saturating_sub(b"}]}".len()));
+        self.chunk(None, |w| {
+            w.key("role").string("assistant");
+            w.key("content").string("");
+        });
+    }
+
+    /// A call that had no arguments has empty ones.
+    fn close_call(&mut self) {
+        if self.calls.bare {
+            self.arguments(&Arguments::Object("{}"));
+        }
+    }
+
+    fn arguments(&mut self, arguments: &Arguments<'_>) {
+        if matches!(arguments, Arguments::Piece(text) if text.is_empty()) {
+            return;
+        }
+        self.calls.bare = false;
+        let index = self.calls.begun.saturating_sub(1);
+        self.chunk(None, |w| {
+            w.key("tool_calls").array(|w| {
+                w.object(|w| {
+                    w.key("index").number(index);
+                    w.key("function").object(|w| {
+                        w.key("arguments");
+                        match arguments {
+                            Arguments::Piece(text) => w.text(*text),
+                            Arguments::Object(json) => w.string(json),
+                        }
+                    });
+                });
+            });
+        });
+    }
+}
+
+impl Sink for StreamWriter {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start { id } => self.title.id = id.unescape().into_owned(),
+            Event::Text(text) if text.is_empty() => {}
+            Event::Text(text) => {
+                self.close_call();
+                self.chunk(None, |w| w.key("content").text(text));
+            }
+            Event::Reasoning(text) if text.is_empty() => {}
+            Event::Reasoning(text) => {
+                self.close_call();
+                self.chunk(None, |w| w.key("reasoning_content").text(text));
+            }
+            Event::ToolStart { id, name, signature } => {
+                self.close_call();
+                let index = self.calls.begun;
+                self.calls = Calls { begun: index + 1, bare: true };
+                self.chunk(None, |w| {
+                    w.key("tool_calls").array(|w| {
+                        w.object(|w| {
+                            w.key("index").number(index);
+                            write_call(w, id, name, signature, |w| w.string(""));
+                        });
+                    });
+                });
+            }
+            Event::ToolArguments(arguments) => self.arguments(&arguments),
+            Event::Stop(stop) => {
+                self.close_call();
+                self.chunk(Some(finish_reason(stop, self.calls.begun > 0)), |_| {});
+            }
+            Event::Usage(usage) => self.usage = Some(usage),
+        }
+    }
+}
+
+/// Gathers the events of a whole reply.
+pub struct WholeWriter {
+    title: Title,
+    /// Escaped text.
+    content: String,
+    /// Escaped text.
+    reasoning: String,
+    calls: Vec<WholeCall>,
+    stop: Option<Stop>,
+    usage: Option<Usage>,
+}
+
+/// A tool call, its strings escaped.
+struct WholeCall {
+    id: String,
+    name: String,
+    signature: Option<String>,
+    arguments: String,
+}
+
+impl WholeWriter {
+    pub fn new(title: Title) -> Self {
+        let (content, reasoning) = (String::new(), String::new());
+        Self { title, content, reasoning, calls: Vec::new(), stop: None, usage: None }
+    }
+
+    /// Writes the reply.
+    pub fn finish(&self, out: &mut Vec<u8>) {
+        Writer::new(out).object(|w| {
+            self.title.write(w, "chat.completion");
+            w.key("choices").array(|w| {
+                w.object(|w| {
+                    w.key("index").number(0);
+                    w.key("message").object(|w| self.message(w));
+                    w.key("logprobs").null();
+                    let stop = self.stop.unwrap_or(Stop::End);
+                    w.key("finish_reason").string(finish_reason(stop, !self.calls.is_empty()));
+                });
+            });
+            if let Some(usage) = self.usage {
+                write_usage(w.key("usage"), usage);
+            }
+        });
+    }
+
+    fn message(&self, w: &mut Writer<'_>) {
+        w.key("role").string("assistant");
+        w.key("content");
+        if self.content.is_empty() && !self.calls.is_empty() {
+            w.null();
+        } else {
+            w.text(Text::from_escaped(&self.content));
+        }
+        w.key("refusal").null();
+        if !self.reasoning.is_empty() {
+            w.key("reasoning_content").text(Text::from_escaped(&self.reasoning));
+        }
+        if !self.calls.is_empty() {
+            w.key("tool_calls").array(|w| {
+                for call in &self.calls {
+                    let signature = call.signature.as_deref().map(Text::from_escaped);
+                    let (id, name) = (Text::from_escaped(&call.id), Text::from_escaped(&call.name));
+                    w.object(|w| {
+                        write_call(w, id, name, signature, |w| match call.arguments.as_str() {
+                            "" => w.string("{}"),
+                            arguments => w.text(Text::from_escaped(arguments)),
+                        });
+                    });
+                }
+            });
+        }
+    }
+}
+
+impl Sink for WholeWriter {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start { id } => self.title.id = id.unescape().into_owned(),
+            Event::Text(text) => self.content.push_str(text.escaped()),
+            Event::Reasoning(text) => self.reasoning.push_str(text.escaped()),
+            Event::ToolStart { id, name, signature } => self.calls.push(WholeCall {
+                id: id.escaped().to_owned(),
+                name: name.escaped().to_owned(),
+                signature: signature.map(|text| text.escaped().to_owned()),
+                arguments: String::new(),
+            }),
+            Event::ToolArguments(arguments) => {
+                let Some(call) = self.calls.last_mut() else { return };
+                match arguments {
+                    Arguments::Piece(text) => call.arguments.push_str(text.escaped()),
+                    Arguments::Object(json) => {
+                        let mut quoted = Vec::with_capacity(json.len() + 2);
+                        Writer::new(&mut quoted).string(json);
+                        let inside = quoted.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+                        call.arguments
+                            .push_str(std::str::from_utf8(inside.unwrap_or_default()).unwrap_or_default());
+                    }
+                }
+            }
+            Event::Stop(stop) => self.stop = Some(stop),
+            Event::Usage(usage) => self.usage = Some(usage),
+        }
+    }
+}
+
+/// Writes the members of a tool call but its index.
+fn write_call(
+    w: &mut Writer<'_>,
+    id: Text<'_>,
+    name: Text<'_>,
+    signature: Option<Text<'_>>,
+    arguments: impl FnOnce(&mut Writer<'_>),
+) {
+    w.key("id").text(id);
+    w.key("type").string("function");
+    w.key("function").object(|w| {
+        w.key("name").text(name);
+        arguments(w.key("arguments"));
+    });
+    if let Some(signature) = signature {
+        // Google's own OpenAI endpoint puts it here: ai.google.dev/gemini-api/docs/thought-signatures.
+        w.key("extra_content").object(|w| {
+            w.key("google").object(|w| w.key("thought_signature").text(signature));
+        });
+    }
+}
+
+/// Some models end a turn of tool calls with a plain end; clients loop on `tool_calls` only.
+fn finish_reason(stop: Stop, called: bool) -> &'static str {
+    match stop {
+        Stop::End if called => "tool_calls",
+        Stop::End => "stop",
+        Stop::Length => "length",
+        Stop::ToolCalls => "tool_calls",
+        Stop::Filtered => "content_filter",
+    }
+}
+
+/// platform.openai.com/docs/api-reference/completions/object: `prompt_tokens` includes cached ones,
+/// `completion_tokens` includes reasoning.
+fn write_usage(w: &mut Writer<'_>, usage: Usage) {
+    w.object(|w| {
+        w.key("prompt_tokens").number(usage.input);
+        w.key("completion_tokens").number(usage.output);
+        w.key("total_tokens").number(usage.input.saturating_add(usage.output));
+        w.key("prompt_tokens_details").object(|w| {
+            w.key("cached_tokens").number(usage.cache_read);
+            // Not OpenAI's; Anthropic's models charge for writing the cache, so clients want to see it.
+            if usage.cache_write > 0 {
+                w.key("cache_creation_tokens").number(usage.cache_write);
+            }
+        });
+        w.key("completion_tokens_details").object(|w| w.key("reasoning_tokens").number(usage.reasoning));
+    });
+}

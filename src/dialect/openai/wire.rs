@@ -1,0 +1,136 @@
+//! The members of a chat completion request that are looked at, as OpenAI names them:
+//! platform.openai.com/docs/api-reference/chat/create. Everything is optional here; what is required is
+//! asked for where a missing member can be named by its path.
+
+use serde_json::value::RawValue;
+
+use crate::base::json::{Count, Number, Str, Text, object};
+
+object! {
+    pub struct Body<'a> {
+        model: Str<'a>,
+        messages: Vec<&'a RawValue>,
+        stream: bool,
+        stream_options: StreamOptions<'a>,
+        max_tokens: Count<'a>,
+        max_completion_tokens: Count<'a>,
+        temperature: Number<'a>,
+        top_p: Number<'a>,
+        stop: &'a RawValue,
+        seed: Number<'a>,
+        presence_penalty: Number<'a>,
+        frequency_penalty: Number<'a>,
+        tools: Vec<&'a RawValue>,
+        tool_choice: &'a RawValue,
+        parallel_tool_calls: bool,
+        response_format: ResponseFormat<'a>,
+    }
+}
+
+object! {
+    pub struct StreamOptions<'a> {
+        include_usage: bool,
+    }
+}
+
+object! {
+    pub struct Message<'a> {
+        role: Str<'a>,
+        content: &'a RawValue,
+        refusal: Text<'a>,
+        tool_calls: Vec<&'a RawValue>,
+        tool_call_id: Str<'a>,
+        function_call: &'a RawValue,
+        audio: &'a RawValue,
+    }
+}
+
+object! {
+    pub struct Part<'a> {
+        kind as "type": Str<'a>,
+        text: Text<'a>,
+        refusal: Text<'a>,
+        image_url: ImageUrl<'a>,
+    }
+}
+
+object! {
+    pub struct ImageUrl<'a> {
+        url: Text<'a>,
+    }
+}
+
+object! {
+    pub struct ToolCall<'a> {
+        id: Str<'a>,
+        kind as "type": Str<'a>,
+        function: FunctionCall<'a>,
+        extra_content: ExtraContent<'a>,
+    }
+}
+
+object! {
+    pub struct FunctionCall<'a> {
+        name: Str<'a>,
+        arguments: Text<'a>,
+    }
+}
+
+object! {
+    /// Where Google's own OpenAI endpoint puts what its models want back:
+    /// ai.google.dev/gemini-api/docs/thought-signatures.
+    pub struct ExtraContent<'a> {
+        google: GoogleContent<'a>,
+    }
+}
+
+object! {
+    pub struct GoogleContent<'a> {
+        thought_signature: Text<'a>,
+    }
+}
+
+object! {
+    pub struct Tool<'a> {
+        kind as "type": Str<'a>,
+        function: Function<'a>,
+    }
+}
+
+object! {
+    pub struct Function<'a> {
+        name: Str<'a>,
+        description: Text<'a>,
+        parameters: &'a RawValue,
+        strict: bool,
+    }
+}
+
+object! {
+    pub struct ToolChoice<'a> {
+        kind as "type": Str<'a>,
+        function: ChosenFunction<'a>,
+    }
+}
+
+object! {
+    pub struct ChosenFunction<'a> {
+        name: Str<'a>,
+    }
+}
+
+object! {
+    pub struct ResponseFormat<'a> {
+        kind as "type": Str<'a>,
+        json_schema: JsonSchema<'a>,
+    }
+}
+
+object! {
+    pub struct JsonSchema<'a> {
+        name: Text<'a>,
+        description: Text<'a>,
+        schema: &'a RawValue,
+        strict: bool,
+    }
+}

@@ -1,0 +1,97 @@
+//! One request on its way to one backend: parsed, translated, authorised.
+
+use crate::base::error::Error;
+use crate::base::headers::Headers;
+use crate::base::host::{Host, Outgoing};
+use crate::chat::Delivery;
+use crate::dialect::{Upstream, fates, openai};
+use crate::provider::{Address, Authorisation};
+
+use super::Plan;
+
+/// The header by which Envoy's route chooses the cluster (`cluster_header`).
+pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
+
+/// A translated request that is not sent yet.
+#[derive(Debug)]
+pub struct Attempt {
+    address: Address,
+    body: Vec<u8>,
+    pub asked: Asked,
+}
+
+/// What the reply needs to know of its request.
+#[derive(Debug)]
+pub struct Asked {
+    /// Index of the backend in the plan.
+    pub backend: usize,
+    pub upstream: Upstream,
+    pub delivery: Delivery,
+    /// The model as the client asked for it.
+    pub model: String,
+    /// The operator's name of the backend, and the backend's own name of the model: for response headers.
+    pub backend_name: String,
+    pub backend_model: String,
+    /// Fields that were left out, as a header value; empty when none were.
+    pub dropped: String,
+}
+
+impl Attempt {
+    /// Reads a client's body and writes the upstream's.
+    pub fn translate(plan: &Plan, body: &[u8]) -> Result<Self, Error> {
+        let openai::Asked { model, request } = openai::parse(body)?;
+        let (index, backend, backend_model) = plan.find(model.as_str())?;
+        let upstream = backend.upstream();
+        let dropped = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream)?;
+        // The bodies differ by little more than their member names.
+        let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
+        upstream.write(&request, backend_model, &mut written)?;
+        Ok(Self {
+            address: backend.address(backend_model, request.delivery.is_stream()),
+            body: written,
+            asked: Asked {
+                backend: index,
+                upstream,
+                delivery: request.delivery,
+                backend_name: backend.name.clone(),
+                backend_model: header_value(backend_model),
+                dropped: dropped.into_iter().map(header_value).collect::<Vec<_>>().join(", "),
+                model: model.0.into_owned(),
+            },
+        })
+    }
+
+    /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
+    /// headers is in it.
+    pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
+        let backend = plan.backend(self.asked.backend).ok_or_else(|| {
+            Error::new(crate::base::error::Kind::Internal, "the backend is no longer configured")
+        })?;
+        let fixed = [("content-type", "application/json")];
+        let proof = match backend.authorise(host, &self.address, &fixed, &self.body)? {
+            Authorisation::Headers(proof) => proof,
+            Authorisation::Pending => return Ok(None),
+        };
+        let mut headers = Headers::default();
+        headers.add(":method", "POST");
+        headers.add(":scheme", "https");
+        headers.add(":authority", backend.host.as_str());
+        headers.add(":path", self.address.target());
+        for (name, value) in fixed {
+            headers.add(name, value);
+        }
+        for (name, value) in proof {
+            headers.add(name, value);
+        }
+        headers.add(CLUSTER_HEADER, backend.cluster.as_str());
+        Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
+    }
+}
+
+/// What may stand in a header of ours: names that came from a client are cut and cleaned, so that they
+/// cannot end a header or fill one.
+fn header_value(text: &str) -> String {
+    const LONGEST: usize = 256;
+    let clean = |c: char| if c.is_ascii_graphic() && c != ',' { c } else { '?' };
+    text.chars().take(LONGEST).map(clean).collect()
+}

@@ -1,0 +1,10 @@
+//! From a client's request to an upstream's and back: what happens at each callback of Envoy.
+
+mod attempt;
+mod plan;
+mod reply;
+mod route;
+mod whole;
+
+pub use plan::Plan;
+pub use whole::Whole;

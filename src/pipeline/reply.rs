@@ -1,0 +1,278 @@
+//! An upstream's reply on its way to the client: decoded, and written in the client's dialect.
+
+use std::time::UNIX_EPOCH;
+
+use crate::base::error::{Error, Kind};
+use crate::base::headers::Headers;
+use crate::base::host::{Host, Level, Reply, ReplyStep};
+use crate::chat::Delivery;
+use crate::dialect::StreamDecoder;
+use crate::dialect::openai::{StreamWriter, Title, WholeWriter};
+
+use super::Plan;
+use super::attempt::Asked;
+
+/// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
+/// a broken upstream must not fill the worker's memory, which never shrinks.
+const MOST_REPLY: usize = 16 * 1024 * 1024;
+
+/// How much of an error body is read for its reason. Clouds send a few hundred bytes; what is longer is
+/// some proxy's page.
+const MOST_REFUSAL: usize = 64 * 1024;
+
+/// A reply as it comes in.
+pub enum Incoming {
+    /// Chunks to be translated one by one.
+    Stream(Box<Stream>),
+    /// A whole reply, gathered.
+    Whole { asked: Box<Asked>, title: Title, body: Vec<u8> },
+    /// The reason of an error, gathered. Nothing was asked when Envoy answers before the request left.
+    Refusal { asked: Option<Box<Asked>>, headers: Headers, body: Vec<u8> },
+    /// The client has its answer; what still comes is ignored.
+    Over,
+}
+
+/// A stream being translated.
+pub struct Stream {
+    asked: Box<Asked>,
+    decoder: StreamDecoder,
+    writer: StreamWriter,
+    /// The client has the headers and some of the reply.
+    begun: bool,
+}
+
+/// Decides from the headers what the reply is. `last`: there is no body.
+pub fn begin(
+    asked: Box<Asked>,
+    plan: &Plan,
+    host: &dyn Host,
+    headers: Headers,
+    last: bool,
+) -> (Incoming, ReplyStep) {
+    let status = headers.status();
+    if let Some(backend) = plan.backend(asked.backend).filter(|_| status == 401) {
+        backend.unauthorised(host);
+    }
+    if !(200..300).contains(&status) {
+        return refused(Some(asked), host, headers, last);
+    }
+    let garbled = |asked: &Asked, problem: &str| {
+        let error = Error::new(Kind::UpstreamGarbled, format!("the cloud answered {problem}"));
+        (Incoming::Over, ReplyStep::Answer(answer(asked, &error)))
+    };
+    let encoding = headers.get("content-encoding").unwrap_or("identity");
+    if last {
+        return garbled(&asked, "without a body");
+    }
+    if !encoding.eq_ignore_ascii_case("identity") {
+        return garbled(&asked, "in a compressed form that was not asked for");
+    }
+    let title = Title {
+        id: headers.get("x-amzn-requestid").unwrap_or_default().to_owned(),
+        created: host.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        model: asked.model.clone(),
+    };
+    let media_type = headers.media_type();
+    match asked.delivery {
+        Delivery::Stream { usage } => {
+            if media_type != asked.upstream.stream_media_type() {
+                return garbled(&asked, "with something that is no stream");
+            }
+            let decoder = asked.upstream.stream();
+            let writer = StreamWriter::new(title, usage);
+            (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
+        }
+        Delivery::Whole => {
+            if media_type != "application/json" {
+                return garbled(&asked, "with something that is not JSON");
+            }
+            (Incoming::Whole { asked, title, body: Vec::new() }, ReplyStep::Hold)
+        }
+    }
+}
+
+/// A reply that is an error: the cloud's, or one that Envoy made itself (`asked` is absent when the
+/// request never left).
+pub fn refused(
+    asked: Option<Box<Asked>>,
+    host: &dyn Host,
+    headers: Headers,
+    last: bool,
+) -> (Incoming, ReplyStep) {
+    if last {
+        let error = refusal(asked.as_deref(), host, &headers, &[]);
+        return (Incoming::Over, ReplyStep::Answer(answer_any(asked.as_deref(), &error)));
+    }
+    (Incoming::Refusal { asked, headers, body: Vec::new() }, ReplyStep::Hold)
+}
+
+impl Incoming {
+    /// Takes the next bytes of the body; what is to be sent goes into `out`.
+    pub fn chunk(&mut self, host: &dyn Host, bytes: &[u8], last: bool, out: &mut Vec<u8>) -> ReplyStep {
+        let step = match self {
+            Incoming::Stream(stream) => match stream.chunk(bytes, last) {
+                Ok(()) => stream.send(out),
+                Err(error) => {
+                    let (backend, meaning) = (&stream.asked.backend_name, error.kind.row().meaning);
+                    host.log(Level::Warn, &format!("a stream of {backend} broke: {meaning}"));
+                    let step = stream.fail(&error, out);
+                    *self = Incoming::Over;
+                    step
+                }
+            },
+            Incoming::Whole { asked, title, body } => {
+                if body.len().saturating_add(bytes.len()) > MOST_REPLY {
+                    let error = Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB");
+                    let reply = answer(asked, &error);
+                    *self = Incoming::Over;
+                    return ReplyStep::Answer(reply);
+                }
+                body.extend_from_slice(bytes);
+                if !last {
+                    return ReplyStep::Hold;
+                }
+                match whole(asked, title, body) {
+                    Ok(written) => {
+                        *out = written;
+                        ReplyStep::Begin(head(200, asked, "application/json"))
+                    }
+                    Err(error) => ReplyStep::Answer(answer(asked, &error)),
+                }
+            }
+            Incoming::Refusal { asked, headers, body } => {
+                let room = MOST_REFUSAL.saturating_sub(body.len()).min(bytes.len());
+                body.extend_from_slice(bytes.get(..room).unwrap_or_default());
+                if !last {
+                    return ReplyStep::Hold;
+                }
+                let error = refusal(asked.as_deref(), host, headers, body);
+                ReplyStep::Answer(answer_any(asked.as_deref(), &error))
+            }
+            Incoming::Over => ReplyStep::Hold,
+        };
+        if last {
+            *self = Incoming::Over;
+        }
+        step
+    }
+}
+
+impl Stream {
+    fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
+        self.decoder.feed(bytes, &mut self.writer)?;
+        if last {
+            self.decoder.finish(&mut self.writer)?;
+            self.writer.finish();
+        }
+        Ok(())
+    }
+
+    /// Hands over what was written since the last time.
+    fn send(&mut self, out: &mut Vec<u8>) -> ReplyStep {
+        out.append(self.writer.out());
+        if out.is_empty() {
+            return ReplyStep::Hold;
+        }
+        if std::mem::replace(&mut self.begun, true) {
+            return ReplyStep::Continue;
+        }
+        let mut headers = head(200, &self.asked, "text/event-stream");
+        // Proxies in between must not gather the pieces.
+        headers.add("cache-control", "no-cache");
+        ReplyStep::Begin(headers)
+    }
+
+    /// While nothing was sent the error still has a status of its own; later it is an event.
+    fn fail(&mut self, error: &Error, out: &mut Vec<u8>) -> ReplyStep {
+        if !self.begun {
+            return ReplyStep::Answer(answer(&self.asked, error));
+        }
+        self.writer.fail(error);
+        self.send(out)
+    }
+}
+
+fn whole(asked: &Asked, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| {
+        Error::new(Kind::UpstreamGarbled, "the cloud answered with something that is not UTF-8")
+    })?;
+    let mut writer = WholeWriter::new(title.clone());
+    asked.upstream.decode(text, &mut writer)?;
+    let mut out = Vec::with_capacity(body.len() + 512);
+    writer.finish(&mut out);
+    Ok(out)
+}
+
+/// The error behind a reply that is none: the cloud's own, or what Envoy says in its place.
+fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8]) -> Error {
+    let status = headers.status();
+    let details =
+        host.property(&["response", "code_details"]).and_then(|bytes| String::from_utf8(bytes).ok());
+    let details = details.unwrap_or_default();
+    // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
+    if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
+        let mut error = asked.upstream.refusal(status, headers, body);
+        if let Some(id) = request_id(headers) {
+            error.message.push_str(&format!(" (request id {id})"));
+        }
+        return error;
+    }
+    // The reason may hold addresses of the inside: for the log only.
+    host.log(Level::Warn, &format!("Envoy answered {status} itself: {details}"));
+    let (kind, message) = match status {
+        413 => (
+            Kind::TooLarge,
+            "the body is larger than Envoy's buffer; send less, or ask the operator to raise per_connection_buffer_limit_bytes",
+        ),
+        408 | 504 => (Kind::TimedOut, "the cloud did not answer in time; try again"),
+        404 => (
+            Kind::Internal,
+            "Envoy has no route or cluster for this model's backend; the operator finds the name it looked for in Envoy's log",
+        ),
+        429 => (Kind::Throttled, "Envoy's rate limit was reached; try again later"),
+        401 | 403 => (Kind::Denied, "Envoy's own policy refused the request"),
+        400..500 => (Kind::BadRequest, "Envoy refused the request as malformed"),
+        _ => (Kind::Unreachable, "the cloud could not be reached; try again shortly"),
+    };
+    Error::new(kind, message)
+}
+
+fn request_id(headers: &Headers) -> Option<&str> {
+    let id = headers.get("x-amzn-requestid")?;
+    (id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')).then_some(id)
+}
+
+/// Headers of a reply to the client; nothing of the upstream's remains.
+fn head(status: u16, asked: &Asked, content_type: &str) -> Headers {
+    let mut headers = Headers::default();
+    headers.add(":status", status.to_string());
+    headers.add("content-type", content_type);
+    for (name, value) in about(asked) {
+        headers.add(name, value);
+    }
+    headers
+}
+
+fn about(asked: &Asked) -> Vec<(&'static str, String)> {
+    let mut headers = vec![
+        ("x-fairlead-backend", asked.backend_name.clone()),
+        ("x-fairlead-model", asked.backend_model.clone()),
+    ];
+    if !asked.dropped.is_empty() {
+        headers.push(("x-fairlead-dropped", asked.dropped.clone()));
+    }
+    headers
+}
+
+fn answer(asked: &Asked, error: &Error) -> Reply {
+    let mut reply = error.openai_reply();
+    reply.headers.extend(about(asked));
+    reply
+}
+
+fn answer_any(asked: Option<&Asked>, error: &Error) -> Reply {
+    match asked {
+        Some(asked) => answer(asked, error),
+        None => error.openai_reply(),
+    }
+}

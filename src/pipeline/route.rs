@@ -1,0 +1,116 @@
+//! Which requests are ours, told by method and path alone.
+
+use crate::base::error::{Error, Kind};
+use crate::base::headers::Headers;
+use crate::base::host::Reply;
+
+/// What a request is to us.
+#[derive(Debug, PartialEq)]
+pub enum Route {
+    /// Goes on as it came.
+    NotOurs,
+    /// A chat completion; its body must be read.
+    Chat,
+    /// Answered at once.
+    Answer(Reply),
+}
+
+/// Looks at the headers of a request that has (`bodiless`) or has not ended with them.
+pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
+    let method = headers.get(":method").unwrap_or_default();
+    let path = headers.get(":path").unwrap_or_default();
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    match path {
+        "/v1/chat/completions" | "/chat/completions" => match method {
+            "POST" => chat(headers, bodiless, most_bytes),
+            // A browser's question before it posts, for Envoy's CORS filter.
+            "OPTIONS" => Route::NotOurs,
+            _ => {
+                let mut reply = Error::new(Kind::WrongMethod, format!("{path} takes POST, not this method"))
+                    .openai_reply();
+                reply.headers.push(("allow", "POST".to_owned()));
+                Route::Answer(reply)
+            }
+        },
+        "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
+            status: 200,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body: br#"{"status":"ok"}"#.to_vec(),
+        }),
+        _ => Route::NotOurs,
+    }
+}
+
+fn chat(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
+    let refuse = |error: Error| Route::Answer(error.openai_reply());
+    if bodiless {
+        return refuse(Error::new(
+            Kind::NotJson,
+            "the request has no body; send a JSON object with model and messages",
+        ));
+    }
+    let encoding = headers.get("content-encoding").unwrap_or("identity").trim();
+    if !encoding.eq_ignore_ascii_case("identity") && !encoding.is_empty() {
+        return refuse(Error::new(Kind::Encoded, "the body is compressed; send it without content-encoding"));
+    }
+    let declared = headers.get("content-length").and_then(|length| length.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > most_bytes) {
+        return refuse(too_large(most_bytes));
+    }
+    Route::Chat
+}
+
+/// The answer to a body that is over the limit.
+pub fn too_large(most_bytes: usize) -> Error {
+    Error::new(
+        Kind::TooLarge,
+        format!(
+            "the body is larger than {most_bytes} bytes, the gateway's limit; send less, or ask the operator to raise limits.request_bytes"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, path: &str, more: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::default();
+        headers.add(":method", method);
+        headers.add(":path", path);
+        for (name, value) in more {
+            headers.add(name, *value);
+        }
+        headers
+    }
+
+    fn status(route: &Route) -> u16 {
+        match route {
+            Route::Answer(reply) => reply.status,
+            Route::NotOurs | Route::Chat => 0,
+        }
+    }
+
+    #[test]
+    fn chat_is_ours_with_and_without_the_version_and_a_query() {
+        for path in ["/v1/chat/completions", "/chat/completions", "/v1/chat/completions?api-version=1"] {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Chat, "{path}");
+        }
+        for path in
+            ["/", "/v1/chat/completions/", "/v1/chat/completions/../x", "/V1/chat/completions", "/v1/models"]
+        {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::NotOurs, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_before_its_body_comes() {
+        let path = "/v1/chat/completions";
+        assert_eq!(status(&route(&request("GET", path, &[]), true, 10)), 405);
+        assert_eq!(status(&route(&request("POST", path, &[]), true, 10)), 400);
+        assert_eq!(status(&route(&request("POST", path, &[("content-encoding", "gzip")]), false, 10)), 415);
+        assert_eq!(status(&route(&request("POST", path, &[("content-length", "11")]), false, 10)), 413);
+        assert_eq!(route(&request("POST", path, &[("content-length", "10")]), false, 10), Route::Chat);
+        assert_eq!(route(&request("OPTIONS", path, &[]), true, 10), Route::NotOurs);
+    }
+}

@@ -1,0 +1,187 @@
+//! The whole way in one filter: from the client's request to the cloud's, and from its reply back.
+
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use crate::base::error::{Error, Kind};
+use crate::base::headers::Headers;
+use crate::base::host::{Host, Reply, ReplyStep, Step};
+use crate::provider::token;
+
+use super::Plan;
+use super::attempt::{Asked, Attempt};
+use super::reply::{self, Incoming};
+use super::route::{self, Route};
+
+/// How long a request waits for credentials. The call for them takes three seconds at most; a little more
+/// lets its outcome reach the request.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One request and its reply, at the position `fairlead`.
+pub struct Whole {
+    plan: Rc<Plan>,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Not ours.
+    Idle,
+    /// The body is coming.
+    Gathering,
+    /// Translated; credentials are coming.
+    Parked {
+        attempt: Box<Attempt>,
+        deadline: SystemTime,
+    },
+    /// On its way to the cloud.
+    Sent(Box<Asked>),
+    Replying(Box<Incoming>),
+    /// The client was answered in place of the cloud; what comes now is that answer.
+    Answered,
+}
+
+impl Whole {
+    pub fn new(plan: Rc<Plan>) -> Self {
+        Self { plan, phase: Phase::Idle }
+    }
+
+    /// The request's headers have come; `last`: it has no body.
+    pub fn request_headers(&mut self, headers: &Headers, last: bool) -> Step {
+        match route::route(headers, last, self.plan.request_bytes) {
+            Route::NotOurs => Step::Pass,
+            Route::Answer(reply) => {
+                self.phase = Phase::Answered;
+                Step::Answer(reply)
+            }
+            Route::Chat => {
+                self.phase = Phase::Gathering;
+                Step::Wait
+            }
+        }
+    }
+
+    /// So many bytes of the body have come, and it is not complete.
+    pub fn request_growing(&mut self, bytes: usize) -> Step {
+        match self.phase {
+            Phase::Gathering if bytes > self.plan.request_bytes => {
+                self.answer(&route::too_large(self.plan.request_bytes))
+            }
+            Phase::Gathering => Step::Wait,
+            Phase::Idle | Phase::Parked { .. } | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => {
+                Step::Pass
+            }
+        }
+    }
+
+    /// The body is complete.
+    pub fn request_body(&mut self, host: &dyn Host, body: &[u8]) -> Step {
+        match self.phase {
+            Phase::Gathering => {}
+            Phase::Idle | Phase::Parked { .. } | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => {
+                return Step::Pass;
+            }
+        }
+        if body.len() > self.plan.request_bytes {
+            return self.answer(&route::too_large(self.plan.request_bytes));
+        }
+        match Attempt::translate(&self.plan, body) {
+            Ok(attempt) => {
+                let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
+                self.send(host, Box::new(attempt), deadline)
+            }
+            Err(error) => self.answer(&error),
+        }
+    }
+
+    /// Something may have changed for a request that was told to [`Step::Park`].
+    pub fn wake(&mut self, host: &dyn Host) -> Step {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Parked { attempt, deadline } => self.send(host, attempt, deadline),
+            other @ (Phase::Idle
+            | Phase::Gathering
+            | Phase::Sent(_)
+            | Phase::Replying(_)
+            | Phase::Answered) => {
+                self.phase = other;
+                Step::Pass
+            }
+        }
+    }
+
+    /// The upstream's headers have come, or those of an answer that Envoy made; `last`: without a body.
+    pub fn response_headers(&mut self, host: &dyn Host, headers: Headers, last: bool) -> ReplyStep {
+        let (incoming, step) = match std::mem::replace(&mut self.phase, Phase::Answered) {
+            Phase::Idle => {
+                self.phase = Phase::Idle;
+                return ReplyStep::Pass;
+            }
+            Phase::Answered => return ReplyStep::Pass,
+            Phase::Sent(asked) => reply::begin(asked, &self.plan, host, headers, last),
+            // The request has not left: Envoy speaks.
+            Phase::Gathering | Phase::Parked { .. } => reply::refused(None, host, headers, last),
+            Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
+        };
+        self.replying(Box::new(incoming), step)
+    }
+
+    /// The next bytes of the reply; what is to be sent is left in `out`.
+    pub fn response_chunk(
+        &mut self,
+        host: &dyn Host,
+        bytes: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> ReplyStep {
+        match std::mem::replace(&mut self.phase, Phase::Answered) {
+            Phase::Replying(mut incoming) => {
+                let step = incoming.chunk(host, bytes, last, out);
+                self.replying(incoming, step)
+            }
+            other @ (Phase::Idle
+            | Phase::Gathering
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Answered) => {
+                self.phase = other;
+                ReplyStep::Pass
+            }
+        }
+    }
+
+    /// Goes on with a reply, unless the client is answered in its place.
+    fn replying(&mut self, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
+        self.phase = match &step {
+            ReplyStep::Answer(_) => Phase::Answered,
+            ReplyStep::Pass | ReplyStep::Hold | ReplyStep::Begin(_) | ReplyStep::Continue => {
+                Phase::Replying(incoming)
+            }
+        };
+        step
+    }
+
+    fn send(&mut self, host: &dyn Host, mut attempt: Box<Attempt>, deadline: SystemTime) -> Step {
+        match attempt.authorise(&self.plan, host) {
+            Ok(Some(outgoing)) => {
+                self.phase = Phase::Sent(Box::new(attempt.asked));
+                Step::Forward(outgoing)
+            }
+            Ok(None) if host.now() < deadline => {
+                self.phase = Phase::Parked { attempt, deadline };
+                Step::Park
+            }
+            Ok(None) => self.answer(&token::unavailable(1000)),
+            Err(error) => self.answer(&error),
+        }
+    }
+
+    /// The answer to a request for which the host could not do what it was told.
+    pub fn fault(&mut self, problem: &str) -> Reply {
+        self.phase = Phase::Answered;
+        Error::new(Kind::Internal, problem).openai_reply()
+    }
+
+    fn answer(&mut self, error: &Error) -> Step {
+        self.phase = Phase::Answered;
+        Step::Answer(error.openai_reply())
+    }
+}

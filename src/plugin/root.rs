@@ -1,0 +1,152 @@
+//! The root context, one a worker: takes the configuration, fetches tokens, wakes those who wait.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType, MapType};
+
+use super::abi;
+use super::host::Envoy;
+use super::stream::{Parking, Stream};
+use crate::base::host::{Host, Level};
+use crate::config::Environment;
+use crate::pipeline::Plan;
+use crate::provider::token::Source;
+
+/// How often a worker looks whether a token is due.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How often it looks while requests wait for one, which another worker may be fetching.
+const WAITING: Duration = Duration::from_millis(20);
+
+/// How much of a token answer is read; real ones are below 4 kB.
+const MOST_ANSWER: usize = 64 * 1024;
+
+/// Positions of this plugin in Envoy, by `root_id` (Istio: `pluginName`).
+const WHOLE: &str = "fairlead";
+
+pub struct Root {
+    id: u32,
+    plan: Option<Rc<Plan>>,
+    sources: Vec<Source>,
+    /// Calls under way, and the index of their source.
+    calls: HashMap<u32, usize>,
+    parking: Rc<RefCell<Parking>>,
+    period: Duration,
+}
+
+impl Root {
+    pub fn new(id: u32) -> Self {
+        let parking = Rc::new(RefCell::new(Parking::default()));
+        Self { id, plan: None, sources: Vec::new(), calls: HashMap::new(), parking, period: Duration::ZERO }
+    }
+
+    fn tick_every(&mut self, period: Duration) {
+        if period != self.period {
+            self.period = period;
+            abi::tick_every(period);
+        }
+    }
+
+    fn fetch(&mut self) {
+        for (index, source) in self.sources.iter().enumerate() {
+            let Some(call) = source.fetch(&Envoy) else { continue };
+            let headers = call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            // The SDK's own call, because it must know to whom the answer goes.
+            match hostcalls::dispatch_http_call(
+                &call.cluster,
+                headers,
+                Some(&call.body).filter(|body| !body.is_empty()).map(Vec::as_slice),
+                Vec::new(),
+                call.timeout,
+            ) {
+                Ok(token) => {
+                    self.calls.insert(token, index);
+                }
+                Err(_) => source.answered(&Envoy, None),
+            }
+        }
+    }
+
+    /// Lets every waiting request look again, in its own name.
+    fn wake(&mut self) {
+        // The list is taken, because waking may answer and so end a stream.
+        let waiting = self.parking.borrow_mut().take();
+        for stream in waiting {
+            if abi::act_for(stream.id()) && stream.wake() {
+                self.parking.borrow_mut().keep(stream);
+            }
+        }
+        abi::act_for(self.id);
+        let period = if self.parking.borrow().is_empty() { IDLE } else { WAITING };
+        self.tick_every(period);
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _headers: usize, size: usize, _trailers: usize) {
+        let Some(source) = self.calls.remove(&token).and_then(|index| self.sources.get(index)) else {
+            return;
+        };
+        let status = abi::headers(MapType::HttpCallResponseHeaders).map_or(0, |headers| headers.status());
+        let body = abi::buffer(BufferType::HttpCallResponseBody, size.min(MOST_ANSWER)).unwrap_or_default();
+        // Without headers there was no answer, only a timeout or a reset.
+        let answer = (status != 0).then_some((status, body.as_slice()));
+        source.answered(&Envoy, answer);
+        self.wake();
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let position = abi::property(&["plugin_root_id"]).unwrap_or_default();
+        if !position.is_empty() && position != WHOLE.as_bytes() {
+            let found = String::from_utf8_lossy(&position);
+            Envoy.log(
+                Level::Error,
+                &format!("root_id (Istio: pluginName) is `{found}`; it must be `{WHOLE}`"),
+            );
+            return false;
+        }
+        let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
+        let environment: Environment = abi::environment()
+            .iter()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        match Plan::compile(&json, &environment) {
+            Ok(plan) => {
+                plan.prepare(&Envoy);
+                self.sources = plan.token_sources();
+                self.calls.clear();
+                self.plan = Some(Rc::new(plan));
+                // The first look comes at once, so that the first request finds a token.
+                let period = if self.sources.is_empty() { Duration::ZERO } else { WAITING };
+                self.tick_every(period);
+                true
+            }
+            Err(problems) => {
+                Envoy.log(Level::Error, &problems.to_string());
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.fetch();
+        self.wake();
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        let plan = self.plan.clone();
+        Some(Box::new(Stream::new(id, plan, Rc::clone(&self.parking))))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

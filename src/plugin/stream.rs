@@ -1,0 +1,246 @@
+//! One HTTP stream: Envoy's callbacks to the pipeline, and its steps to host calls.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType, MapType};
+
+use super::abi;
+use super::host::Envoy;
+use crate::base::headers::{Headers, INTERNAL_PREFIX};
+use crate::base::host::{Outgoing, Reply, ReplyStep, Step};
+use crate::pipeline::{Plan, Whole};
+
+/// How many requests of one worker may wait for credentials at a time. Each holds its translated body.
+const MOST_PARKED: usize = 1024;
+
+/// Until the first tick comes for somebody who waits.
+const SOON: Duration = Duration::from_millis(1);
+
+/// What a client is told when Envoy refuses to do what it should be able to.
+const STUCK: &str = "Envoy did not let the gateway change this request; the operator should check that \
+                     allow_on_headers_stop_iteration is true in the plugin's configuration";
+
+/// Requests that wait for credentials.
+#[derive(Default)]
+pub struct Parking {
+    waiting: Vec<Waiting>,
+}
+
+impl Parking {
+    pub fn take(&mut self) -> Vec<Waiting> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub fn keep(&mut self, stream: Waiting) {
+        self.waiting.push(stream);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// A request that waits; shared between its stream and the root context that wakes it.
+pub struct Waiting {
+    id: u32,
+    whole: Rc<RefCell<Whole>>,
+}
+
+impl Waiting {
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Lets the request look again; host calls must act for it already. `true`: it goes on waiting.
+    pub fn wake(&self) -> bool {
+        let step = self.whole.borrow_mut().wake(&Envoy);
+        match step {
+            Step::Park => return true,
+            Step::Forward(outgoing) => {
+                if forward(&outgoing) {
+                    abi::resume_request();
+                } else {
+                    abi::send(&self.whole.borrow_mut().fault(STUCK));
+                }
+            }
+            Step::Answer(reply) => {
+                abi::send(&reply);
+            }
+            Step::Pass | Step::Wait => {}
+        }
+        false
+    }
+}
+
+pub struct Stream {
+    id: u32,
+    /// Absent when the plugin has no configuration; then nothing gets through.
+    whole: Option<Rc<RefCell<Whole>>>,
+    parking: Rc<RefCell<Parking>>,
+    /// Bytes for the client; reused by all chunks of a reply.
+    out: Vec<u8>,
+}
+
+impl Stream {
+    pub fn new(id: u32, plan: Option<Rc<Plan>>, parking: Rc<RefCell<Parking>>) -> Self {
+        let whole = plan.map(|plan| Rc::new(RefCell::new(Whole::new(plan))));
+        Self { id, whole, parking, out: Vec::new() }
+    }
+
+    /// Does what the pipeline wants done with the request.
+    fn request(&mut self, step: Step) -> Action {
+        match step {
+            Step::Pass => Action::Continue,
+            Step::Wait => Action::Pause,
+            Step::Park => self.park(),
+            Step::Forward(outgoing) => {
+                if forward(&outgoing) {
+                    Action::Continue
+                } else {
+                    self.stuck()
+                }
+            }
+            Step::Answer(reply) => answer(&reply),
+        }
+    }
+
+    fn park(&mut self) -> Action {
+        let Some(whole) = &self.whole else { return self.stuck() };
+        let mut parking = self.parking.borrow_mut();
+        if parking.waiting.len() >= MOST_PARKED {
+            drop(parking);
+            let error = crate::provider::token::unavailable(1000);
+            let reply = error.openai_reply();
+            return answer(&reply);
+        }
+        if parking.is_empty() {
+            abi::tick_every(SOON);
+        }
+        parking.keep(Waiting { id: self.id, whole: Rc::clone(whole) });
+        Action::Pause
+    }
+
+    fn stuck(&mut self) -> Action {
+        let reply = match &self.whole {
+            Some(whole) => whole.borrow_mut().fault(STUCK),
+            None => return Action::Pause,
+        };
+        answer(&reply)
+    }
+
+    fn complete_request(&mut self, size: usize) -> Action {
+        let Some(whole) = &self.whole else { return Action::Pause };
+        let body = if size == 0 { Some(Vec::new()) } else { abi::buffer(BufferType::HttpRequestBody, size) };
+        let Some(body) = body else { return self.stuck() };
+        let step = whole.borrow_mut().request_body(&Envoy, &body);
+        drop(body);
+        self.request(step)
+    }
+
+    /// Does what the pipeline wants done with a piece of the reply.
+    fn response(&mut self, step: ReplyStep, last: bool) -> Action {
+        match step {
+            ReplyStep::Pass => Action::Continue,
+            ReplyStep::Hold => {
+                abi::set_buffer(BufferType::HttpResponseBody, &[]);
+                if last { Action::Continue } else { Action::Pause }
+            }
+            ReplyStep::Begin(headers) => {
+                abi::set_headers(MapType::HttpResponseHeaders, &headers);
+                abi::set_buffer(BufferType::HttpResponseBody, &self.out);
+                Action::Continue
+            }
+            ReplyStep::Continue => {
+                abi::set_buffer(BufferType::HttpResponseBody, &self.out);
+                Action::Continue
+            }
+            ReplyStep::Answer(reply) => answer(&reply),
+        }
+    }
+
+    fn response_chunk(&mut self, size: usize, last: bool) -> Action {
+        let Some(whole) = &self.whole else { return Action::Continue };
+        let chunk = if size == 0 { None } else { abi::buffer(BufferType::HttpResponseBody, size) };
+        self.out.clear();
+        let step = whole.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
+        self.response(step, last)
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, last: bool) -> Action {
+        let Some(whole) = &self.whole else {
+            let error = crate::base::error::Error::new(
+                crate::base::error::Kind::Internal,
+                "the gateway has no configuration; the operator finds the reason in Envoy's log",
+            );
+            return answer(&error.openai_reply());
+        };
+        let Some(headers) = abi::headers(MapType::HttpRequestHeaders) else { return self.stuck() };
+        for (name, _) in &headers.0 {
+            // Ours to write: a client that sends one could choose its own cluster.
+            if name.starts_with(INTERNAL_PREFIX) {
+                abi::remove_header(MapType::HttpRequestHeaders, name);
+            }
+        }
+        let step = whole.borrow_mut().request_headers(&headers, last);
+        self.request(step)
+    }
+
+    fn on_http_request_body(&mut self, size: usize, last: bool) -> Action {
+        if last {
+            return self.complete_request(size);
+        }
+        let Some(whole) = &self.whole else { return Action::Pause };
+        let step = whole.borrow_mut().request_growing(size);
+        self.request(step)
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        // The body was complete without anyone having said so.
+        let action = self.complete_request(usize::MAX >> 1);
+        abi::set_headers(MapType::HttpRequestTrailers, &Headers::default());
+        action
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, last: bool) -> Action {
+        let Some(whole) = &self.whole else { return Action::Continue };
+        let headers = abi::headers(MapType::HttpResponseHeaders).unwrap_or_default();
+        let step = whole.borrow_mut().response_headers(&Envoy, headers, last);
+        // There is no body to empty yet.
+        if step == ReplyStep::Hold { Action::Pause } else { self.response(step, last) }
+    }
+
+    fn on_http_response_body(&mut self, size: usize, last: bool) -> Action {
+        self.response_chunk(size, last)
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        self.response_chunk(0, true)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // Borrowed only while a stream parks or the list is taken, and neither ends a stream.
+        if let Ok(mut parking) = self.parking.try_borrow_mut() {
+            parking.waiting.retain(|waiting| waiting.id != self.id);
+        }
+    }
+}
+
+/// Replaces the request. Nothing of the client's headers and body remains.
+fn forward(outgoing: &Outgoing) -> bool {
+    abi::set_headers(MapType::HttpRequestHeaders, &outgoing.headers)
+        && abi::set_buffer(BufferType::HttpRequestBody, &outgoing.body)
+}
+
+fn answer(reply: &Reply) -> Action {
+    abi::send(reply);
+    Action::Pause
+}

@@ -1,0 +1,3 @@
+//! Who may ask, for what, how much. Never sees a body.
+
+pub mod resolve;

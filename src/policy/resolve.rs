@@ -1,0 +1,171 @@
+//! From the model name a client asks for to a backend and that backend's own name of the model.
+
+use std::collections::HashMap;
+
+use crate::base::error::{Error, Kind};
+use crate::config::{Model, Problems, Provider};
+
+/// The compiled `models` list. An exact name wins over a pattern, a longer pattern over a shorter one.
+#[derive(Debug, Default)]
+pub struct Rules {
+    exact: HashMap<String, Rule>,
+    /// Prefixes that a trailing `*` left, the longest first.
+    prefixes: Vec<(String, Rule)>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    /// Index of the backend.
+    backend: usize,
+    /// Prefix that names the backend's provider, such as `bedrock/`.
+    provider: &'static str,
+    /// What to ask for instead, without the provider's prefix.
+    model: Option<String>,
+}
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Index of the backend.
+    pub backend: usize,
+    /// The provider's own name of the model.
+    pub model: &'a str,
+}
+
+/// The prefix by which clients name a provider.
+pub const fn prefix(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Bedrock => "bedrock/",
+        Provider::Vertex => "vertex_ai/",
+    }
+}
+
+impl Rules {
+    /// Compiles the list. `backends` are names and providers, in the order of their indices.
+    pub fn compile(models: &[Model], backends: &[(&str, Provider)], problems: &mut Problems) -> Self {
+        let mut rules = Self::default();
+        if models.is_empty() {
+            problems.add(
+                "models",
+                "is empty; name at least one, such as {\"name\": \"bedrock/*\", \"backend\": \"…\"}",
+            );
+        }
+        for (index, model) in models.iter().enumerate() {
+            let at = |field: &str| format!("models[{index}].{field}");
+            let Some(backend) = backends.iter().position(|(name, _)| *name == model.backend) else {
+                let known: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
+                problems.add(&at("backend"), format!("is none of `backends` ({})", known.join(", ")));
+                continue;
+            };
+            let provider = backends.get(backend).map_or("", |(_, provider)| prefix(*provider));
+            let name = model.model.as_deref().map(|name| name.strip_prefix(provider).unwrap_or(name));
+            if name.is_some_and(|name| name.is_empty() || name.contains('*')) {
+                problems.add(&at("model"), "must be one model, such as `bedrock/us.amazon.nova-lite-v1:0`");
+            }
+            let rule = Rule { backend, provider, model: name.map(str::to_owned) };
+            match model.name.strip_suffix('*') {
+                Some(rest) if rest.contains('*') => {
+                    problems.add(&at("name"), "may have one `*`, at its end");
+                }
+                Some(rest) => {
+                    if rules.prefixes.iter().any(|(known, _)| known == rest) {
+                        problems.add(&at("name"), "is the pattern of another rule too; remove one of them");
+                    }
+                    rules.prefixes.push((rest.to_owned(), rule));
+                }
+                None if model.name.is_empty() || model.name.contains('*') => {
+                    problems.add(&at("name"), "must be a name, or end in its one `*`");
+                }
+                None => {
+                    if rules.exact.insert(model.name.clone(), rule).is_some() {
+                        problems.add(&at("name"), "is the name of another rule too; remove one of them");
+                    }
+                }
+            }
+        }
+        rules.prefixes.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then(a.cmp(b)));
+        rules
+    }
+
+    /// Finds where `asked` goes.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] when no rule matches, or the name ends where the model should stand.
+    pub fn find<'a>(&'a self, asked: &'a str) -> Result<Target<'a>, Error> {
+        let rule = self.exact.get(asked).or_else(|| {
+            let (_, rule) = self.prefixes.iter().find(|(prefix, _)| asked.starts_with(prefix.as_str()))?;
+            Some(rule)
+        });
+        let model = rule.map(|rule| match &rule.model {
+            Some(model) => model.as_str(),
+            None => asked.strip_prefix(rule.provider).unwrap_or(asked),
+        });
+        match (rule, model) {
+            (Some(rule), Some(model)) if !model.is_empty() => Ok(Target { backend: rule.backend, model }),
+            _ => Err(Error::at(
+                Kind::UnknownModel,
+                "model",
+                "is not a model of this gateway; names start with the cloud's prefix, such as `bedrock/` or \
+                 `vertex_ai/`, or are listed in its configuration",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKENDS: &[(&str, Provider)] = &[("aws", Provider::Bedrock), ("gcp", Provider::Vertex)];
+
+    fn rules(json: &str) -> (Rules, Problems) {
+        let models: Vec<Model> = serde_json::from_str(json).unwrap();
+        let mut problems = Problems::default();
+        let rules = Rules::compile(&models, BACKENDS, &mut problems);
+        (rules, problems)
+    }
+
+    #[test]
+    fn the_exact_name_wins_and_then_the_longest_pattern() {
+        let (rules, problems) = rules(
+            r#"[{"name":"*","backend":"gcp"},{"name":"bedrock/*","backend":"aws"},
+                {"name":"bedrock/eu.*","backend":"gcp"},
+                {"name":"fast","backend":"aws","model":"bedrock/us.amazon.nova-lite-v1:0"}]"#,
+        );
+        assert_eq!(problems, Problems::default());
+        let find = |name| rules.find(name).map(|target| (target.backend, target.model.to_owned()));
+        assert_eq!(find("bedrock/us.x"), Ok((0, "us.x".to_owned())));
+        assert_eq!(find("bedrock/eu.x"), Ok((1, "bedrock/eu.x".to_owned())));
+        assert_eq!(find("fast"), Ok((0, "us.amazon.nova-lite-v1:0".to_owned())));
+        assert_eq!(find("vertex_ai/gemini"), Ok((1, "gemini".to_owned())));
+    }
+
+    #[test]
+    fn a_prefix_ends_at_its_slash() {
+        let (rules, _) = rules(r#"[{"name":"bedrock/*","backend":"aws"}]"#);
+        for name in ["bedrockz/x", "bedrock", "bedrock/", "", "Bedrock/x"] {
+            assert_eq!(rules.find(name).unwrap_err().kind, Kind::UnknownModel, "{name}");
+        }
+    }
+
+    #[test]
+    fn rules_that_match_alike_or_lead_nowhere_are_refused_by_path() {
+        let (_, problems) = rules(
+            r#"[{"name":"a*","backend":"aws"},{"name":"a*","backend":"gcp"},{"name":"b","backend":"aws"},
+                {"name":"b","backend":"aws"},{"name":"c","backend":"azure"},{"name":"*d*","backend":"aws"},
+                {"name":"e*f","backend":"aws"},{"name":"g","backend":"aws","model":"bedrock/*"}]"#,
+        );
+        let paths: Vec<&str> = problems.0.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "models[1].name",
+                "models[3].name",
+                "models[4].backend",
+                "models[5].name",
+                "models[6].name",
+                "models[7].model"
+            ]
+        );
+    }
+}

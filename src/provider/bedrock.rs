@@ -1,0 +1,127 @@
+//! Amazon Bedrock: hosts, paths, and AWS keys from the configuration or the environment.
+
+use std::time::SystemTime;
+
+use super::sigv4::{self, Credentials};
+use super::{Address, segment, superfluous, word};
+use crate::base::error::{Error, Kind};
+use crate::config::{Backend, Environment, Problems, Source, variable};
+
+/// A region and the right to call it.
+#[derive(Debug)]
+pub struct Site {
+    region: String,
+    credentials: Credentials,
+}
+
+impl Site {
+    /// Checks the configuration; gives the site and its host name.
+    pub fn compile(
+        written: &Backend,
+        environment: &Environment,
+        path: &str,
+        problems: &mut Problems,
+    ) -> Option<(Self, String)> {
+        superfluous(
+            &[("project", written.project.is_some()), ("location", written.location.is_some())],
+            path,
+            "provider `bedrock`",
+            problems,
+        );
+        let region = word(written.region.as_ref(), &format!("{path}.region"), b"", "us-east-1", problems);
+        let credentials = credentials(written, environment, &format!("{path}.credentials"), problems);
+        let (region, credentials) = (region?, credentials?);
+        let host = host(&region);
+        Some((Self { region, credentials }, host))
+    }
+
+    /// Signs a call.
+    pub fn sign(
+        &self,
+        now: SystemTime,
+        request: &sigv4::Request<'_>,
+    ) -> Result<Vec<(&'static str, String)>, Error> {
+        sigv4::sign(now, &self.credentials, &self.region, "bedrock", request).map_err(|problem| {
+            Error::new(Kind::Internal, format!("the request could not be signed: {problem}"))
+        })
+    }
+}
+
+/// docs.aws.amazon.com/general/latest/gr/bedrock.html; China's regions have a domain of their own.
+fn host(region: &str) -> String {
+    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("bedrock-runtime.{region}.{domain}")
+}
+
+/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and …_ConverseStream.html.
+pub fn address(model: &str, stream: bool) -> Address {
+    let operation = if stream { "converse-stream" } else { "converse" };
+    Address { path: format!("/model/{}/{operation}", segment(model)), query: "" }
+}
+
+fn credentials(
+    written: &Backend,
+    environment: &Environment,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Credentials> {
+    let given = &written.credentials;
+    let keys = [
+        ("access_key_id", given.access_key_id.is_some()),
+        ("secret_access_key", given.secret_access_key.is_some()),
+        ("session_token", given.session_token.is_some()),
+    ];
+    superfluous(&[("cluster", given.cluster.is_some())], path, "AWS keys", problems);
+    let (id, secret, token) = match given.source {
+        Source::Static => {
+            let mut key = |field: &str, value: &Option<crate::config::Secret>| {
+                let path = format!("{path}.{field}");
+                match value {
+                    Some(secret) => secret.resolve(environment, &path, problems),
+                    None => {
+                        problems.add(&path, "is missing; write it, or {\"env\": \"NAME\"} to take it from Envoy's environment");
+                        None
+                    }
+                }
+            };
+            let id = key("access_key_id", &given.access_key_id);
+            let secret = key("secret_access_key", &given.secret_access_key);
+            let token = match &given.session_token {
+                Some(_) => Some(key("session_token", &given.session_token)?),
+                None => None,
+            };
+            (id?, secret?, token)
+        }
+        Source::Environment => {
+            superfluous(&keys, path, "source `environment`", problems);
+            let id = variable("AWS_ACCESS_KEY_ID", environment, path, problems);
+            let secret = variable("AWS_SECRET_ACCESS_KEY", environment, path, problems);
+            let token = environment.get("AWS_SESSION_TOKEN").filter(|token| !token.is_empty()).cloned();
+            (id?, secret?, token)
+        }
+        Source::MetadataServer => {
+            problems
+                .add(&format!("{path}.source"), "must be `static` or `environment` for provider `bedrock`");
+            return None;
+        }
+    };
+    Credentials::new(&id, &secret, token.as_deref())
+        .map_err(|problem| problems.add(path, problem.to_string()))
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_paths_are_those_of_the_region_and_the_operation() {
+        assert_eq!(host("us-gov-west-1"), "bedrock-runtime.us-gov-west-1.amazonaws.com");
+        assert_eq!(host("cn-north-1"), "bedrock-runtime.cn-north-1.amazonaws.com.cn");
+        assert_eq!(
+            address("us.amazon.nova-lite-v1:0", false).path,
+            "/model/us.amazon.nova-lite-v1%3A0/converse"
+        );
+        assert_eq!(address("x", true).target(), "/model/x/converse-stream");
+    }
+}

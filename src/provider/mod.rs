@@ -1,0 +1,227 @@
+//! Where a model lives and how to knock: address and authorisation of each backend.
+
+pub mod bedrock;
+pub mod sigv4;
+pub mod token;
+pub mod vertex;
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::base::error::Error;
+use crate::base::host::Host;
+use crate::config::{self, Environment, Problems, Provider};
+use crate::dialect::Upstream;
+
+/// One cloud in one region, checked and ready.
+#[derive(Debug)]
+pub struct Backend {
+    /// The operator's name for it.
+    pub name: String,
+    /// Envoy's cluster.
+    pub cluster: String,
+    /// `:authority` of requests.
+    pub host: String,
+    site: Site,
+}
+
+#[derive(Debug)]
+enum Site {
+    Bedrock(bedrock::Site),
+    Vertex(vertex::Site),
+}
+
+/// Path and query of a call; percent-encoded once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub path: String,
+    /// Without `?`; may be empty.
+    pub query: &'static str,
+}
+
+impl Address {
+    /// As `:path` has it.
+    pub fn target(&self) -> String {
+        match self.query {
+            "" => self.path.clone(),
+            query => format!("{}?{query}", self.path),
+        }
+    }
+}
+
+/// Whether a call may go out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Authorisation {
+    /// With these headers.
+    Headers(Vec<(&'static str, String)>),
+    /// Not yet: a token is on its way.
+    Pending,
+}
+
+impl Backend {
+    /// Checks what the operator wrote about a backend; adds every problem with its path.
+    pub fn compile(
+        name: &str,
+        written: &config::Backend,
+        environment: &Environment,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let path = format!("backends.{name}");
+        if written.cluster.is_empty() {
+            problems.add(
+                &format!("{path}.cluster"),
+                "is empty; name the Envoy cluster that leads to this backend",
+            );
+        }
+        let (site, host) = match written.provider {
+            Provider::Bedrock => {
+                let (site, host) = bedrock::Site::compile(written, environment, &path, problems)?;
+                (Site::Bedrock(site), host)
+            }
+            Provider::Vertex => {
+                let (site, host) = vertex::Site::compile(written, &path, problems)?;
+                (Site::Vertex(site), host)
+            }
+        };
+        let host = written.host.clone().unwrap_or(host);
+        if !is_host(&host) {
+            let problem = "must be a host name such as `vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com`, with a port at most";
+            problems.add(&format!("{path}.host"), problem);
+        }
+        Some(Self { name: name.to_owned(), cluster: written.cluster.clone(), host, site })
+    }
+
+    /// The dialect in which this backend takes requests for a model.
+    pub fn upstream(&self) -> Upstream {
+        match &self.site {
+            Site::Bedrock(_) => Upstream::Converse,
+            Site::Vertex(_) => Upstream::Gemini,
+        }
+    }
+
+    /// Where to send a chat with `model`.
+    pub fn address(&self, model: &str, stream: bool) -> Address {
+        match &self.site {
+            Site::Bedrock(_) => bedrock::address(model, stream),
+            Site::Vertex(site) => site.address(model, stream),
+        }
+    }
+
+    /// Gives the headers that prove the right to call. `headers` go out with the call and are covered by
+    /// the proof where the provider's scheme does that.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::NoCredentials`] when there are none that could work.
+    pub fn authorise(
+        &self,
+        host: &dyn Host,
+        address: &Address,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Authorisation, Error> {
+        match &self.site {
+            Site::Bedrock(site) => {
+                let request = sigv4::Request {
+                    method: "POST",
+                    host: &self.host,
+                    path: &address.path,
+                    query: address.query,
+                    headers,
+                    body,
+                };
+                site.sign(host.now(), &request).map(Authorisation::Headers)
+            }
+            Site::Vertex(site) => site.token.authorise(host),
+        }
+    }
+
+    /// The cloud said 401 to what [`Backend::authorise`] gave: a token that is kept may have been revoked.
+    pub fn unauthorised(&self, host: &dyn Host) {
+        match &self.site {
+            Site::Bedrock(_) => {}
+            Site::Vertex(site) => site.token.distrust(host),
+        }
+    }
+
+    /// Where this backend's tokens come from, if it needs any.
+    pub fn token_source(&self) -> Option<&token::Source> {
+        match &self.site {
+            Site::Bedrock(_) => None,
+            Site::Vertex(site) => Some(&site.token),
+        }
+    }
+}
+
+/// Everything that may not stand in a path segment as it is; RFC 3986 leaves these four unreserved marks.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Makes one path segment of a model id, encoded once: clients send ARNs with `:` and `/`, plain or
+/// encoded already. No id of either cloud has a `%` of its own.
+fn segment(model: &str) -> Cow<'_, str> {
+    let decoded = percent_decode_str(model).decode_utf8_lossy();
+    Cow::Owned(utf8_percent_encode(&decoded, SEGMENT).to_string())
+}
+
+/// A field that the operator must fill with a plain word: letters, digits, `-` and what else is allowed.
+fn word(
+    value: Option<&String>,
+    path: &str,
+    marks: &[u8],
+    example: &str,
+    problems: &mut Problems,
+) -> Option<String> {
+    let good = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || marks.contains(&b))
+    };
+    match value {
+        Some(text) if good(text) => return Some(text.clone()),
+        Some(_) => problems.add(path, format!("must be a word such as `{example}`")),
+        None => problems.add(path, format!("is missing; write one such as `{example}`")),
+    }
+    None
+}
+
+/// Reports fields that belong to another provider or source: they would do nothing.
+fn superfluous(given: &[(&str, bool)], path: &str, owner: &str, problems: &mut Problems) {
+    for (field, given) in given {
+        if *given {
+            problems.add(&format!("{path}.{field}"), format!("has no meaning for {owner}; remove it"));
+        }
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, "443"));
+    !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        && port.parse::<u16>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_id_is_one_segment_encoded_once() {
+        assert_eq!(
+            segment("anthropic.claude-3-haiku-20240307-v1:0"),
+            "anthropic.claude-3-haiku-20240307-v1%3A0"
+        );
+        let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2";
+        let encoded = "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aapplication-inference-profile%2Fa1b2";
+        assert_eq!(segment(arn), encoded);
+        assert_eq!(segment(encoded), encoded, "encoded by the client already");
+        assert_eq!(segment("a?b#c d/../é"), "a%3Fb%23c%20d%2F..%2F%C3%A9");
+    }
+
+    #[test]
+    fn a_host_has_no_scheme_and_no_path() {
+        for host in ["a.example", "localhost:8080", "10.0.0.1:1"] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in ["", "https://a.example", "a.example/x", "a b", "a:b", ":80"] {
+            assert!(!is_host(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Google Vertex AI: hosts, paths and the token source of a project.
+
+use super::{Address, segment, superfluous, token, word};
+use crate::config::{Backend, Problems, Source};
+
+/// A project in a location.
+#[derive(Debug)]
+pub struct Site {
+    project: String,
+    location: String,
+    pub token: token::Source,
+}
+
+impl Site {
+    /// Checks the configuration; gives the site and its host name.
+    pub fn compile(written: &Backend, path: &str, problems: &mut Problems) -> Option<(Self, String)> {
+        superfluous(&[("region", written.region.is_some())], path, "provider `vertex`", problems);
+        // Projects of old domains are named `example.com:project`.
+        let project =
+            word(written.project.as_ref(), &format!("{path}.project"), b".:", "my-project", problems);
+        let location =
+            word(written.location.as_ref(), &format!("{path}.location"), b"", "us-central1", problems);
+        let token = token_source(written, &format!("{path}.credentials"), problems);
+        let (project, location, token) = (project?, location?, token?);
+        let host = host(&location);
+        Some((Self { project, location, token }, host))
+    }
+
+    /// cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
+    /// and …/streamGenerateContent, whose `alt=sse` turns a JSON array into events.
+    pub fn address(&self, model: &str, stream: bool) -> Address {
+        let (method, query) =
+            if stream { ("streamGenerateContent", "alt=sse") } else { ("generateContent", "") };
+        let (project, location, model) = (segment(&self.project), &self.location, segment(model));
+        let path =
+            format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}");
+        Address { path, query }
+    }
+}
+
+/// cloud.google.com/vertex-ai/generative-ai/docs/learn/locations: the global endpoint has no location in
+/// its name, the multi-regions have names of their own.
+fn host(location: &str) -> String {
+    match location {
+        "global" => "aiplatform.googleapis.com".to_owned(),
+        "us" | "eu" => format!("aiplatform.{location}.rep.googleapis.com"),
+        region => format!("{region}-aiplatform.googleapis.com"),
+    }
+}
+
+fn token_source(written: &Backend, path: &str, problems: &mut Problems) -> Option<token::Source> {
+    let given = &written.credentials;
+    superfluous(
+        &[
+            ("access_key_id", given.access_key_id.is_some()),
+            ("secret_access_key", given.secret_access_key.is_some()),
+            ("session_token", given.session_token.is_some()),
+        ],
+        path,
+        "provider `vertex`",
+        problems,
+    );
+    match given.source {
+        Source::MetadataServer => {}
+        Source::Static | Source::Environment => {
+            problems.add(&format!("{path}.source"), "must be `metadata_server` for provider `vertex`");
+            return None;
+        }
+    }
+    match given.cluster.as_deref() {
+        Some(cluster) if !cluster.is_empty() => Some(token::Source::metadata_server(cluster)),
+        Some(_) | None => {
+            problems.add(
+                &format!("{path}.cluster"),
+                "is missing; name the Envoy cluster that leads to metadata.google.internal:80",
+            );
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_paths_are_those_of_the_location_and_the_method() {
+        assert_eq!(host("global"), "aiplatform.googleapis.com");
+        assert_eq!(host("eu"), "aiplatform.eu.rep.googleapis.com");
+        assert_eq!(host("europe-west4"), "europe-west4-aiplatform.googleapis.com");
+        let site = Site {
+            project: "example.com:p".into(),
+            location: "us-central1".into(),
+            token: token::Source::metadata_server("m"),
+        };
+        assert_eq!(
+            site.address("gemini-2.5-flash", true).target(),
+            "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
+             gemini-2.5-flash:streamGenerateContent?alt=sse"
+        );
+        assert_eq!(site.address("../x", false).path.matches('/').count(), 9, "a model stays in its segment");
+    }
+}
