@@ -26,8 +26,8 @@ WASM = ROOT / "dist" / "fairlead.wasm"
 RUNS = ROOT / "integration" / ".run"
 
 # The stand-in cloud knows these; they open nothing else.
-AWS_ACCESS_KEY_ID = "AKIDSTANDIN"
-AWS_SECRET_ACCESS_KEY = "stand-in/secret+key"
+AWS_ACCESS_KEY_ID = "AKIDSTANDIN000000001"
+AWS_SECRET_ACCESS_KEY = "stand-in-secret-one/not+a+real=key"
 
 
 def envoys() -> dict[str, Path]:

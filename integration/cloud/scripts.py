@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Callable
 
-from .replies import Answer, Call, Drop, Error, Fault, Pace, Raw, Reasoning, Redacted, Reply, Text, Turn, split
+from .replies import Answer, Call, Drop, Error, Fault, Pace, Raw, Reasoning, Redacted, Reply, Text, Tool, Turn, split
 from .sample import sample
 
 MARKER = re.compile(r"\[\[script:(.*?)\]\]", re.DOTALL)
@@ -136,6 +136,10 @@ USAGE = {
 }
 
 
+#: Faults of a stream; see `replies.Fault`.
+FAULTS = frozenset({"reset", "fin", "cut", "end", "exception", "error", "crc", "sse_error", "junk", "hang"})
+
+
 def _modify(reply: Reply, args: Args) -> None:
     for word, figure in USAGE.items():
         if args.has(word):
@@ -144,6 +148,8 @@ def _modify(reply: Reply, args: Args) -> None:
     reply.stop = args.text("stop", reply.stop)
     reply.eol = {"crlf": "\r\n", "lf": "\n", "cr": "\r"}[args.text("eol", "crlf")]
     kind = args.text("fault")
+    if kind and kind not in FAULTS:
+        raise BadScript(f"fault={kind!r}; there are {', '.join(sorted(FAULTS))}")
     if kind:
         reply.fault = Fault(
             kind, args.number("after", 2), args.text("type", "internal"), args.text("message") or None,
@@ -154,7 +160,7 @@ def _modify(reply: Reply, args: Args) -> None:
 def default(args: Args, turn: Turn) -> Reply:
     """A friendly sentence about the request; a forced tool or a schema is obeyed as a model would."""
     if turn.forced_tool is not None and turn.tools:
-        return Reply([_call(_find(turn, turn.forced_tool), 0)], "tool")
+        return Reply([_call(turn, _find(turn, turn.forced_tool), 0)], "tool")
     if turn.schema is not None:
         return json_instance(args, turn)
     count = f"{turn.messages} message" + ("s" if turn.messages != 1 else "")
@@ -194,21 +200,21 @@ def tools(args: Args, turn: Turn) -> Reply:
     chosen = turn.tools if which == "all" else [turn.tools[0] if which == "first" else _find(turn, which)]
     wanted, piece = args.text("args", "sample"), args.number("piece", 6)
     before, after = args.text("before"), args.text("after")
-    calls = [_call(tool, i, wanted, piece) for i, tool in enumerate(chosen * args.number("repeat", 1))]
+    calls = [_call(turn, tool, i, wanted, piece) for i, tool in enumerate(chosen * args.number("repeat", 1))]
     blocks = [Text(split(before, 5))] if before else []
     blocks += calls
     blocks += [Text(split(after, 5))] if after else []
     return Reply(blocks, "tool", interleaved=args.flag("interleaved"))
 
 
-def _find(turn: Turn, name: str) -> object:
+def _find(turn: Turn, name: str) -> Tool:
     for tool in turn.tools:
         if name in ("*", tool.name):
             return tool
     raise BadScript(f"no tool called {name!r}")
 
 
-def _call(tool: object, index: int, wanted: str = "sample", piece: int = 6) -> Call:
+def _call(turn: Turn, tool: Tool, index: int, wanted: str = "sample", piece: int = 6) -> Call:
     if wanted == "sample":
         args = sample(tool.schema)
     elif wanted == "empty":
@@ -218,7 +224,8 @@ def _call(tool: object, index: int, wanted: str = "sample", piece: int = 6) -> C
     if not isinstance(args, dict):
         raise BadScript("tool arguments must be an object")
     pieces = split(json.dumps(args, ensure_ascii=False), piece) if args else None
-    return Call(tool.name, args, f"tooluse_standin{index:02}{tool.name}"[:64], pieces)
+    # The number of messages makes ids unique along a conversation.
+    return Call(tool.name, args, f"tooluse_{turn.messages}_{index}_{tool.name}"[:64], pieces)
 
 
 def json_instance(args: Args, turn: Turn) -> Reply:
@@ -235,7 +242,7 @@ def reasoning(args: Args, turn: Turn) -> Reply:
     if args.flag("redacted"):
         blocks.append(Redacted(b"\x00\x01redacted thought\xff" * 4))
     if args.flag("tool"):
-        return Reply(blocks + [_call(_find(turn, "*"), 0)], "tool")
+        return Reply(blocks + [_call(turn, _find(turn, "*"), 0)], "tool")
     return Reply(blocks + [Text(split(args.text("then", "The answer is 4."), 6))])
 
 

@@ -346,15 +346,17 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str) -> Unreadable {
         },
         Err(error) => {
             let path = error.path().to_string();
-            (if path == "." { String::new() } else { path }, error.into_inner())
+            // `?` is the library's word for a place it could not name.
+            (if matches!(path.as_str(), "." | "?") { String::new() } else { path }, error.into_inner())
         }
     };
     let syntax = !error.is_data();
     Unreadable { path, problem: if syntax { error.to_string() } else { describe(&error) }, syntax }
 }
 
-/// serde's message for a wrong type quotes the value (`invalid type: string "secret"`); keep only its kind,
-/// and drop the position, which counts from the start of a part the client never sees alone.
+/// Says what is wrong with JSON of another shape. serde's message for a wrong type quotes the value
+/// (`invalid type: string "secret"`) and counts positions from the start of a part that the client never
+/// sees alone: only the kinds are kept, in JSON's words.
 pub fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
@@ -365,8 +367,21 @@ pub fn describe(error: &serde_json::Error) -> String {
     else {
         return message.to_owned();
     };
-    let kind = found.split([' ', '`']).next().unwrap_or_default();
-    format!("expected {wanted}, found {kind}")
+    let found = match found.split([' ', '`']).next() {
+        Some("map") => "an object",
+        Some("sequence") => "an array",
+        Some("string") => "a string",
+        Some("boolean") => "a boolean",
+        Some("null" | "unit") => "null",
+        _ => "a number",
+    };
+    let wanted = match wanted {
+        "a sequence" => "an array",
+        "a map" => "an object",
+        "u64" | "usize" | "u32" => "a whole number of zero or more",
+        other => other,
+    };
+    format!("expected {wanted}, found {found}")
 }
 
 /// Writes JSON into a caller's buffer and sets the commas itself.
@@ -398,18 +413,22 @@ impl<'b> Writer<'b> {
         self
     }
 
-    pub fn object(&mut self, members: impl FnOnce(&mut Writer<'_>)) {
+    /// Writes an object and gives what `members` gives.
+    pub fn object<T>(&mut self, members: impl FnOnce(&mut Writer<'_>) -> T) -> T {
         self.separate();
         self.out.push(b'{');
-        members(self);
+        let outcome = members(self);
         self.out.push(b'}');
+        outcome
     }
 
-    pub fn array(&mut self, items: impl FnOnce(&mut Writer<'_>)) {
+    /// Writes an array and gives what `items` gives.
+    pub fn array<T>(&mut self, items: impl FnOnce(&mut Writer<'_>) -> T) -> T {
         self.separate();
         self.out.push(b'[');
-        items(self);
+        let outcome = items(self);
         self.out.push(b']');
+        outcome
     }
 
     /// Pastes text that is escaped already.
@@ -439,10 +458,11 @@ impl<'b> Writer<'b> {
         self.token(raw.get());
     }
 
-    /// Pastes a complete JSON value that the caller has checked, without white space around it.
+    /// Pastes a complete JSON value that the caller has checked.
     pub fn token(&mut self, token: &str) {
         self.separate();
-        self.out.extend_from_slice(token.as_bytes());
+        // White space at its end would hide from the next member that a comma is due.
+        self.out.extend_from_slice(token.trim_ascii().as_bytes());
     }
 
     pub fn number(&mut self, number: u64) {
@@ -463,5 +483,128 @@ impl<'b> Writer<'b> {
         if !matches!(self.out.last(), None | Some(b'{' | b'[' | b':' | b',' | b' ' | b'\n')) {
             self.out.push(b',');
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(literal: &str) -> Text<'_> {
+        serde_json::from_str(literal).unwrap()
+    }
+
+    #[test]
+    fn unescaping_gives_what_a_json_parser_gives() {
+        for literal in [
+            r#""""#,
+            r#""plain é 🎈""#,
+            r#""a\"b\\c\/d\b\f\n\r\te""#,
+            r#""\u00e9\ud83c\udf88\u0000""#,
+            r#""\\u0041""#,
+            r#""ends in \\""#,
+        ] {
+            let expected: String = serde_json::from_str(literal).unwrap();
+            assert_eq!(text(literal).unescape(), expected, "{literal}");
+        }
+    }
+
+    #[test]
+    fn lone_surrogates_become_replacement_characters() {
+        for (literal, expected) in [
+            (r#""\ud83c""#, "\u{fffd}"),
+            (r#""\ud83cx""#, "\u{fffd}x"),
+            (r#""\udf88\ud83c""#, "\u{fffd}\u{fffd}"),
+            (r#""\ud83c\n""#, "\u{fffd}\n"),
+            (r#""\ud83c\u0041""#, "\u{fffd}A"),
+        ] {
+            assert_eq!(text(literal).unescape(), expected, "{literal}");
+        }
+    }
+
+    #[test]
+    fn blank_is_white_space_however_it_is_written() {
+        for literal in [r#""""#, r#"" \n\t""#, r#""\u0020\u00a0\r""#, "\"\u{3000}\""] {
+            assert!(text(literal).is_blank(), "{literal}");
+        }
+        for literal in [r#"".""#, r#"" \\n""#, r#""\u0041""#, r#""\ud83c\udf88""#, r#"" \"""#] {
+            assert!(!text(literal).is_blank(), "{literal}");
+        }
+    }
+
+    object! {
+        struct Thing<'a> {
+            kind as "type": Str<'a>,
+            size: Count<'a>,
+            parts: Vec<Count<'a>>,
+        }
+    }
+
+    #[test]
+    fn an_object_keeps_what_it_does_not_know_and_takes_null_for_absent() {
+        let thing: Thing<'_> = read(r#"{"x":1,"type":"a\u0062","size":null,"y":{"z":[]},"n":null}"#).unwrap();
+        assert_eq!(thing.kind.as_ref().map(Str::as_str), Some("ab"));
+        assert_eq!(thing.size, None);
+        assert_eq!(thing.known().collect::<Vec<_>>(), ["type"]);
+        let given: Vec<_> = thing.other.given().map(|(name, raw)| (name, raw.get())).collect();
+        assert_eq!(given, [("x", "1"), ("y", r#"{"z":[]}"#)]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_by_its_path_and_never_shown() {
+        for (json, path, problem) in [
+            (r#"{"size":"secret"}"#, "size", "expected a whole number of zero or more, found a string"),
+            (r#"{"size":1.5}"#, "size", "expected a whole number of zero or more, found a number"),
+            (
+                r#"{"parts":[1,{"secret":1}]}"#,
+                "parts[1]",
+                "expected a whole number of zero or more, found an object",
+            ),
+            (r#"{"parts":"secret"}"#, "parts", "expected an array, found a string"),
+            (r#"{"type":{"secret":1}}"#, "type", "expected a string, found an object"),
+            (r#"["secret"]"#, "", "expected an object, found an array"),
+            (r#"{"type":"a","type":"b"}"#, "", "duplicate field `type`"),
+        ] {
+            let fault = read::<Thing<'_>>(json).err().unwrap();
+            let expected = Unreadable { path: path.into(), problem: problem.into(), syntax: false };
+            assert_eq!(fault, expected, "{json}");
+        }
+        for json in [
+            "",
+            "{",
+            r#"{"size":1"#,
+            r#"{"size":1}}"#,
+            "{\"type\":\"\u{1}\"}",
+            "{'size':1}",
+            r#"{"size":01}"#,
+        ] {
+            assert!(read::<Thing<'_>>(json).err().unwrap().syntax, "{json}");
+        }
+    }
+
+    #[test]
+    fn numbers_leave_as_they_came() {
+        let number: Number<'_> = serde_json::from_str("0.10").unwrap();
+        assert_eq!((number.token(), number.value()), ("0.10", 0.1));
+        let count: Count<'_> = serde_json::from_str("12345678901234567890123").unwrap();
+        assert_eq!((count.token(), count.value()), ("12345678901234567890123", u64::MAX));
+    }
+
+    #[test]
+    fn the_writer_sets_commas_between_values_and_nowhere_else() {
+        let mut out = b"data: ".to_vec();
+        Writer::new(&mut out).object(|w| {
+            w.key("a").token(" {} \n");
+            w.key("b").array(|w| {
+                w.array(|_| {});
+                w.number(1);
+                w.text(text(r#""{[:,\"""#));
+                w.null();
+                w.object(|w| w.foreign_key("\"k").bool(true));
+            });
+            w.key("c").texts(&[text(r#""x\n""#), text(r#""y""#)]);
+        });
+        let expected = r#"data: {"a":{},"b":[[],1,"{[:,\"",null,{"\"k":true}],"c":"x\ny"}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

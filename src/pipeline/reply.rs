@@ -134,7 +134,9 @@ impl Incoming {
                 match whole(asked, title, body) {
                     Ok(written) => {
                         *out = written;
-                        ReplyStep::Begin(head(200, asked, "application/json"))
+                        let mut headers = head(200, asked, "application/json");
+                        headers.add("content-length", out.len().to_string());
+                        ReplyStep::Begin(headers)
                     }
                     Err(error) => ReplyStep::Answer(answer(asked, &error)),
                 }

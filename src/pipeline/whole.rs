@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Whole {
     plan: Rc<Plan>,
     phase: Phase,
+    /// Envoy's id of the request; clients quote it when they ask what went wrong.
+    request_id: String,
 }
 
 enum Phase {
@@ -42,17 +44,18 @@ enum Phase {
 
 impl Whole {
     pub fn new(plan: Rc<Plan>) -> Self {
-        Self { plan, phase: Phase::Idle }
+        Self { plan, phase: Phase::Idle, request_id: String::new() }
     }
 
     /// The request's headers have come; `last`: it has no body.
     pub fn request_headers(&mut self, headers: &Headers, last: bool) -> Step {
-        match route::route(headers, last, self.plan.request_bytes) {
+        let route = route::route(headers, last, self.plan.request_bytes);
+        if route != Route::NotOurs {
+            self.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
+        }
+        match route {
             Route::NotOurs => Step::Pass,
-            Route::Answer(reply) => {
-                self.phase = Phase::Answered;
-                Step::Answer(reply)
-            }
+            Route::Answer(reply) => Step::Answer(self.finished(reply)),
             Route::Chat => {
                 self.phase = Phase::Gathering;
                 Step::Wait
@@ -150,13 +153,25 @@ impl Whole {
 
     /// Goes on with a reply, unless the client is answered in its place.
     fn replying(&mut self, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
-        self.phase = match &step {
-            ReplyStep::Answer(_) => Phase::Answered,
-            ReplyStep::Pass | ReplyStep::Hold | ReplyStep::Begin(_) | ReplyStep::Continue => {
-                Phase::Replying(incoming)
+        match step {
+            ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
+            ReplyStep::Begin(mut headers) => {
+                headers.add("x-request-id", self.request_id.as_str());
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Begin(headers)
             }
-        };
-        step
+            step @ (ReplyStep::Pass | ReplyStep::Hold | ReplyStep::Continue) => {
+                self.phase = Phase::Replying(incoming);
+                step
+            }
+        }
+    }
+
+    /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
+    fn finished(&mut self, mut reply: Reply) -> Reply {
+        self.phase = Phase::Answered;
+        reply.headers.push(("x-request-id", self.request_id.clone()));
+        reply
     }
 
     fn send(&mut self, host: &dyn Host, mut attempt: Box<Attempt>, deadline: SystemTime) -> Step {
@@ -176,12 +191,10 @@ impl Whole {
 
     /// The answer to a request for which the host could not do what it was told.
     pub fn fault(&mut self, problem: &str) -> Reply {
-        self.phase = Phase::Answered;
-        Error::new(Kind::Internal, problem).openai_reply()
+        self.finished(Error::new(Kind::Internal, problem).openai_reply())
     }
 
     fn answer(&mut self, error: &Error) -> Step {
-        self.phase = Phase::Answered;
-        Step::Answer(error.openai_reply())
+        Step::Answer(self.finished(error.openai_reply()))
     }
 }

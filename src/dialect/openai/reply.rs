@@ -150,15 +150,9 @@ impl Sink for StreamWriter {
         match event {
             Event::Start { id } => self.title.id = id.unescape().into_owned(),
             Event::Text(text) if text.is_empty() => {}
-            Event::Text(text) => {
-                self.close_call();
-                self.chunk(None, |w| w.key("content").text(text));
-            }
+            Event::Text(text) => self.chunk(None, |w| w.key("content").text(text)),
             Event::Reasoning(text) if text.is_empty() => {}
-            Event::Reasoning(text) => {
-                self.close_call();
-                self.chunk(None, |w| w.key("reasoning_content").text(text));
-            }
+            Event::Reasoning(text) => self.chunk(None, |w| w.key("reasoning_content").text(text)),
             Event::ToolStart { id, name, signature } => {
                 self.close_call();
                 let index = self.calls.begun;

@@ -1,0 +1,84 @@
+"""The control port: what arrived, what was refused, and what shall be answered next."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from .http import Exchange, Request, json_bytes
+from .scripts import BadScript, Forced, parse
+from .state import State
+
+
+class Control:
+    """Handler of the control port."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def __call__(self, request: Request, exchange: Exchange) -> None:
+        try:
+            status, answer = 200, self._answer(request)
+        except LookupError as error:
+            status, answer = 404, {"error": f"unknown: {error}"}
+        except (ValueError, TypeError, BadScript) as error:
+            status, answer = 400, {"error": str(error)}
+        await exchange.whole(status, {"Content-Type": "application/json"}, json_bytes(answer))
+
+    def _answer(self, request: Request) -> Any:
+        state = self._state
+        query = {name: values[-1] for name, values in parse_qs(request.query).items()}
+        body = json.loads(request.body) if request.body else {}
+        if not isinstance(body, dict):
+            raise ValueError("the body must be an object")
+        match request.method, request.path:
+            case "GET", "/control/health":
+                return {"ready": True}
+            case "GET", "/control/requests":
+                return {"requests": self._requests(query)}
+            case "GET", "/control/refusals":
+                return {"refusals": list(state.refusals)}
+            case "GET", "/control/counters":
+                return dict(sorted(state.counters.items()))
+            case "GET", "/control/tokens":
+                return {"tokens": [{"value": token.value, "valid": token.valid} for token in state.tokens]}
+            case "POST", "/control/tokens/revoke":
+                return {"revoked": self._revoke(body.get("token"))}
+            case "POST", "/control/tokens/issue":
+                return {"access_token": state.issue().value}
+            case "GET", "/control/config":
+                return state.settings_json()
+            case "PUT" | "POST", "/control/config":
+                state.change(body)
+                return state.settings_json()
+            case "PUT" | "POST", "/control/script":
+                return self._force(body)
+            case "DELETE", "/control/script":
+                state.stage.forced.clear()
+                return {}
+            case ("PUT" | "POST"), "/control/reset":
+                state.reset()
+                return {}
+        raise LookupError(f"{request.method} {request.path}")
+
+    def _requests(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        cloud = query.get("cloud")
+        kept = self._state.requests
+        chosen = list(kept[cloud]) if cloud else sorted(sum(map(list, kept.values()), []), key=lambda e: e["at"])
+        limit = int(query.get("limit", 50))
+        return chosen[-limit:] if limit > 0 else []
+
+    def _revoke(self, value: str | None) -> int:
+        chosen = [token for token in self._state.tokens if token.valid and value in (None, token.value)]
+        for token in chosen:
+            token.revoked = True
+        return len(chosen)
+
+    def _force(self, body: dict[str, Any]) -> dict[str, Any]:
+        cloud, script, times = body.get("cloud"), body.get("script"), body.get("times", 1)
+        if cloud not in (None, "bedrock", "vertex") or not isinstance(script, str) or not isinstance(times, int):
+            raise ValueError('wanted: {"cloud": "bedrock" or "vertex" or left out, "script": "…", "times": N}')
+        parse(script)
+        self._state.stage.forced.append(Forced(cloud, script, times))
+        return {"queued": len(self._state.stage.forced)}

@@ -1,0 +1,67 @@
+"""Starts the stand-in as a process and talks to its control port; for tests, standard library only."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class StandIn:
+    """A running stand-in cloud; a context manager that stops what it started."""
+
+    def __init__(self, *flags: str, python: str = sys.executable) -> None:
+        self._process = subprocess.Popen(
+            [python, "-m", "integration.cloud", *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        line = self._process.stdout.readline()
+        if not line.startswith("stand-in cloud ready "):
+            self.stop()
+            raise RuntimeError("the stand-in cloud did not start")
+        self.ports: dict[str, int] = json.loads(line.removeprefix("stand-in cloud ready "))
+
+    def __enter__(self) -> StandIn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the control port: `path` is what follows `/control`."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["control"], timeout=10)
+        connection.request(method, "/control" + path, None if body is None else json.dumps(body))
+        reply = connection.getresponse()
+        answer = json.loads(reply.read())
+        connection.close()
+        if reply.status != 200:
+            raise RuntimeError(f"{method} {path}: {answer}")
+        return answer
+
+    def reset(self) -> None:
+        self.control("POST", "/reset")
+
+    def requests(self, cloud: str, limit: int = 50) -> list[dict[str, Any]]:
+        """The last requests of one cloud, oldest first."""
+        return self.control("GET", f"/requests?cloud={cloud}&limit={limit}")["requests"]
+
+    def refusals(self) -> list[dict[str, Any]]:
+        return self.control("GET", "/refusals")["refusals"]
+
+    def counters(self) -> dict[str, int]:
+        return self.control("GET", "/counters")
+
+    def config(self, **changes: Any) -> dict[str, Any]:
+        return self.control("PUT", "/config", changes)
+
+    def script(self, script: str, cloud: str | None = None, times: int = 1) -> None:
+        """Order a script for the next `times` requests, whatever their text says."""
+        self.control("POST", "/script", {"cloud": cloud, "script": script, "times": times})

@@ -1,0 +1,155 @@
+//! The golden cases: where their files are, what their names mean, and their streams as bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fairlead::base::headers::Headers;
+use fairlead::dialect::Upstream;
+use fairlead::frame::eventstream::{Kind, encode};
+use serde_json::value::RawValue;
+
+use super::client::headers;
+
+/// One folder.
+pub struct Case {
+    pub name: String,
+    pub folder: PathBuf,
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// What a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// `reply.<upstream>[.<variant>].json`: a whole reply of status 200.
+    Reply,
+    /// `stream.<upstream>[.<variant>].jsonl`: a streamed reply, one frame a line.
+    Stream,
+    /// `error.<upstream>[.<variant>].json`: status, headers and body of an error.
+    Error,
+}
+
+/// Something that an upstream says in a case.
+pub struct Said<'c> {
+    pub input: Input,
+    pub upstream: Upstream,
+    /// The file's name up to its last dot; its output is `<stem>.out.json` or `<stem>.out.sse`.
+    pub stem: &'c str,
+    pub bytes: &'c [u8],
+}
+
+/// All cases, in order.
+pub fn cases() -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/openai");
+    let mut cases: Vec<Case> = fs::read_dir(&root).unwrap().map(|entry| read(&entry.unwrap().path())).collect();
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!cases.is_empty(), "no cases in {}", root.display());
+    cases
+}
+
+fn read(folder: &Path) -> Case {
+    let files = fs::read_dir(folder).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+    });
+    let files = files.collect();
+    let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+    Case { name, folder: folder.to_owned(), files }
+}
+
+impl Case {
+    /// What the client sends.
+    pub fn request(&self) -> &[u8] {
+        self.files.get("request.json").unwrap_or_else(|| panic!("{}: request.json is missing", self.name))
+    }
+
+    /// What upstreams say, in order.
+    pub fn said(&self) -> impl Iterator<Item = Said<'_>> {
+        self.files.iter().filter_map(|(file, bytes)| {
+            let (stem, ending) = file.rsplit_once('.')?;
+            let mut words = stem.split('.');
+            let input = match (words.next()?, ending) {
+                ("reply", "json") => Input::Reply,
+                ("stream", "jsonl") => Input::Stream,
+                ("error", "json") => Input::Error,
+                _ => return None,
+            };
+            let upstream = words.next()?;
+            let upstream = *Upstream::ALL.iter().find(|known| known.name() == upstream)?;
+            let is_output = words.next_back() == Some("out");
+            (!is_output).then_some(Said { input, upstream, stem, bytes })
+        })
+    }
+}
+
+/// The request id of all replies of Bedrock.
+const REQUEST_ID: &str = "5f5f2d5e-0b1a-4c60-8f9b-1c2d3e4f5a6b";
+
+/// Headers of a whole reply of status 200.
+pub fn reply_headers(upstream: Upstream) -> Headers {
+    match upstream {
+        Upstream::Converse => headers(&[
+            (":status", "200"),
+            ("content-type", "application/json"),
+            ("x-amzn-requestid", REQUEST_ID),
+            ("server", "cloud"),
+        ]),
+        Upstream::Gemini => headers(&[
+            (":status", "200"),
+            ("content-type", "application/json; charset=UTF-8"),
+            ("server", "cloud"),
+        ]),
+    }
+}
+
+/// Headers of a streamed reply.
+pub fn stream_headers(upstream: Upstream) -> Headers {
+    match upstream {
+        Upstream::Converse => headers(&[
+            (":status", "200"),
+            ("content-type", "application/vnd.amazon.eventstream"),
+            ("x-amzn-requestid", REQUEST_ID),
+        ]),
+        Upstream::Gemini => headers(&[(":status", "200"), ("content-type", "text/event-stream")]),
+    }
+}
+
+/// The frames of a `stream.*.jsonl`, as bytes.
+///
+/// Converse: `{"event":…,"payload":…}`, `{"exception":…,"payload":…}` or `{"error":…,"message":…}`.
+/// Gemini: a line is the data of an event; `{"bare":…}` is JSON that is no event. Both: `{"cut":7}` takes
+/// the last seven bytes away.
+pub fn frames(upstream: Upstream, lines: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    for line in std::str::from_utf8(lines).unwrap().lines().filter(|line| !line.trim().is_empty()) {
+        let members: BTreeMap<String, &RawValue> =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let text = |key: &str| members.get(key).map(|raw| serde_json::from_str::<String>(raw.get()).unwrap());
+        let mut frame = Vec::new();
+        if let Some(bytes) = members.get("cut") {
+            let last = frames.last_mut().expect("there is something to cut");
+            last.truncate(last.len().checked_sub(bytes.get().parse().unwrap()).expect("the cut is in the last frame"));
+            continue;
+        }
+        match upstream {
+            Upstream::Converse => {
+                let payload = members.get("payload").map_or("", |raw| raw.get()).as_bytes();
+                if let Some(name) = text("event") {
+                    encode(Kind::Event, &name, payload, &mut frame);
+                } else if let Some(name) = text("exception") {
+                    encode(Kind::Exception, &name, payload, &mut frame);
+                } else {
+                    let (name, message) = (text("error").expect(line), text("message").expect(line));
+                    encode(Kind::Error, &name, message.as_bytes(), &mut frame);
+                }
+            }
+            Upstream::Gemini => match members.get("bare") {
+                Some(bare) => frame.extend_from_slice(bare.get().as_bytes()),
+                // Google ends its lines like this.
+                None => frame.extend_from_slice(format!("data: {line}\r\n\r\n").as_bytes()),
+            },
+        }
+        frames.push(frame);
+    }
+    frames
+}

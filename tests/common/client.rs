@@ -1,0 +1,227 @@
+//! A client's request and its reply, driven through the pipeline as the plugin's adapter drives it.
+
+use std::rc::Rc;
+
+use fairlead::base::headers::Headers;
+use fairlead::base::host::{Callout, Outgoing, Reply, ReplyStep, Step};
+use fairlead::config::Environment;
+use fairlead::dialect::Upstream;
+use fairlead::pipeline::{Plan, Whole};
+
+use super::envoy::FakeHost;
+
+/// The token that the plans of [`plan`] call Vertex AI with, once [`sign_in`] has run.
+pub const TOKEN: &str = "ya29.token";
+
+/// A small configuration for a compiled plan.
+pub fn compile(json: &str) -> Rc<Plan> {
+    Rc::new(Plan::compile(json.as_bytes(), &Environment::new()).unwrap())
+}
+
+/// Two models of one cloud under names of our own, and the cloud's own prefix.
+pub fn plan(upstream: Upstream) -> Rc<Plan> {
+    compile(match upstream {
+        Upstream::Converse => {
+            r#"{
+                "backends": { "aws": {
+                    "provider": "bedrock", "region": "us-east-1", "cluster": "bedrock_us_east_1",
+                    "credentials": { "source": "static", "access_key_id": "AKIDEXAMPLE",
+                        "secret_access_key": "wJalrXUtnFEMI", "session_token": "c2Vzc2lvbg==" }
+                } },
+                "models": [
+                    { "name": "chat", "backend": "aws", "model": "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0" },
+                    { "name": "chat-new", "backend": "aws", "model": "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0" },
+                    { "name": "bedrock/*", "backend": "aws" }
+                ]
+            }"#
+        }
+        Upstream::Gemini => {
+            r#"{
+                "backends": { "gcp": {
+                    "provider": "vertex", "project": "my-project", "location": "us-central1",
+                    "cluster": "vertex_us_central1",
+                    "credentials": { "source": "metadata_server", "cluster": "gcp_metadata" }
+                } },
+                "models": [
+                    { "name": "chat", "backend": "gcp", "model": "vertex_ai/gemini-2.5-flash" },
+                    { "name": "chat-new", "backend": "gcp", "model": "vertex_ai/gemini-3-pro-preview" },
+                    { "name": "vertex_ai/*", "backend": "gcp" }
+                ]
+            }"#
+        }
+    })
+}
+
+/// What a plan calls its cloud by: `:authority` and Envoy's cluster.
+pub fn address(upstream: Upstream) -> (&'static str, &'static str) {
+    match upstream {
+        Upstream::Converse => ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock_us_east_1"),
+        Upstream::Gemini => ("us-central1-aiplatform.googleapis.com", "vertex_us_central1"),
+    }
+}
+
+/// Fetches a token for every source of the plan that has none.
+pub fn sign_in(plan: &Plan, host: &FakeHost) {
+    plan.prepare(host);
+    for source in plan.token_sources() {
+        if source.fetch(host).is_some() {
+            source.answered(host, Some((200, &token(TOKEN, 3599))));
+        }
+    }
+}
+
+/// As the metadata server answers.
+pub fn token(token: &str, seconds: u32) -> Vec<u8> {
+    serde_json::json!({ "access_token": token, "expires_in": seconds, "token_type": "Bearer" })
+        .to_string()
+        .into_bytes()
+}
+
+/// The call for a token that is due, if this worker is to make it.
+pub fn fetch(plan: &Plan, host: &FakeHost) -> Option<Callout> {
+    plan.token_sources()[0].fetch(host)
+}
+
+/// A list of headers.
+pub fn headers(pairs: &[(&str, &str)]) -> Headers {
+    let mut headers = Headers::default();
+    for (name, value) in pairs {
+        headers.add(name, *value);
+    }
+    headers
+}
+
+/// Values that a client sends and no cloud may see.
+pub const SECRETS: &[&str] = &["client-key", "client-cookie", "client-api-key", "evil_cluster", "10.1.2.3"];
+
+/// What a client's headers may look like at worst.
+pub fn request_headers() -> Headers {
+    headers(&[
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "gateway.example"),
+        (":scheme", "http"),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer client-key"),
+        ("x-api-key", "client-api-key"),
+        ("cookie", "session=client-cookie"),
+        ("user-agent", "OpenAI/Python"),
+        ("accept-encoding", "gzip, br"),
+        ("x-forwarded-for", "10.1.2.3"),
+        ("x-fairlead-cluster", "evil_cluster"),
+        ("x-amz-date", "20000101T000000Z"),
+        ("x-amz-security-token", "client-key"),
+        ("x-goog-api-key", "client-key"),
+        ("x-goog-user-project", "client-key"),
+        ("expect", "100-continue"),
+    ])
+}
+
+/// What a client got, at the end.
+#[derive(Debug, PartialEq)]
+pub struct Got {
+    pub status: u16,
+    /// All headers but `:status`.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// The client was told by an answer of our own, in place of the upstream's reply.
+    pub answered: bool,
+}
+
+impl Got {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The JSON of the body.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+impl From<Reply> for Got {
+    fn from(reply: Reply) -> Self {
+        let headers = reply.headers.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let body = String::from_utf8(reply.body).unwrap();
+        Self { status: reply.status, headers: headers.collect(), body, answered: true }
+    }
+}
+
+/// One request at the position `fairlead`.
+pub struct Exchange<'h> {
+    pub whole: Whole,
+    pub host: &'h FakeHost,
+}
+
+impl<'h> Exchange<'h> {
+    pub fn new(plan: &Rc<Plan>, host: &'h FakeHost) -> Self {
+        Self { whole: Whole::new(Rc::clone(plan)), host }
+    }
+
+    /// Sends a chat request.
+    pub fn send(&mut self, body: &[u8]) -> Step {
+        let step = self.whole.request_headers(&request_headers(), false);
+        assert_eq!(step, Step::Wait, "a chat request waits for its body");
+        self.whole.request_body(self.host, body)
+    }
+
+    /// Sends a chat request that must reach its cloud.
+    pub fn forward(&mut self, body: &[u8]) -> Outgoing {
+        match self.send(body) {
+            Step::Forward(outgoing) => outgoing,
+            other => panic!("the request was not forwarded: {}", show(&other)),
+        }
+    }
+
+    /// Takes the reply of the cloud, cut into these pieces. The last piece ends the reply; without any it
+    /// ends with its headers. Holds the pipeline to the order of its steps.
+    pub fn receive<'b>(&mut self, headers: Headers, pieces: impl IntoIterator<Item = &'b [u8]>) -> Got {
+        let mut pieces = pieces.into_iter().peekable();
+        let mut begun: Option<Headers> = None;
+        let mut body = Vec::new();
+        match self.whole.response_headers(self.host, headers, pieces.peek().is_none()) {
+            ReplyStep::Hold => {}
+            ReplyStep::Answer(reply) => return reply.into(),
+            other => panic!("headers of a reply must be held or answered: {other:?}"),
+        }
+        let mut out = Vec::new();
+        while let Some(piece) = pieces.next() {
+            let last = pieces.peek().is_none();
+            out.clear();
+            match self.whole.response_chunk(self.host, piece, last, &mut out) {
+                ReplyStep::Hold => assert!(out.is_empty(), "held back, but there is something to send"),
+                ReplyStep::Begin(headers) => {
+                    assert!(begun.replace(headers).is_none(), "begun twice");
+                    assert!(!out.is_empty(), "begun with nothing to send");
+                }
+                ReplyStep::Continue => assert!(begun.is_some() && !out.is_empty(), "went on with nothing"),
+                ReplyStep::Answer(reply) => {
+                    assert!(begun.is_none(), "answered after the headers were sent");
+                    return reply.into();
+                }
+                ReplyStep::Pass => panic!("a piece of the cloud's reply was passed on untranslated"),
+            }
+            body.append(&mut out);
+        }
+        let headers = begun.expect("the client got something");
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let others = headers.0.iter().filter(|(name, _)| name != ":status");
+        Got {
+            status: headers.status(),
+            headers: others.map(|(name, value)| (name.clone(), text(value))).collect(),
+            body: text(&body),
+            answered: false,
+        }
+    }
+}
+
+/// A step without the bytes of its body, for messages.
+pub fn show(step: &Step) -> String {
+    match step {
+        Step::Pass => "pass".to_owned(),
+        Step::Wait => "wait".to_owned(),
+        Step::Park => "park".to_owned(),
+        Step::Forward(outgoing) => format!("forward {}", String::from_utf8_lossy(&outgoing.body)),
+        Step::Answer(reply) => format!("answer {} {}", reply.status, String::from_utf8_lossy(&reply.body)),
+    }
+}
