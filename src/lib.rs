@@ -1,4 +1,45 @@
-//! fairlead: an LLM gateway that lives inside Envoy.
+//! fairlead: an LLM gateway that lives inside Envoy. OpenAI's API in front, the clouds' own behind.
+//!
+//! # The way of a request
+//!
+//! ```text
+//! configure   config ─► provider, policy ─► Plan (shared by all streams of a worker)
+//! headers     route: ours? ─► wait for the body
+//! body        openai::parse ─► chat::Request ─► resolve ─► fates ─► Upstream::write
+//!             ─► Backend::authorise ─► Forward, or Park until a token is there
+//! upstream    …
+//! headers     stream, whole reply or refusal?
+//! chunk       frame ─► decode ─► chat::Event ─► openai writer ─► bytes to the client
+//! ```
+//!
+//! # Modules
+//!
+//! - [`base`]: words that everyone uses: errors, headers, JSON at the edges, the door to the host.
+//! - [`config`]: what the operator writes.
+//! - [`chat`]: the vocabulary between the edges: requests, and the events of a reply.
+//! - [`frame`]: bytes of a stream to whole frames: server-sent events, AWS event-stream.
+//! - [`dialect`]: JSON to vocabulary and back, a folder for each dialect; the fates of all fields.
+//! - [`provider`]: where a model lives and how to knock: hosts, paths, signatures, tokens.
+//! - [`policy`]: which backend serves which model.
+//! - [`pipeline`]: the steps above, as plain data in and out.
+//! - `plugin`: the only code that knows proxy-wasm; for wasm32 alone.
+//!
+//! # Layers
+//!
+//! A module uses those that stand behind its colon, and no others; `tests/layers.rs` reads this table.
+//!
+//! ```text
+//! base:
+//! config: base
+//! chat: base
+//! frame:
+//! dialect: base chat frame
+//! provider: base config dialect
+//! policy: base config
+//! pipeline: base chat config dialect policy provider
+//! plugin: base config pipeline provider
+//! ```
+
 pub mod base;
 pub mod chat;
 pub mod config;

@@ -66,7 +66,7 @@ def conversation(model: str, size: int, *, stream: bool = False) -> bytes:
         body |= {"tools": [TOOL], "tool_choice": "auto"}
     messages = [{"role": "system", "content": "Answer briefly."}]
     body["messages"] = messages
-    while (room := size - len(_json(body))) > 3 * TURN:
+    while (room := size - len(_json(body))) > 2 * TURN:
         role = "user" if len(messages) % 2 else "assistant"
         messages.append({"role": role, "content": _text(TURN, len(messages))})
     if len(messages) % 2 == 0:

@@ -51,19 +51,21 @@ class Bedrock:
     async def __call__(self, request: Request, exchange: Exchange) -> None:
         entry = self._state.arrived("bedrock", request)
         dialect = Converse(request_id=str(uuid.uuid4()))
-        outcome = "sent"
+        outcome = "crashed"
         try:
             try:
                 model, operation, body, place = self._admit(request)
                 if operation == "CountTokens":
                     told = json_bytes({"inputTokens": _words(body["input"].get("converse", {}))})
                     await exchange.whole(200, dialect.head() | {"Content-Type": "application/json"}, told)
+                    outcome = "sent"
                     return
                 dialect.stream = operation == "ConverseStream"
                 dialect.body = body
                 dialect.turn = _turn(model, body, dialect.stream, place)
                 entry["script"], answer = self._state.stage.answer(dialect.turn)
                 await deliver(dialect, answer, exchange)
+                outcome = "sent"
             except BadScript as bad:
                 raise Refused("script", str(bad)) from None
         except Refused as refused:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from .http import Exchange, Request, json_bytes
 from .scripts import BadScript, Forced, parse
-from .state import State
+from .state import State, readable
 
 
 class Control:
@@ -67,7 +67,7 @@ class Control:
         kept = self._state.requests
         chosen = list(kept[cloud]) if cloud else sorted(sum(map(list, kept.values()), []), key=lambda e: e["at"])
         limit = int(query.get("limit", 50))
-        return chosen[-limit:] if limit > 0 else []
+        return [readable(entry) for entry in chosen[-limit:]] if limit > 0 else []
 
     def _revoke(self, value: str | None) -> int:
         chosen = [token for token in self._state.tokens if token.valid and value in (None, token.value)]

@@ -62,7 +62,6 @@ class Exchange:
         self._reader = reader
         self._writer = writer
         self.status: int | None = None
-        self.closing = False
 
     async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Send a complete reply with a content length."""
@@ -135,8 +134,6 @@ class Server:
         self._handler = handler
         self._on_refused = on_refused
         self._server: asyncio.Server | None = None
-        self.connections = 0
-        self.crashes = 0
 
     async def start(self, port: int) -> int:
         """Listen on 127.0.0.1; port 0 takes a free one. Returns the port."""
@@ -148,7 +145,6 @@ class Server:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         number = next(self._numbers)
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -163,15 +159,13 @@ class Server:
                 if request is None:
                     return
                 await self._handler(request, exchange)
-                if exchange.closing or any(
-                    name.lower() == "connection" and value.lower() == "close" for name, value in request.headers
-                ):
+                if any(name.lower() == "connection" and value.lower() == "close" for name, value in request.headers):
                     return
         except (Gone, Closed, ConnectionError, asyncio.CancelledError):
             pass
-        except Exception:  # A fault of the stand-in itself: loud on stderr, counted, connection closed.
-            self.crashes += 1
+        except Exception as error:  # A fault of the stand-in itself: loud on stderr and among the refusals.
             traceback.print_exc(file=sys.stderr)
+            self._on_refused(Refused("crash", repr(error)))
         finally:
             writer.close()
 

@@ -24,7 +24,7 @@ class Metadata:
 
     async def __call__(self, request: Request, exchange: Exchange) -> None:
         entry = self._state.arrived("metadata", request)
-        outcome = "sent"
+        outcome = "crashed"
         headers = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
         try:
             _check(request)
@@ -40,6 +40,7 @@ class Metadata:
                     {"access_token": token.value, "expires_in": int(settings.lifetime_s), "token_type": "Bearer"}
                 )
             await exchange.whole(settings.status, headers | {"Content-Type": settings.content_type}, body)
+            outcome = "sent"
         except Refused as refused:
             outcome = "refused"
             self._state.refused("metadata", refused, entry)

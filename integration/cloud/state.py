@@ -15,8 +15,8 @@ from .scripts import Stage
 from .sigv4 import BEARER
 from .strict import Refused
 
-#: Requests kept for each cloud; enough for any test, and bounded for a benchmark.
-KEPT = 512
+#: Requests kept for each cloud; enough for any test, and at most 256 MiB of bodies under a benchmark.
+KEPT = 256
 #: Bodies above this size are kept as a note of their length only.
 KEPT_BODY = 1024 * 1024
 
@@ -85,7 +85,7 @@ class State:
             "method": request.method,
             "path": request.target,
             "headers": [[name, value] for name, value in request.headers],
-            "body": _readable(request.body),
+            "body": request.body if len(request.body) <= KEPT_BODY else b"",
             "body_bytes": len(request.body),
             "script": None,
             "status": None,
@@ -100,7 +100,7 @@ class State:
         return entry
 
     def finished(self, entry: dict[str, Any], outcome: str, status: int | None) -> None:
-        """Note how the answer went: sent, refused, client_gone or dropped (on purpose)."""
+        """Note how the answer went: sent, refused, client_gone, dropped (on purpose) or crashed (our fault)."""
         entry["outcome"] = outcome
         entry["status"] = status
         cloud = entry["cloud"]
@@ -133,11 +133,14 @@ class State:
                     setattr(target, name, value)
 
 
+def readable(entry: dict[str, Any]) -> dict[str, Any]:
+    """A record as the control port shows it: the body as JSON where it is, else in base64."""
+    return entry | {"body": _readable(entry["body"])}
+
+
 def _readable(body: bytes) -> Any:
     if not body:
         return None
-    if len(body) > KEPT_BODY:
-        return f"({len(body)} bytes)"
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

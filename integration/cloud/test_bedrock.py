@@ -291,6 +291,10 @@ SIGNATURE_CASES = {
         dict(tamper=lambda h, raw: h.update({"authorization": h["authorization"].replace("content-type;host", "host;content-type")})),
         "InvalidSignatureException",
     ),
+    "host not signed": (
+        dict(tamper=lambda h, raw: h.update({"authorization": h["authorization"].replace(";host", "")})),
+        "InvalidSignatureException",
+    ),
     "date not signed": (
         dict(tamper=lambda h, raw: h.update({"authorization": h["authorization"].replace(";x-amz-date", "")})),
         "InvalidSignatureException",

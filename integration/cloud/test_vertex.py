@@ -93,7 +93,8 @@ def refused(cloud: StandIn, reply: tuple[int, dict[str, str], bytes], kind: str,
     assert [one["kind"] for one in cloud.refusals()] == [kind]
 
 
-def sdk(cloud: StandIn) -> genai.Client:
+@pytest.fixture
+def sdk(cloud: StandIn, fresh: None) -> genai.Client:
     """A real google-genai client; the headers that only SDKs send are let through for it."""
     cloud.config(allow_headers=["user-agent", "accept-encoding", "x-goog-api-client"])
     return genai.Client(
@@ -105,7 +106,7 @@ def sdk(cloud: StandIn) -> genai.Client:
     )
 
 
-def test_google_genai_generates_with_tools_and_system_instruction(cloud: StandIn) -> None:
+def test_google_genai_generates_with_tools_and_system_instruction(cloud: StandIn, sdk: genai.Client) -> None:
     config = types.GenerateContentConfig(
         system_instruction="Be kind", temperature=0.5, max_output_tokens=100, stop_sequences=["END"],
         tools=[types.Tool(function_declarations=[types.FunctionDeclaration.model_validate(WEATHER)])],
@@ -114,14 +115,14 @@ def test_google_genai_generates_with_tools_and_system_instruction(cloud: StandIn
         safety_settings=[types.SafetySetting(category="HARM_CATEGORY_HARASSMENT", threshold="BLOCK_NONE")],
         labels={"team": "blue"},
     )  # fmt: skip
-    reply = sdk(cloud).models.generate_content(model="gemini-2.5-flash", contents="Hello", config=config)
+    reply = sdk.models.generate_content(model="gemini-2.5-flash", contents="Hello", config=config)
     assert reply.function_calls[0].args == {"city": "sample city Ä😀"}
     assert cloud.refusals() == []
 
 
-def test_google_genai_reads_a_stream(cloud: StandIn) -> None:
+def test_google_genai_reads_a_stream(cloud: StandIn, sdk: genai.Client) -> None:
     chunks = list(
-        sdk(cloud).models.generate_content_stream(model="gemini-2.5-flash", contents="[[script: text unicode=1 piece=3]]")
+        sdk.models.generate_content_stream(model="gemini-2.5-flash", contents="[[script: text unicode=1 piece=3]]")
     )
     assert "".join(chunk.text or "" for chunk in chunks) == UNICODE
     assert chunks[-1].candidates[0].finish_reason == "STOP"
@@ -129,14 +130,14 @@ def test_google_genai_reads_a_stream(cloud: StandIn) -> None:
     assert cloud.refusals() == []
 
 
-def test_google_genai_gets_an_instance_of_its_schema(cloud: StandIn) -> None:
+def test_google_genai_gets_an_instance_of_its_schema(cloud: StandIn, sdk: genai.Client) -> None:
     schema = {"type": "OBJECT", "properties": {"n": {"type": "INTEGER", "minimum": 40}}}
     config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=schema)
-    reply = sdk(cloud).models.generate_content(model="gemini-2.5-flash", contents="Hi", config=config)
+    reply = sdk.models.generate_content(model="gemini-2.5-flash", contents="Hi", config=config)
     assert json.loads(reply.text) == {"n": 40}
 
 
-def test_errors_have_the_documented_status_and_shape(cloud: StandIn) -> None:
+def test_errors_have_the_documented_status_and_shape(cloud: StandIn, sdk: genai.Client) -> None:
     for name, status in (("RESOURCE_EXHAUSTED", 429), ("ThrottlingException", 429), ("unavailable", 503),
                          ("denied", 403), ("DEADLINE_EXCEEDED", 504), ("internal", 500)):  # fmt: skip
         got, headers, body = post(cloud, say(f"[[script: error type={name} retry_after=3]]"))
@@ -144,7 +145,7 @@ def test_errors_have_the_documented_status_and_shape(cloud: StandIn) -> None:
         assert headers["retry-after"] == "3"
     assert json.loads(post(cloud, say("[[script: error array=1]]"))[2])[0]["error"]["status"] == "RESOURCE_EXHAUSTED"
     with pytest.raises(errors.ClientError, match="RESOURCE_EXHAUSTED"):
-        sdk(cloud).models.generate_content(model="gemini-2.5-flash", contents="[[script: error type=throttle]]")
+        sdk.models.generate_content(model="gemini-2.5-flash", contents="[[script: error type=throttle]]")
 
 
 def stream_events(body: bytes) -> list[dict[str, Any]]:

@@ -49,18 +49,20 @@ class Vertex:
     async def __call__(self, request: Request, exchange: Exchange) -> None:
         entry = self._state.arrived("vertex", request)
         dialect = Gemini()
-        outcome = "sent"
+        outcome = "crashed"
         try:
             try:
                 model, verb, body, place = self._admit(request)
                 if verb == "countTokens":
                     told = json_bytes({"totalTokens": _words(body), "totalBillableCharacters": len(str(body))})
                     await exchange.whole(200, dialect.head() | {"Content-Type": JSON}, told)
+                    outcome = "sent"
                     return
                 dialect.stream = verb == "streamGenerateContent"
                 dialect.turn = _turn(model, body, dialect.stream, place)
                 entry["script"], answer = self._state.stage.answer(dialect.turn)
                 await deliver(dialect, answer, exchange)
+                outcome = "sent"
             except BadScript as bad:
                 raise Refused("script", str(bad)) from None
         except Refused as refused:

@@ -41,7 +41,8 @@ pub struct Said<'c> {
 /// All cases, in order.
 pub fn cases() -> Vec<Case> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/openai");
-    let mut cases: Vec<Case> = fs::read_dir(&root).unwrap().map(|entry| read(&entry.unwrap().path())).collect();
+    let mut cases: Vec<Case> =
+        fs::read_dir(&root).unwrap().map(|entry| read(&entry.unwrap().path())).collect();
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     assert!(!cases.is_empty(), "no cases in {}", root.display());
     cases
@@ -128,7 +129,9 @@ pub fn frames(upstream: Upstream, lines: &[u8]) -> Vec<Vec<u8>> {
         let mut frame = Vec::new();
         if let Some(bytes) = members.get("cut") {
             let last = frames.last_mut().expect("there is something to cut");
-            last.truncate(last.len().checked_sub(bytes.get().parse().unwrap()).expect("the cut is in the last frame"));
+            last.truncate(
+                last.len().checked_sub(bytes.get().parse().unwrap()).expect("the cut is in the last frame"),
+            );
             continue;
         }
         match upstream {

@@ -1,0 +1,87 @@
+"""The benchmark's figures as a table for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from integration.bench import bodies
+
+#: What a 2 kB Bedrock request may cost above plain Envoy, in microseconds of CPU, SigV4 included.
+TARGET_US = 120
+
+HEAD = ("", "plain", "plugin", "above", "±", "ratio", "plain", "plugin", "ratio", "busy")
+
+
+def table(told: dict[str, Any]) -> str:
+    """Everything that is worth a look, in about a screen."""
+    lines = [
+        f"Envoy {told['envoy']}, one worker; load by {told['load']}; medians of {told['rounds']} rounds of "
+        f"{told['seconds']:g} s, plain and plugin in turn.",
+        "",
+    ]
+    rows = [HEAD, *(_row(case) for case in told["cases"])]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(HEAD))]
+    cpu, rate = sum(widths[1:6]) + 2 * 4, sum(widths[6:9]) + 2 * 2
+    lines.append(" " * widths[0] + "  " + " CPU µs a request ".center(cpu, "-") + "  " + " requests/s ".center(rate, "-"))
+    for row in rows:
+        first, *rest = (cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths)))
+        lines.append("  ".join([first, *rest]).rstrip())
+    lines.append("")
+    cases = {case["key"]: case for case in told["cases"]}
+    lines += [f"{name:<16} {text}" for name, text in _remarks(told, cases)]
+    return "\n".join(lines)
+
+
+def _row(case: dict[str, Any]) -> tuple[str, ...]:
+    plain, plugin, above = case["plain"], case["plugin"], case["above_us_rounds"]
+    return (
+        case["title"],
+        _number(plain["cpu_us"]),
+        _number(plugin["cpu_us"]),
+        _number(case["above_us"]),
+        _number((max(above) - min(above)) / 2),
+        f"{case['cpu_ratio']:.2f}",
+        _number(plain["per_second"]),
+        _number(plugin["per_second"]),
+        f"{case['rate_ratio']:.2f}",
+        # Below 100 % it was the load that ran out, and requests/s say nothing of Envoy.
+        f"{plain['busy']:.0%}/{plugin['busy']:.0%}",
+    )
+
+
+def _remarks(told: dict[str, Any], cases: dict[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for key, name in (("stream", "a frame"), ("drip", "a frame alone")):
+        if case := cases.get(key):
+            plain, plugin = (case[side]["cpu_us"] / bodies.FRAMES for side in ("plain", "plugin"))
+            found.append((name, f"plain {plain:.2f} µs, plugin {plugin:.2f} µs, above {case['above_us_per_frame']:.2f} µs"))
+    sizes = [cases.get(f"bedrock_{size}") for size in ("300b", "20kb", "1mb")]
+    if all(sizes):
+        small, middle, large = sizes
+        first, second = (_slope(small, middle), _slope(small, large))
+        verdict = "linear" if second <= first * 1.5 else "NOT LINEAR"
+        found.append((
+            "a kB more", f"to 20 kB {first:.2f} µs, to 1 MB {second:.2f} µs above plain: {second / first:.2f} times, {verdict}"
+        ))
+    plain, plugin = told["sides"]["plain"], told["sides"]["plugin"]
+    for key, name, unit, scale in (("boot_seconds", "boot to ready", "s", 1), ("memory_bytes", "memory after", "MB", 1e6)):
+        a, b = plain[key] / scale, plugin[key] / scale
+        digits = 2 if unit == "s" else 0
+        found.append((name, f"plain {a:.{digits}f} {unit}, plugin {b:.{digits}f} {unit}, ratio {b / a:.2f}"))
+    found.append(("wasm", f"{told['wasm_bytes']:,} bytes, {told['wasm_gzip_bytes']:,} gzipped"))
+    for name, side in told["sides"].items():
+        failures = ", ".join(f"{count} × {kind}" for kind, count in side["failures"].items()) or "none failed"
+        found.append((name, f"{side['requests']:,} requests, {failures}; {side['faults_in_log']} faults in Envoy's log"))
+    if case := cases.get("bedrock_2kb"):
+        verdict = "met" if case["above_us"] <= TARGET_US else "MISSED"
+        found.append(("target", f"at most {TARGET_US} µs above plain for 2 kB to Bedrock with SigV4: {case['above_us']:.0f} µs, {verdict}"))
+    return found
+
+
+def _slope(small: dict[str, Any], large: dict[str, Any]) -> float:
+    """What a further kB costs above plain Envoy, in microseconds."""
+    return (large["above_us"] - small["above_us"]) / ((large["body_bytes"] - small["body_bytes"]) / 1000)
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) < 10 else f"{value:,.0f}"

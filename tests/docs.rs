@@ -1,0 +1,160 @@
+//! What the documents say, held against the code: README tables, the configuration's schema.
+//!
+//! `UPDATE=1 cargo test --test docs` rewrites the tables of the README; the diff is the review.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fairlead::base::error::Kind;
+use fairlead::config;
+use fairlead::dialect::fates::{Fate, OPENAI_CHAT};
+use serde_json::{Value, json};
+
+/// One test for all of them, because each may rewrite the file.
+#[test]
+fn the_tables_of_the_readme_are_what_the_code_says() {
+    holds("configuration", &configuration());
+    holds("fates", &fates());
+    holds("errors", &errors());
+}
+
+/// The fate of every field.
+fn fates() -> String {
+    let mut table = String::from("| field | Bedrock Converse | Vertex Gemini |\n| --- | --- | --- |\n");
+    let cell = |fate: Fate| match fate {
+        Fate::Mapped(to) => to.to_owned(),
+        Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
+        Fate::Refused(way_out) => format!("refused: {way_out}"),
+    };
+    for row in OPENAI_CHAT {
+        writeln!(table, "| `{}` | {} | {} |", row.field, cell(row.converse), cell(row.gemini)).unwrap();
+    }
+    table
+}
+
+/// Every kind of error.
+fn errors() -> String {
+    let mut table = String::from("| status | `type` | `code` | when |\n| --- | --- | --- | --- |\n");
+    for kind in Kind::ALL {
+        let row = kind.row();
+        let code = row.openai_code.map_or("`null`".to_owned(), |code| format!("`{code}`"));
+        writeln!(table, "| {} | `{}` | {code} | {} |", row.status, row.openai_type, row.meaning).unwrap();
+    }
+    table
+}
+
+/// Every field of the configuration.
+fn configuration() -> String {
+    let schema = schema();
+    let mut table = String::from("| field | meaning |\n| --- | --- |\n");
+    for (prefix, object) in [
+        ("", &schema),
+        ("backends.*.", &schema["$defs"]["backend"]),
+        ("backends.*.credentials.", &schema["$defs"]["credentials"]),
+        ("models[].", &schema["$defs"]["model"]),
+        ("limits.", &schema["$defs"]["limits"]),
+    ] {
+        for (name, property) in object["properties"].as_object().unwrap() {
+            let Some(meaning) = property["description"].as_str() else { continue };
+            writeln!(table, "| `{prefix}{name}` | {meaning} |").unwrap();
+        }
+    }
+    table
+}
+
+#[test]
+fn the_readme_configures_with_the_example_of_envoy() {
+    let example = fs::read_to_string(root().join("envoy/plugin.json")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let first = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(parse(first), parse(&example), "README's configuration is not envoy/plugin.json");
+}
+
+/// serde tells every name it would have taken where it finds one it does not know.
+#[test]
+fn the_schema_names_exactly_the_fields_that_the_code_reads() {
+    let schema = schema();
+    let example: Value =
+        serde_json::from_str(&fs::read_to_string(root().join("envoy/plugin.json")).unwrap()).unwrap();
+    let limits = json!({ "request_bytes": 1 });
+    for (pointer, object) in [
+        ("", &schema),
+        ("/backends/bedrock-us-east-1", &schema["$defs"]["backend"]),
+        ("/backends/bedrock-us-east-1/credentials", &schema["$defs"]["credentials"]),
+        ("/models/0", &schema["$defs"]["model"]),
+        ("/limits", &schema["$defs"]["limits"]),
+    ] {
+        let mut broken = example.clone();
+        broken["limits"] = limits.clone();
+        broken.pointer_mut(pointer).unwrap()["xyzzy"] = json!(1);
+        let problems = config::parse(broken.to_string().as_bytes()).unwrap_err();
+        let message = problems.to_string();
+        let known: BTreeSet<&str> =
+            message.split("expected ").nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        let written: BTreeSet<&str> =
+            object["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(known, written, "at {pointer:?}: {message}");
+
+        let required: BTreeSet<&str> =
+            object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for name in &written {
+            let mut without = example.clone();
+            without["limits"] = limits.clone();
+            without.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(*name);
+            let refused = config::parse(without.to_string().as_bytes()).is_err();
+            assert_eq!(refused, required.contains(name), "{pointer}/{name} required");
+        }
+    }
+}
+
+/// Compares a block of the README, between `<!-- name -->` and `<!-- /name -->`, with what the code says.
+fn holds(name: &str, table: &str) {
+    let path = root().join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(&format!("<!-- {name} -->\n")).expect("the block's beginning");
+    let (block, after) = rest.split_once(&format!("<!-- /{name} -->")).expect("the block's end");
+    if block == table {
+        return;
+    }
+    assert!(
+        std::env::var("UPDATE").is_ok(),
+        "README's table `{name}` is not what the code says; UPDATE=1 rewrites it"
+    );
+    fs::write(path, format!("{before}<!-- {name} -->\n{table}<!-- /{name} -->{after}")).unwrap();
+}
+
+fn schema() -> Value {
+    serde_json::from_str(&fs::read_to_string(root().join("envoy/plugin.schema.json")).unwrap()).unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+#[test]
+fn every_heading_that_the_readme_links_to_exists() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let anchors: BTreeMap<String, ()> = readme
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let anchor: String = title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -".contains(*c))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect();
+            (anchor, ())
+        })
+        .collect();
+    for link in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        if let Some(anchor) = link.strip_prefix('#') {
+            assert!(anchors.contains_key(anchor), "no heading for #{anchor}");
+        } else if !link.starts_with("http") {
+            assert!(root().join(link).exists(), "README links to {link}, which is not there");
+        }
+    }
+}
