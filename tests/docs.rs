@@ -1,6 +1,13 @@
 //! What the documents say, held against the code: README tables, the configuration's schema.
 //!
 //! `UPDATE=1 cargo test --test docs` rewrites the tables of the README; the diff is the review.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the message"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

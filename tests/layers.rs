@@ -1,4 +1,11 @@
 //! The layer table of `src/lib.rs`, held against every `use crate::` in the tree.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the message"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

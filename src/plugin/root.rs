@@ -36,20 +36,14 @@ pub struct Root {
     /// Calls under way, and the index of their source.
     calls: HashMap<u32, usize>,
     parking: Rc<RefCell<Parking>>,
-    period: Duration,
+    /// The first tick comes early; then the usual pace begins.
+    started: bool,
 }
 
 impl Root {
     pub fn new(id: u32) -> Self {
         let parking = Rc::new(RefCell::new(Parking::default()));
-        Self { id, plan: None, sources: Vec::new(), calls: HashMap::new(), parking, period: Duration::ZERO }
-    }
-
-    fn tick_every(&mut self, period: Duration) {
-        if period != self.period {
-            self.period = period;
-            abi::tick_every(period);
-        }
+        Self { id, plan: None, sources: Vec::new(), calls: HashMap::new(), parking, started: false }
     }
 
     fn fetch(&mut self) {
@@ -76,14 +70,16 @@ impl Root {
     fn wake(&mut self) {
         // The list is taken, because waking may answer and so end a stream.
         let waiting = self.parking.borrow_mut().take();
+        if waiting.is_empty() {
+            return;
+        }
         for stream in waiting {
             if abi::act_for(stream.id()) && stream.wake() {
                 self.parking.borrow_mut().keep(stream);
             }
         }
         abi::act_for(self.id);
-        let period = if self.parking.borrow().is_empty() { IDLE } else { WAITING };
-        self.tick_every(period);
+        abi::tick_every(if self.parking.borrow().is_empty() { IDLE } else { WAITING });
     }
 }
 
@@ -123,10 +119,10 @@ impl RootContext for Root {
                 plan.prepare(&Envoy);
                 self.sources = plan.token_sources();
                 self.calls.clear();
+                self.started = false;
                 self.plan = Some(Rc::new(plan));
                 // The first look comes at once, so that the first request finds a token.
-                let period = if self.sources.is_empty() { Duration::ZERO } else { WAITING };
-                self.tick_every(period);
+                abi::tick_every(if self.sources.is_empty() { Duration::ZERO } else { WAITING });
                 true
             }
             Err(problems) => {
@@ -139,6 +135,9 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         self.fetch();
         self.wake();
+        if !std::mem::replace(&mut self.started, true) && self.parking.borrow().is_empty() {
+            abi::tick_every(IDLE);
+        }
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {

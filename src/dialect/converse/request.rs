@@ -30,14 +30,14 @@ pub fn write(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
     }
     let tools = offered(request)?;
     let history = if tools.is_empty() { History::Prose } else { History::Blocks };
-    object(&mut Writer::new(out), |w| {
+    Writer::new(out).object(|w| {
         if !request.system.is_empty() {
-            array(w.key("system"), |w| request.system.iter().try_for_each(|part| system(part, w)))?;
+            w.key("system").array(|w| request.system.iter().try_for_each(|part| system(part, w)))?;
         }
-        array(w.key("messages"), |w| request.turns.iter().try_for_each(|turn| message(turn, history, w)))?;
+        w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| message(turn, history, w)))?;
         inference(request, w)?;
         if !tools.is_empty() {
-            object(w.key("toolConfig"), |w| tool_config(tools, request.tool_choice.as_ref(), w))?;
+            w.key("toolConfig").object(|w| tool_config(tools, request.tool_choice.as_ref(), w))?;
         }
         output_config(&request.format, w)
     })
@@ -87,12 +87,12 @@ fn system(part: &Part<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
 }
 
 fn message(turn: &Turn<'_>, history: History, w: &mut Writer<'_>) -> Result<(), Error> {
-    object(w, |w| {
+    w.object(|w| {
         w.key("role").token(match turn.role {
             Role::User => r#""user""#,
             Role::Assistant => r#""assistant""#,
         });
-        array(w.key("content"), |w| turn.parts.iter().try_for_each(|part| block(part, history, w)))
+        w.key("content").array(|w| turn.parts.iter().try_for_each(|part| block(part, history, w)))
     })
 }
 
@@ -193,12 +193,11 @@ fn call_block(place: Place, call: &ToolCall<'_>, w: &mut Writer<'_>) -> Result<(
 /// The id was checked at its call. A result that says nothing has no content: Converse takes an empty
 /// list but no blank text.
 fn result_block(result: &ToolResult<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    object(w, |w| {
-        object(w.key("toolResult"), |w| {
+    w.object(|w| {
+        w.key("toolResult").object(|w| {
             w.key("toolUseId").string(result.id.as_str());
-            array(w.key("content"), |w| {
-                result.parts.iter().try_for_each(|part| block(part, History::Blocks, w))
-            })
+            w.key("content")
+                .array(|w| result.parts.iter().try_for_each(|part| block(part, History::Blocks, w)))
         })
     })
 }
@@ -271,7 +270,7 @@ fn inference(request: &Request<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
 }
 
 fn tool_config(tools: &[Tool<'_>], choice: Option<&ToolChoice<'_>>, w: &mut Writer<'_>) -> Result<(), Error> {
-    array(w.key("tools"), |w| tools.iter().try_for_each(|tool| tool_spec(tool, w)))?;
+    w.key("tools").array(|w| tools.iter().try_for_each(|tool| tool_spec(tool, w)))?;
     match choice {
         // `None` never comes here: then there are no tools.
         None | Some(ToolChoice::None) => {}
@@ -286,13 +285,13 @@ fn tool_config(tools: &[Tool<'_>], choice: Option<&ToolChoice<'_>>, w: &mut Writ
 
 fn tool_spec(tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
     check_name(tool.place, tool.name.as_str())?;
-    object(w, |w| {
-        object(w.key("toolSpec"), |w| {
+    w.object(|w| {
+        w.key("toolSpec").object(|w| {
             w.key("name").string(tool.name.as_str());
             if let Some(description) = tool.description.filter(|description| !description.is_blank()) {
                 w.key("description").text(description);
             }
-            object(w.key("inputSchema"), |w| input_schema(tool, w.key("json")))?;
+            w.key("inputSchema").object(|w| input_schema(tool, w.key("json")))?;
             // `false` is the default, and models without the feature refuse the member.
             if tool.strict == Some(true) {
                 w.key("strict").bool(true);
@@ -360,23 +359,6 @@ fn output_config(format: &Format<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
             Ok(())
         }
     }
-}
-
-/// [`Writer::object`] for members that may be refused.
-fn object(
-    w: &mut Writer<'_>,
-    members: impl FnOnce(&mut Writer<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut outcome = Ok(());
-    w.object(|w| outcome = members(w));
-    outcome
-}
-
-/// [`Writer::array`] for items that may be refused.
-fn array(w: &mut Writer<'_>, items: impl FnOnce(&mut Writer<'_>) -> Result<(), Error>) -> Result<(), Error> {
-    let mut outcome = Ok(());
-    w.array(|w| outcome = items(w));
-    outcome
 }
 
 #[cfg(test)]
