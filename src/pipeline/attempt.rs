@@ -16,7 +16,7 @@ pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
 #[derive(Debug)]
 pub struct Attempt {
     address: Address,
-    body: Vec<u8>,
+    pub body: Vec<u8>,
     pub asked: Asked,
 }
 
@@ -32,6 +32,8 @@ pub struct Asked {
     /// The operator's name of the backend, and the backend's own name of the model: for response headers.
     pub backend_name: String,
     pub backend_model: String,
+    /// How often Envoy has sent it; known when the reply begins.
+    pub attempts: u64,
     /// Fields that were left out, as a header value; empty when none were.
     pub dropped: String,
 }
@@ -53,6 +55,7 @@ impl Attempt {
                 backend: index,
                 upstream,
                 delivery: request.delivery,
+                attempts: 0,
                 backend_name: backend.name.clone(),
                 backend_model: header_value(backend_model),
                 dropped: dropped.into_iter().map(header_value).collect::<Vec<_>>().join(", "),

@@ -43,12 +43,13 @@ pub struct Stream {
 
 /// Decides from the headers what the reply is. `last`: there is no body.
 pub fn begin(
-    asked: Box<Asked>,
+    mut asked: Box<Asked>,
     plan: &Plan,
     host: &dyn Host,
     headers: Headers,
     last: bool,
 ) -> (Incoming, ReplyStep) {
+    asked.attempts = attempts(host);
     let status = headers.status();
     if let Some(backend) = plan.backend(asked.backend).filter(|_| status == 401) {
         backend.unauthorised(host);
@@ -239,6 +240,13 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     Error::new(kind, message)
 }
 
+/// How often Envoy has tried, as an eight-byte number, little end first:
+/// envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes. Zero: not at all.
+fn attempts(host: &dyn Host) -> u64 {
+    let count = host.property(&["upstream", "request_attempt_count"]);
+    count.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
 fn request_id(headers: &Headers) -> Option<&str> {
     let id = headers.get("x-amzn-requestid")?;
     (id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')).then_some(id)
@@ -259,6 +267,7 @@ fn about(asked: &Asked) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("x-fairlead-backend", asked.backend_name.clone()),
         ("x-fairlead-model", asked.backend_model.clone()),
+        ("x-fairlead-attempts", asked.attempts.to_string()),
     ];
     if !asked.dropped.is_empty() {
         headers.push(("x-fairlead-dropped", asked.dropped.clone()));

@@ -194,6 +194,19 @@ impl Whole {
         self.finished(Error::new(Kind::Internal, problem).openai_reply())
     }
 
+    /// The answer to a request that would have to wait where too many do.
+    pub fn crowded(&mut self) -> Reply {
+        self.finished(token::unavailable(1000).openai_reply())
+    }
+
+    /// How many bytes a request holds that was told to [`Step::Park`].
+    pub fn held(&self) -> usize {
+        match &self.phase {
+            Phase::Parked { attempt, .. } => attempt.body.len(),
+            Phase::Idle | Phase::Gathering | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => 0,
+        }
+    }
+
     fn answer(&mut self, error: &Error) -> Step {
         Step::Answer(self.finished(error.openai_reply()))
     }

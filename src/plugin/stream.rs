@@ -13,8 +13,12 @@ use crate::base::headers::{Headers, INTERNAL_PREFIX};
 use crate::base::host::{Outgoing, Reply, ReplyStep, Step};
 use crate::pipeline::{Plan, Whole};
 
-/// How many requests of one worker may wait for credentials at a time. Each holds its translated body.
+/// How many requests of one worker may wait for credentials at a time: a second's worth for a busy worker.
 const MOST_PARKED: usize = 1024;
+
+/// How many bytes of translated bodies they may hold together. The VM's memory ends at 4 GiB and never
+/// shrinks.
+const MOST_PARKED_BYTES: usize = 256 * 1024 * 1024;
 
 /// Until the first tick comes for somebody who waits.
 const SOON: Duration = Duration::from_millis(1);
@@ -30,6 +34,11 @@ pub struct Parking {
 }
 
 impl Parking {
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let held: usize = self.waiting.iter().map(|waiting| waiting.bytes).sum();
+        self.waiting.len() < MOST_PARKED && held.saturating_add(bytes) <= MOST_PARKED_BYTES
+    }
+
     pub fn take(&mut self) -> Vec<Waiting> {
         std::mem::take(&mut self.waiting)
     }
@@ -46,6 +55,8 @@ impl Parking {
 /// A request that waits; shared between its stream and the root context that wakes it.
 pub struct Waiting {
     id: u32,
+    /// Size of its body.
+    bytes: usize,
     whole: Rc<RefCell<Whole>>,
 }
 
@@ -109,17 +120,15 @@ impl Stream {
 
     fn park(&mut self) -> Action {
         let Some(whole) = &self.whole else { return self.stuck() };
+        let bytes = whole.borrow().held();
         let mut parking = self.parking.borrow_mut();
-        if parking.waiting.len() >= MOST_PARKED {
-            drop(parking);
-            let error = crate::provider::token::unavailable(1000);
-            let reply = error.openai_reply();
-            return answer(&reply);
+        if !parking.has_room_for(bytes) {
+            return answer(&whole.borrow_mut().crowded());
         }
         if parking.is_empty() {
             abi::tick_every(SOON);
         }
-        parking.keep(Waiting { id: self.id, whole: Rc::clone(whole) });
+        parking.keep(Waiting { id: self.id, bytes, whole: Rc::clone(whole) });
         Action::Pause
     }
 
