@@ -33,7 +33,11 @@ class StandIn:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the control port: `path` is what follows `/control`."""

@@ -181,7 +181,7 @@ def text(args: Args, turn: Turn) -> Reply:
     say = args.text("say") or (UNICODE if args.flag("unicode") else "The quick brown fox jumps over the lazy dog. ")
     size = args.number("size", len(say))
     whole = (say * (size // len(say) + 1))[:size]
-    piece = args.number("piece", 7)
+    piece = args.number("piece", max(7, size // 2000))
     blocks = args.number("blocks", 1)
     return Reply([Text(split(f"[{i}] {whole}" if blocks > 1 else whole, piece)) for i in range(blocks)])
 

@@ -15,9 +15,9 @@ from .scripts import Stage
 from .sigv4 import BEARER
 from .strict import Refused
 
-#: Requests kept for each cloud; enough for any test, and at most 256 MiB of bodies under a benchmark.
-KEPT = 256
-#: Bodies above this size are kept as a note of their length only.
+#: Requests kept for each cloud since the last reset; more than any one test sends.
+KEPT = 1024
+#: Bodies above this size are dropped from the record, which keeps their length: memory stays below 1 GiB a cloud.
 KEPT_BODY = 1024 * 1024
 
 

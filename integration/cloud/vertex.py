@@ -12,7 +12,7 @@ from . import gemini_rules, gemini_shapes
 from .delivery import deliver
 from .errors import GOOGLE, google_body, google_name
 from .http import Closed, Exchange, Gone, Request, json_bytes
-from .replies import Call, Error, Fault, Reasoning, Redacted, Reply, Text, Tool, Turn, count, seal, words
+from .replies import Call, Error, Fault, Reasoning, Redacted, Reply, Text, Tool, Turn, Usage, count, seal, words
 from .scripts import BadScript
 from .state import State
 from .strict import Refused, check_headers, parse_json
@@ -192,6 +192,7 @@ class Gemini:
     def __init__(self) -> None:
         self.stream = False
         self.turn: Turn | None = None
+        self._usage = Usage(0, 0)
         self._id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
     def head(self) -> dict[str, str]:
@@ -206,10 +207,12 @@ class Gemini:
         return GOOGLE[name], headers, json.dumps([body] if error.array else body, indent=2).encode()
 
     def whole(self, reply: Reply) -> bytes:
+        self._usage = count(reply, self.turn)
         parts = [part for chunk in self._chunks(reply) for part in chunk]
         return json_bytes(self._answer(reply, _joined(parts), last=True))
 
     def frames(self, reply: Reply) -> list[bytes]:
+        self._usage = count(reply, self.turn)
         chunks = self._chunks(reply)
         # Real streams end text with an empty part, and calls with the chunk that holds the last one.
         if not reply.blocked_prompt and not reply.no_candidates and not (chunks and "functionCall" in chunks[-1][-1]):
@@ -280,15 +283,15 @@ class Gemini:
                     candidate["safetyRatings"] = [RATING | {"blocked": True}]
             answer["candidates"] = [candidate]
         if not reply.usage_missing:
-            answer["usageMetadata"] = self._usage(reply, last)
+            answer["usageMetadata"] = self._told_usage(last)
         return answer | {
             "modelVersion": self.turn.model,
             "createTime": "2026-11-21T04:19:00.000000Z",
             "responseId": self._id,
         }
 
-    def _usage(self, reply: Reply, last: bool) -> dict[str, Any]:
-        usage = count(reply, self.turn)
+    def _told_usage(self, last: bool) -> dict[str, Any]:
+        usage = self._usage
         prompt = usage.input + usage.cache_read + usage.cache_write
         told: dict[str, Any] = {"trafficType": "ON_DEMAND"}
         if not last:  # Earlier chunks tell nothing but the traffic type, or the prompt.
@@ -319,11 +322,18 @@ RATING = {
 def _joined(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Join neighbouring text of one kind; a signature closes its text."""
     joined: list[dict[str, Any]] = []
+    texts: list[str] = []
     for part in parts:
         before = joined[-1] if joined else {}
         alike = "text" in part and "text" in before and "thoughtSignature" not in before
-        if alike and (part.get("thought") == before.get("thought")):
-            joined[-1] = before | part | {"text": before["text"] + part["text"]}
+        if alike and part.get("thought") == before.get("thought"):
+            texts.append(part["text"])
+            joined[-1] = before | {name: value for name, value in part.items() if name != "text"}
         else:
+            if texts:
+                before["text"] = "".join(texts)
             joined.append(dict(part))
+            texts = [part["text"]] if "text" in part else []
+    if texts:
+        joined[-1]["text"] = "".join(texts)
     return joined
