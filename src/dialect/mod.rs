@@ -4,6 +4,7 @@ pub mod converse;
 pub mod fates;
 pub mod gemini;
 pub mod openai;
+mod schema;
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;

@@ -49,7 +49,7 @@ impl Attempt {
         let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
         upstream.write(&request, backend_model, &mut written)?;
         Ok(Self {
-            address: backend.address(backend_model, request.delivery.is_stream()),
+            address: backend.address(backend_model, request.delivery.is_stream())?,
             body: written,
             asked: Asked {
                 backend: index,

@@ -119,7 +119,7 @@ impl Whole {
                 return ReplyStep::Pass;
             }
             Phase::Answered => return ReplyStep::Pass,
-            Phase::Sent(asked) => reply::begin(asked, &self.plan, host, headers, last),
+            Phase::Sent(asked) => reply::begin(asked, &self.plan, host, &self.request_id, headers, last),
             // The request has not left: Envoy speaks.
             Phase::Gathering | Phase::Parked { .. } => reply::refused(None, host, headers, last),
             Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
@@ -156,7 +156,9 @@ impl Whole {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
-                headers.add("x-request-id", self.request_id.as_str());
+                if !self.request_id.is_empty() {
+                    headers.add("x-request-id", self.request_id.as_str());
+                }
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
             }
@@ -170,7 +172,9 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
-        reply.headers.push(("x-request-id", self.request_id.clone()));
+        if !self.request_id.is_empty() {
+            reply.headers.push(("x-request-id", self.request_id.clone()));
+        }
         reply
     }
 

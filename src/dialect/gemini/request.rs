@@ -12,11 +12,12 @@ use crate::base::json::{Number, Text, Writer};
 use crate::chat::{
     Content, Format, Image, Part, Request, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
+use crate::dialect::schema;
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
 /// # Errors
-/// What Gemini has no way to say, named by its path in the client's body; then nothing is written.
+/// What Gemini has no way to say, named by its path in the client's body.
 pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Error> {
     let generation = generation(model);
     check(request, generation)?;
@@ -36,14 +37,14 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<()
             }
         });
         if !request.tools.is_empty() {
-            write_tools(w, &request.tools);
+            write_tools(w, &request.tools)?;
             if let Some(choice) = &request.tool_choice {
                 write_tool_choice(w, choice);
             }
         }
         write_generation_config(w, &request.sampling, &request.format);
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The major version of a Gemini model by its name: 2 for `gemini-2.5-pro-exp-03-25`. Names that carry
@@ -325,7 +326,7 @@ fn after_string(json: &str) -> Option<&str> {
     }
 }
 
-fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) {
+fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) -> Result<(), Error> {
     w.key("tools").array(|w| {
         w.object(|w| {
             w.key("functionDeclarations").array(|w| {
@@ -336,14 +337,16 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) {
                             w.key("description").text(description);
                         }
                         // Takes JSON Schema as it is; `parameters` would want Google's own dialect of it.
-                        if let Some(schema) = tool.parameters.filter(|schema| !is_empty(schema)) {
-                            w.key("parametersJsonSchema").raw(schema);
+                        if tool.parameters.is_some_and(|schema| !is_empty(schema)) {
+                            schema::write_parameters(tool, w.key("parametersJsonSchema"))?;
                         }
-                    });
+                        Ok::<(), Error>(())
+                    })?;
                 }
-            });
-        });
-    });
+                Ok(())
+            })
+        })
+    })
 }
 
 /// `{}`: any object, to OpenAI the same as no parameters. Gemini wants the schema of an object or none.

@@ -53,6 +53,14 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         Some(_) => {}
     }
 
+    for (field, most) in
+        [("max_completion_tokens", body.max_completion_tokens), ("max_tokens", body.max_tokens)]
+    {
+        if most.is_some_and(|most| most.value() == 0) {
+            return Err(Error::at(Kind::WrongValue, field, "must be at least 1"));
+        }
+    }
+
     let request = Request {
         system: talk.system,
         turns: talk.turns,
