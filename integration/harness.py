@@ -49,7 +49,7 @@ WASM_ERROR = re.compile(r"\[error\]\[wasm\]")
 PATIENCE = 15.0
 
 
-def say(script: str = "", text: str = "", **arguments: Any) -> list[dict[str, Any]]:
+def say(script: str = "", text: str = "") -> list[dict[str, Any]]:
     """A conversation of one message that asks the stand-in for a script, such as `say("text size=100")`."""
     marker = f" [[script:{script}]]" if script else ""
     return [{"role": "user", "content": f"{PROMPT} {text}{marker}"}]
@@ -197,7 +197,7 @@ class Gate:
         self._log_read = self.envoy.log.stat().st_size
 
     def log(self) -> str:
-        """What Envoy has logged since [`fresh`]."""
+        """What Envoy has logged since `fresh`."""
         with self.envoy.log.open("rb") as log:
             log.seek(self._log_read)
             return log.read().decode(errors="replace")

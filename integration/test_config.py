@@ -1,4 +1,4 @@
-"""Configurations: the examples are sound, a wrong one is refused with its JSON path, and a gateway keeps the one it had."""
+"""The examples are sound; a wrong configuration is refused with its JSON path, and a gateway keeps the one it had."""
 
 from __future__ import annotations
 

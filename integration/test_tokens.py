@@ -1,4 +1,4 @@
-"""Google's access tokens from the metadata server: fetched once, renewed ahead of time, and missed with a clean answer."""
+"""Google's access tokens from the metadata server: fetched once, renewed ahead, and missed with a clean answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def cloud_of_tokens() -> Iterator[Cloud]:
 
 
 @contextmanager
-def tokens(version: str, cloud: Cloud, name: str, metadata: dict[str, object] | None = None, port: int = 0) -> Iterator[Gate]:
+def tokens(
+    version: str, cloud: Cloud, name: str, metadata: dict[str, object] | None = None, port: int = 0
+) -> Iterator[Gate]:
     """A gateway that has no token yet, before a metadata server with these settings, or behind another port."""
     cloud.control("POST", "reset")
     cloud.control("PUT", "config", {"metadata": metadata or {}})
@@ -81,7 +83,7 @@ def test_a_hundred_cold_requests_cause_one_call(version: str, cloud_of_tokens: C
 
 
 def test_tokens_of_five_seconds_are_renewed_ahead_and_no_request_fails(version: str, cloud_of_tokens: Cloud) -> None:
-    seconds, lifetime = 11.0, 5
+    seconds, lifetime = 8.0, 5
     with tokens(version, cloud_of_tokens, "short", {"lifetime_s": lifetime}) as gate:
         end = time.monotonic() + seconds
 
@@ -94,14 +96,14 @@ def test_tokens_of_five_seconds_are_renewed_ahead_and_no_request_fails(version: 
 
         with ThreadPoolExecutor(4) as pool:
             statuses = [status for one in pool.map(load, range(4)) for status in one]
-        assert set(statuses) == {200} and len(statuses) > 200
+        assert set(statuses) == {200} and len(statuses) > 100
         # A token is due after half of such a short life.
         calls = gate.counters()["metadata.token_calls"]
         assert seconds / lifetime <= calls <= seconds / (lifetime / 2) + 2
         assert not gate.cloud.control("GET", "refusals")["refusals"], "an expired token was sent"
 
 
-def test_a_revoked_token_is_replaced(version: str, cloud_of_tokens: Cloud) -> None:
+def test_a_revoked_token_is_replaced_and_the_sdk_does_not_notice(version: str, cloud_of_tokens: Cloud) -> None:
     with tokens(version, cloud_of_tokens, "revoked") as gate:
         begin = time.monotonic()
         assert ask(gate).status == 200
@@ -111,28 +113,16 @@ def test_a_revoked_token_is_replaced(version: str, cloud_of_tokens: Cloud) -> No
         unavailable(ask(gate))
         assert gate.counters()["metadata.token_calls"] == 1
         until("the token is old enough to be doubted", lambda: time.monotonic() > begin + 5.2)
-        unavailable(ask(gate))
-        assert ask(gate).status == 200, "the next request waits for the new token"
-        assert gate.counters()["metadata.token_calls"] == 2
-
-
-def test_the_sdk_does_not_notice_a_revoked_token(version: str, cloud_of_tokens: Cloud) -> None:
-    with tokens(version, cloud_of_tokens, "retried") as gate:
-        begin = time.monotonic()
-        assert ask(gate).status == 200
-        gate.refusals_expected = True
-        until("the token is old enough to be doubted", lambda: time.monotonic() > begin + 5.2)
-        gate.cloud.control("POST", "tokens/revoke", {})
-        patient = gate.client.with_options(max_retries=2)
+        patient = gate.client.with_options(max_retries=1)
         assert patient.chat.completions.create(model=VERTEX, messages=say()).choices
+        assert [request["status"] for request in gate.requests("vertex")] == [200, 401, 401, 200]
+        assert gate.counters()["metadata.token_calls"] == 2
 
 
 @pytest.mark.parametrize(
     "metadata",
-    [{"status": 500}, {"status": 404, "body": "not found", "content_type": "text/html"}, {"body": "<html>no token"},
-     {"body": "{}"}, {"body": '{"access_token": "a b", "expires_in": 60}'},
-     {"body": '{"access_token": "", "expires_in": 60}'}],
-    ids=["500", "404", "html", "empty", "unprintable", "blank"],
+    [{"status": 500}, {"body": "<html>no token"}, {"body": '{"access_token": "a\\r\\nb", "expires_in": 60}'}],
+    ids=["500", "html", "unprintable"],
 )  # fmt: skip
 def test_a_source_that_answers_badly_costs_one_clean_503(
     version: str, cloud_of_tokens: Cloud, metadata: dict[str, object]
@@ -152,7 +142,8 @@ def test_a_source_that_is_slow_costs_one_clean_503_in_bounded_time(version: str,
         for _ in range(5):
             with gate.socket() as client:
                 body = b'{"model": "gemini-flash", "messages": [{"role": "user", "content": "x"}]}'
-                client.sendall(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (CHAT.encode(), len(body), body))
+                head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+                client.sendall(head.encode() + body)
                 time.sleep(0.02)
         unavailable(timely(gate))
         with pytest.raises(openai.InternalServerError) as streamed:
