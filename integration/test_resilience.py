@@ -17,7 +17,7 @@ import pytest
 
 from .conftest import running
 from .harness import ANSWER, BEDROCK, CHAT, MODELS, VERTEX, Gate, error_of, events, headers_of, say, until
-from .standin import Cloud
+from .cloud.driver import StandIn
 
 MIB = 1024 * 1024
 
@@ -117,7 +117,7 @@ def test_memory_stays_where_it_is_over_two_thousand_requests(gate: Gate) -> None
 
 
 @pytest.fixture(scope="module")
-def tight_gate(version: str, cloud: Cloud) -> Iterator[Gate]:
+def tight_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
     """An Envoy whose buffers are smaller than the bodies that the plugin would take.
 
     What is read from a cloud at a time fits well into what is kept for the client: a larger piece Envoy refuses by
