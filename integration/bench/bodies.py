@@ -20,7 +20,7 @@ SAID = (
 
 #: Text with line ends, quotes and non-ASCII in it, as pasted text has.
 PROSE = (
-    "The kitchen was quiet except for the \"tick\" of the clock over the stove — half past six.\n"
+    'The kitchen was quiet except for the "tick" of the clock over the stove — half past six.\n'
     "Nobody had touched the café's bread. Later, when they asked what was said, each told it differently:\n"
     "\t1. that the letter had come on a Monday;\n\t2. that there was no letter at all. "
 )
@@ -66,18 +66,20 @@ def conversation(model: str, size: int, *, stream: bool = False) -> bytes:
         body |= {"tools": [TOOL], "tool_choice": "auto"}
     messages = [{"role": "system", "content": "Answer briefly."}]
     body["messages"] = messages
-    while (room := size - len(_json(body))) > 2 * TURN:
+    # Counted turn by turn: writing it all for each turn would take seconds for a megabyte.
+    length = len(_json(body))
+    while size - length > 2 * TURN:
         role = "user" if len(messages) % 2 else "assistant"
         messages.append({"role": role, "content": _text(TURN, len(messages))})
+        length += len(_json(messages[-1])) + 1
     if len(messages) % 2 == 0:
         messages.append({"role": "assistant", "content": "Yes."})
     last = {"role": "user", "content": ""}
     messages.append(last)
     # Escapes make text longer than it looks; plain letters fill what is left to the byte.
-    last["content"] = _text(max(0, (size - len(_json(body))) * 3 // 4), 1)
-    while len(_json(body)) > size and last["content"]:
-        last["content"] = last["content"][:-8]
-    return _filled(body, last, size)
+    last["content"] = _text((size - len(_json(body))) * 3 // 4, 1)
+    last["content"] += "x" * (size - len(_json(body)))
+    return _json(body)
 
 
 def picture(model: str, size: int) -> bytes:
@@ -90,11 +92,6 @@ def picture(model: str, size: int) -> bytes:
     return _json({"model": model, "max_tokens": 512, "messages": [{"role": "user", "content": parts}]})
 
 
-def _filled(body: dict[str, Any], last: dict[str, str], size: int) -> bytes:
-    last["content"] += "x" * (size - len(_json(body)))
-    return _json(body)
-
-
 def _json(value: Any) -> bytes:
     # As openai-python writes it.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
@@ -103,12 +100,14 @@ def _json(value: Any) -> bytes:
 def converse_reply() -> bytes:
     """A whole reply of Amazon Bedrock's Converse."""
     usage = {"inputTokens": 431, "outputTokens": 71, "totalTokens": 502, "cacheReadInputTokens": 0}
-    return _json({
-        "metrics": {"latencyMs": 1432},
-        "output": {"message": {"content": [{"text": SAID}], "role": "assistant"}},
-        "stopReason": "end_turn",
-        "usage": usage | {"cacheWriteInputTokens": 0},
-    })
+    return _json(
+        {
+            "metrics": {"latencyMs": 1432},
+            "output": {"message": {"content": [{"text": SAID}], "role": "assistant"}},
+            "stopReason": "end_turn",
+            "usage": usage | {"cacheWriteInputTokens": 0},
+        }
+    )
 
 
 def gemini_reply() -> bytes:

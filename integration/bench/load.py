@@ -33,7 +33,8 @@ end
 done = function(summary, latency)
   local e = summary.errors
   print(string.format(
-    'RESULT {"requests":%d,"seconds":%f,"p50":%f,"p99":%f,"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}',
+    'RESULT {"requests":%d,"seconds":%f,"p50":%f,"p99":%f,' ..
+    '"connect":%d,"read":%d,"write":%d,"status":%d,"timeout":%d}',
     summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
     e.connect, e.read, e.write, e.status, e.timeout))
 end
@@ -77,7 +78,9 @@ def find_wrk() -> str | None:
             hint = f"apt-get could not install it ({error})"
     found = shutil.which("wrk")
     if found is None:
-        print(f"fairlead: missing: wrk; {hint}\n          A slower client in Python takes its place.", file=sys.stderr)
+        print(
+            f"fairlead: missing: wrk; {hint}\n          A slower client in Python takes its place.", file=sys.stderr
+        )
     return found
 
 
@@ -92,8 +95,21 @@ def fire(wrk: str | None, shot: Shot, seconds: float, folder: Path) -> Result:
     whole = math.ceil(seconds)
     out = _run(
         [
-            wrk, "--threads", "1", "--connections", str(shot.connections), "--duration", f"{whole}s",
-            "--timeout", f"{PATIENCE}s", "--script", str(script), shot.url, "--", str(body), str(headers),
+            wrk,
+            "--threads",
+            "1",
+            "--connections",
+            str(shot.connections),
+            "--duration",
+            f"{whole}s",
+            "--timeout",
+            f"{PATIENCE}s",
+            "--script",
+            str(script),
+            shot.url,
+            "--",
+            str(body),
+            str(headers),
         ],
         whole + 2 * PATIENCE,
     )
@@ -108,7 +124,13 @@ def volley(shot: Shot, each: int, folder: Path) -> Result:
 
 def _by_ourselves(shot: Shot, seconds: float | None, each: int | None, folder: Path) -> Result:
     path = folder / "shot.json"
-    told = {"url": shot.url, "headers": shot.headers, "connections": shot.connections, "seconds": seconds, "each": each}
+    told = {
+        "url": shot.url,
+        "headers": shot.headers,
+        "connections": shot.connections,
+        "seconds": seconds,
+        "each": each,
+    }
     path.write_text(json.dumps(told))
     (folder / "body").write_bytes(shot.body)
     command = [sys.executable, "-m", "integration.bench.load", str(path), str(folder / "body")]
@@ -119,7 +141,9 @@ def _run(command: list[str], most: float) -> str:
     """The output of a command that is killed when it takes too long or we are interrupted."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=most, stdin=subprocess.DEVNULL)
     if done.returncode != 0:
-        raise RuntimeError(f"{Path(command[0]).name} ended with code {done.returncode}: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(
+            f"{Path(command[0]).name} ended with code {done.returncode}: {done.stderr.strip()[-2000:]}"
+        )
     return done.stdout
 
 

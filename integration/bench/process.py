@@ -25,3 +25,9 @@ def split_cores() -> tuple[set[int], set[int]] | None:
     """A core for the Envoys under test and the others for those who feed them; `None` if there is but one."""
     cores = sorted(os.sched_getaffinity(0))
     return ({cores[0]}, set(cores[1:])) if len(cores) > 1 else None
+
+
+def pin(pid: int, cores: set[int]) -> None:
+    """Keeps all threads that a process has now, and what they start later, to some cores."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), cores)

@@ -1,0 +1,87 @@
+"""The rows of the table: what is sent, where it goes, and when its answer is right."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from integration.bench import bodies, upstream
+
+CLAUDE = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+GEMINI = "gemini-2.5-flash"
+GEMINI_PATH = f"/v1/projects/my-project/locations/us-central1/publishers/google/models/{GEMINI}:generateContent"
+
+#: What openai-python sends besides its body.
+CLIENT_HEADERS = {
+    "accept": "application/json",
+    "content-type": "application/json",
+    "user-agent": "OpenAI/Python 2.8.0",
+    "x-stainless-lang": "python",
+    "x-stainless-package-version": "2.8.0",
+    "x-stainless-os": "Linux",
+    "x-stainless-arch": "x64",
+    "x-stainless-runtime": "CPython",
+    "x-stainless-runtime-version": "3.13.5",
+    "x-stainless-async": "false",
+    "x-stainless-retry-count": "0",
+    "x-stainless-read-timeout": "600",
+    "authorization": "Bearer sk-bench",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table."""
+
+    key: str
+    title: str
+    body: bytes
+    cluster: str
+    #: Where the plugin sends it, and where plain Envoy is asked to send it.
+    path: str
+    stream: bool = False
+    #: Its frames come one by one, which takes a second; so whole streams are counted, not time.
+    drip: bool = False
+
+    @property
+    def connections(self) -> int:
+        return 16 if self.drip else 8
+
+
+def cases() -> list[Case]:
+    """All rows, in their order."""
+
+    def bedrock(key: str, title: str, body: bytes, model: str = CLAUDE, **more: bool) -> Case:
+        action = "converse-stream" if more.get("stream") else "converse"
+        return Case(key, title, body, "bedrock_us_east_1", f"/model/{quote(model, safe='')}/{action}", **more)
+
+    claude, dripping = f"bedrock/{CLAUDE}", f"bedrock/{upstream.DRIPPING}"
+    vertex = bodies.conversation(f"vertex_ai/{GEMINI}", 2000)
+    streams = [bodies.conversation(model, 2000, stream=True) for model in (claude, dripping)]
+    return [
+        bedrock("bedrock_300b", "Bedrock, 300 B", bodies.conversation(claude, 300)),
+        bedrock("bedrock_2kb", "Bedrock, 2 kB", bodies.conversation(claude, 2000)),
+        bedrock("bedrock_20kb", "Bedrock, 20 kB", bodies.conversation(claude, 20_000)),
+        bedrock("bedrock_1mb", "Bedrock, 1 MB of turns", bodies.conversation(claude, 1_000_000)),
+        bedrock("bedrock_1mb_image", "Bedrock, 1 MB image", bodies.picture(claude, 1_000_000)),
+        Case("vertex_2kb", "Vertex, 2 kB", vertex, "vertex_us_central1", GEMINI_PATH),
+        bedrock("stream", f"stream of {bodies.FRAMES} frames", streams[0], stream=True),
+        bedrock("drip", "the same, frame by frame", streams[1], upstream.DRIPPING, stream=True, drip=True),
+    ]
+
+
+def untranslated(case: Case, body: bytes) -> str:
+    """What is wrong with an answer of the plugin's; empty if nothing is."""
+    if not case.stream:
+        answer = json.loads(body)
+        said = answer["choices"][0]["message"]["content"] if answer.get("object") == "chat.completion" else None
+        return "" if said == bodies.SAID else "no translation of what the cloud said"
+    if not body.endswith(b"data: [DONE]\n\n"):
+        return "a stream without [DONE]"
+    lines = [line.removeprefix("data: ") for line in body.decode().split("\n\n") if line]
+    chunks = [json.loads(line) for line in lines[:-1]]
+    if any(chunk["object"] != "chat.completion.chunk" for chunk in chunks):
+        return "no chat.completion.chunk"
+    texts = sum(bool(choice["delta"].get("content")) for chunk in chunks for choice in chunk["choices"])
+    return "" if texts == bodies.FRAMES - 4 else f"{texts} pieces of text"
