@@ -339,13 +339,22 @@ fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>) {
         match &part.content {
             Content::Text(text) => texts.push(*text),
             Content::SearchResult(found) => {
-                texts.extend([found.title, found.source].iter().chain(&found.texts))
+                texts.extend([found.title, found.source].iter().chain(&found.texts));
             }
-            Content::Document(Document { source: DocumentSource::Texts(pages), title, context, .. }) => {
-                texts.extend(title.iter().chain(context).chain(pages));
+            Content::Document(Document { source, title, context, .. }) => {
+                texts.extend(title.iter().chain(context));
+                match source {
+                    DocumentSource::Texts(pages) => texts.extend(pages),
+                    DocumentSource::Inline { media_type, data } => media.push((media_type.as_ref(), *data)),
+                    DocumentSource::Address(_) => {} // `check` has refused it
+                }
             }
-            Content::Image(_) | Content::Document(_) => media.push(part),
-            Content::Thinking(_) | Content::Redacted(_) | Content::ToolCall(_) | Content::ToolResult(_) => {} // `check` has refused it
+            Content::Image(Image::Inline { media_type, data }) => media.push((mime_type(media_type), *data)),
+            Content::Image(Image::Address(_))
+            | Content::Thinking(_)
+            | Content::Redacted(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_) => {} // `check` has refused it
         }
     }
     let texts = lines(texts);
@@ -360,11 +369,7 @@ fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>) {
                 None => w.object(|w| w.key("output").texts(&texts)),
             }
             if !media.is_empty() {
-                w.key("parts").array(|w| {
-                    for part in media {
-                        write_part(w, part, false);
-                    }
-                });
+                w.key("parts").array(|w| media.iter().for_each(|(kind, data)| write_data(w, kind, *data)));
             }
         });
     });
