@@ -5,19 +5,23 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 /// The whole configuration.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Clouds and regions, by a name of the operator's choice.
+    #[serde(deserialize_with = "entries")]
     pub backends: BTreeMap<String, Backend>,
     /// Which backend serves which model; the longest match wins.
+    #[serde(deserialize_with = "objects")]
     pub models: Vec<Model>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
 }
 
@@ -36,6 +40,7 @@ pub struct Backend {
     pub project: Option<String>,
     /// Vertex AI: the location, such as `us-central1` or `global`.
     pub location: Option<String>,
+    #[serde(deserialize_with = "object")]
     pub credentials: Credentials,
 }
 
@@ -44,6 +49,10 @@ pub struct Backend {
 pub enum Provider {
     Bedrock,
     Vertex,
+}
+
+impl Provider {
+    pub const ALL: &[Provider] = &[Provider::Bedrock, Provider::Vertex];
 }
 
 /// Where the right to call a backend comes from.
@@ -144,6 +153,59 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// A struct that is written as an object. serde's derived ones would take a list of their members as well.
+struct Object<T>(T);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read<T>(PhantomData<T>);
+        impl<'de, T: DeserializeOwned> Visitor<'de> for Read<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Read(PhantomData))
+    }
+}
+
+fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+fn objects<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Object(value)| value).collect())
+}
+
+/// Objects by name. A map of serde's would let the last of two entries of one name win in silence.
+fn entries<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    struct Read<T>(PhantomData<T>);
+    impl<'de, T: DeserializeOwned> Visitor<'de> for Read<T> {
+        type Value = BTreeMap<String, T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = BTreeMap::new();
+            while let Some(name) = map.next_key::<String>()? {
+                let Object(value) = map.next_value()?;
+                if entries.contains_key(&name) {
+                    return Err(de::Error::custom(format!("`{name}` is written twice; remove one of them")));
+                }
+                entries.insert(name, value);
+            }
+            Ok(entries)
+        }
+    }
+    deserializer.deserialize_map(Read(PhantomData))
+}
+
 /// Environment variables that Envoy handed to the plugin (`vm_config.environment_variables`).
 pub type Environment = BTreeMap<String, String>;
 
@@ -203,7 +265,7 @@ impl fmt::Display for Problems {
 /// The first thing that has the wrong shape.
 pub fn parse(json: &[u8]) -> Result<Config, Problems> {
     let deserializer = &mut serde_json::Deserializer::from_slice(json);
-    let config = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
+    let Object(config) = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { "(the configuration)".to_owned() } else { path };
         let error = error.into_inner();

@@ -9,9 +9,10 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
     clippy::unreachable,
-    reason = "a panic is how a test speaks"
+    reason = "in a test a panic is the message"
 )]
 
 mod common;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::cases::{self, Case, Input, Said};
-use common::client::{self, Exchange, Got, SECRETS};
+use common::client::{self, Exchange, Got, REQUEST_ID, SECRETS};
 use common::envoy::FakeHost;
 use common::layout::layout;
 use common::strict;
@@ -87,7 +88,7 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
         Step::Answer(reply) => return Err(reply.into()),
         other => panic!("{}: neither sent nor refused: {}", case.name, client::show(&other)),
     };
-    check_headers(&outgoing.headers, upstream);
+    check_headers(&outgoing, upstream);
     let body = String::from_utf8(outgoing.body.clone()).unwrap();
     strict::check(upstream, &body, &case.name);
     for secret in SECRETS {
@@ -104,9 +105,11 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
 }
 
 /// Nothing of the client's, and nothing that is not asked for by the cloud.
-fn check_headers(headers: &Headers, upstream: Upstream) {
+fn check_headers(Outgoing { headers, body }: &Outgoing, upstream: Upstream) {
     let names: Vec<&str> = headers.0.iter().map(|(name, _)| name.as_str()).collect();
-    let mut expected = vec![":method", ":scheme", ":authority", ":path", "content-type"];
+    let mut expected = vec![":method", ":scheme", ":authority", ":path", "content-type", "content-length"];
+    // Envoy's router wants it; the route removes it again.
+    expected.push("x-forwarded-proto");
     expected.extend(match upstream {
         Upstream::Converse => ["x-amz-date", "authorization", "x-amz-security-token"].as_slice(),
         Upstream::Gemini => &["authorization"],
@@ -117,6 +120,7 @@ fn check_headers(headers: &Headers, upstream: Upstream) {
     let get = |name| headers.get(name).unwrap();
     assert_eq!([get(":method"), get(":scheme"), get("content-type")], ["POST", "https", "application/json"]);
     assert_eq!((get(":authority"), get("x-fairlead-cluster")), (authority, cluster));
+    assert_eq!((get("content-length"), get("x-forwarded-proto")), (body.len().to_string().as_str(), "https"));
     match upstream {
         Upstream::Converse => {
             assert_eq!(
@@ -188,6 +192,7 @@ fn reply(case: &Case, said: &Said<'_>) -> Got {
         assert!(!log.contains(secret) && !got.body.contains(secret), "{}: told a secret", case.name);
     }
     assert!(got.header("x-fairlead-backend").is_some(), "{}: does not say who answered", case.name);
+    assert_eq!(got.header("x-request-id"), Some(REQUEST_ID), "{}", case.name);
     got
 }
 

@@ -167,7 +167,9 @@ impl Error {
         let status = if self.kind == Kind::Overloaded { OVERLOADED } else { self.kind.row().status };
         // The SDKs show the id of this header with every exception.
         let mut headers = self.headers();
-        headers.push(("request-id", request_id.to_owned()));
+        if !request_id.is_empty() {
+            headers.push(("request-id", request_id.to_owned()));
+        }
         Reply { status, headers, body }
     }
 

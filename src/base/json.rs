@@ -360,6 +360,10 @@ fn explain<'a, T: Deserialize<'a>>(text: &'a str) -> Unreadable {
 pub fn describe(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
+    // Derived structs would take a list of their members, too, and complain of its length.
+    if message.starts_with("invalid length ") {
+        return "expected an object, found an array".to_owned();
+    }
     let Some((found, wanted)) = message
         .strip_prefix("invalid type: ")
         .or_else(|| message.strip_prefix("invalid value: "))
@@ -377,7 +381,7 @@ pub fn describe(error: &serde_json::Error) -> String {
     };
     let wanted = match wanted {
         "a sequence" => "an array",
-        "a map" => "an object",
+        wanted if wanted == "a map" || wanted.starts_with("struct ") => "an object",
         "u64" | "usize" | "u32" => "a whole number of zero or more",
         other => other,
     };

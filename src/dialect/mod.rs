@@ -6,6 +6,7 @@ pub mod fates;
 pub mod gemini;
 pub mod openai;
 mod reading;
+mod schema;
 mod talk;
 
 use crate::base::error::{Error, Kind};

@@ -52,7 +52,7 @@ impl Attempt {
         let left_out = upstream.write(&request, backend_model, &mut written)?;
         dropped.extend(left_out.0);
         Ok(Self {
-            address: backend.address(backend_model, request.delivery.is_stream()),
+            address: backend.address(backend_model, request.delivery.is_stream())?,
             body: written,
             asked: Asked {
                 backend: index,

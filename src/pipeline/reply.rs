@@ -70,7 +70,8 @@ pub fn begin(
         return garbled(&asked, "in a compressed form that was not asked for");
     }
     let title = Title {
-        id: headers.get("x-amzn-requestid").unwrap_or_default().to_owned(),
+        // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
+        id: headers.get("x-amzn-requestid").unwrap_or(&caller.request_id).to_owned(),
         created: host.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         model: asked.model.clone(),
     };
@@ -224,8 +225,12 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
         let mut error = asked.upstream.refusal(status, headers, body);
-        if let Some(id) = request_id(headers) {
+        if let Some(id) = upstream_id(headers) {
             error.message.push_str(&format!(" (request id {id})"));
+        }
+        if error.kind == Kind::NoCredentials {
+            // Another token is fetched as soon as one is refused.
+            error.retry_after = error.retry_after.or(Some(1));
         }
         return error;
     }
@@ -237,6 +242,11 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
             "the body is larger than Envoy's buffer; send less, or ask the operator to raise per_connection_buffer_limit_bytes",
         ),
         408 | 504 => (Kind::TimedOut, "the cloud did not answer in time; try again"),
+        // Envoy's router answers 503 to a name that no cluster has, like to a cluster without hosts.
+        503 if details == "cluster_not_found" => (
+            Kind::Internal,
+            "Envoy has no cluster of the name that the configuration gives for this model's backend; the operator should compare the two",
+        ),
         404 => (
             Kind::Internal,
             "Envoy has no route or cluster for this model's backend; the operator finds the name it looked for in Envoy's log",
@@ -256,7 +266,7 @@ fn attempts(host: &dyn Host) -> u64 {
     count.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
-fn request_id(headers: &Headers) -> Option<&str> {
+fn upstream_id(headers: &Headers) -> Option<&str> {
     let id = headers.get("x-amzn-requestid")?;
     (id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')).then_some(id)
 }

@@ -167,9 +167,11 @@ impl Whole {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
-                headers.add("x-request-id", self.caller.request_id.as_str());
-                if self.caller.client == Client::Anthropic {
-                    headers.add("request-id", self.caller.request_id.as_str());
+                if !self.caller.request_id.is_empty() {
+                    headers.add("x-request-id", self.caller.request_id.as_str());
+                    if self.caller.client == Client::Anthropic {
+                        headers.add("request-id", self.caller.request_id.as_str());
+                    }
                 }
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
@@ -184,7 +186,9 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
-        reply.headers.push(("x-request-id", self.caller.request_id.clone()));
+        if !self.caller.request_id.is_empty() {
+            reply.headers.push(("x-request-id", self.caller.request_id.clone()));
+        }
         reply
     }
 

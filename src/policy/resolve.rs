@@ -62,6 +62,12 @@ impl Rules {
             if name.is_some_and(|name| name.is_empty() || name.contains('*')) {
                 problems.add(&at("model"), "must be one model, such as `bedrock/us.amazon.nova-lite-v1:0`");
             }
+            let foreign = |other: &&Provider| name.is_some_and(|name| name.starts_with(prefix(**other)));
+            if let Some(other) = Provider::ALL.iter().find(foreign) {
+                let problem =
+                    format!("is a model of `{}`; this backend's start with `{provider}`", prefix(*other));
+                problems.add(&at("model"), problem);
+            }
             let rule = Rule { backend, provider, model: name.map(str::to_owned) };
             match model.name.strip_suffix('*') {
                 Some(rest) if rest.contains('*') => {

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::sigv4::{self, Credentials};
-use super::{Address, segment, superfluous, word};
+use super::{Address, superfluous, word};
 use crate::base::error::{Error, Kind};
 use crate::config::{Backend, Environment, Problems, Source, variable};
 
@@ -54,9 +54,10 @@ fn host(region: &str) -> String {
 }
 
 /// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and …_ConverseStream.html.
+/// `model` is a path segment.
 pub fn address(model: &str, stream: bool) -> Address {
     let operation = if stream { "converse-stream" } else { "converse" };
-    Address { path: format!("/model/{}/{operation}", segment(model)), query: "" }
+    Address { path: format!("/model/{model}/{operation}"), query: "" }
 }
 
 fn credentials(
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(host("us-gov-west-1"), "bedrock-runtime.us-gov-west-1.amazonaws.com");
         assert_eq!(host("cn-north-1"), "bedrock-runtime.cn-north-1.amazonaws.com.cn");
         assert_eq!(
-            address("us.amazon.nova-lite-v1:0", false).path,
+            address("us.amazon.nova-lite-v1%3A0", false).path,
             "/model/us.amazon.nova-lite-v1%3A0/converse"
         );
         assert_eq!(address("x", true).target(), "/model/x/converse-stream");

@@ -5,11 +5,9 @@ pub mod sigv4;
 pub mod token;
 pub mod vertex;
 
-use std::borrow::Cow;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
 use crate::dialect::Upstream;
@@ -101,11 +99,15 @@ impl Backend {
     }
 
     /// Where to send a chat with `model`.
-    pub fn address(&self, model: &str, stream: bool) -> Address {
-        match &self.site {
-            Site::Bedrock(_) => bedrock::address(model, stream),
-            Site::Vertex(site) => site.address(model, stream),
-        }
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for what cannot be the name of a model.
+    pub fn address(&self, model: &str, stream: bool) -> Result<Address, Error> {
+        let model = segment(model)?;
+        Ok(match &self.site {
+            Site::Bedrock(_) => bedrock::address(&model, stream),
+            Site::Vertex(site) => site.address(&model, stream),
+        })
     }
 
     /// Gives the headers that prove the right to call. `headers` go out with the call and are covered by
@@ -156,11 +158,19 @@ impl Backend {
 /// Everything that may not stand in a path segment as it is; RFC 3986 leaves these four unreserved marks.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// `ConversationalModelId` of Bedrock's service model has at most so many characters; Google's names are
+/// shorter.
+const LONGEST_MODEL: usize = 2048;
+
 /// Makes one path segment of a model id, encoded once: clients send ARNs with `:` and `/`, plain or
 /// encoded already. No id of either cloud has a `%` of its own.
-fn segment(model: &str) -> Cow<'_, str> {
+fn segment(model: &str) -> Result<String, Error> {
     let decoded = percent_decode_str(model).decode_utf8_lossy();
-    Cow::Owned(utf8_percent_encode(&decoded, SEGMENT).to_string())
+    // The two names of folders would climb out of their place in the path.
+    if decoded.len() > LONGEST_MODEL || decoded == "." || decoded == ".." {
+        return Err(Error::at(Kind::UnknownModel, "model", "is no name that a model could have"));
+    }
+    Ok(utf8_percent_encode(&decoded, SEGMENT).to_string())
 }
 
 /// A field that the operator must fill with a plain word: letters, digits, `-` and what else is allowed.
@@ -204,6 +214,7 @@ mod tests {
 
     #[test]
     fn a_model_id_is_one_segment_encoded_once() {
+        let segment = |model| segment(model).unwrap();
         assert_eq!(
             segment("anthropic.claude-3-haiku-20240307-v1:0"),
             "anthropic.claude-3-haiku-20240307-v1%3A0"
@@ -213,6 +224,14 @@ mod tests {
         assert_eq!(segment(arn), encoded);
         assert_eq!(segment(encoded), encoded, "encoded by the client already");
         assert_eq!(segment("a?b#c d/../é"), "a%3Fb%23c%20d%2F..%2F%C3%A9");
+    }
+
+    #[test]
+    fn what_no_model_can_be_called_is_an_unknown_model() {
+        for model in [".", "..", "%2e%2E", &"x".repeat(LONGEST_MODEL + 1)] {
+            assert_eq!(segment(model).unwrap_err().kind, Kind::UnknownModel, "{model}");
+        }
+        assert!(segment(&"é".repeat(LONGEST_MODEL / 2)).is_ok());
     }
 
     #[test]

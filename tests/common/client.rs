@@ -94,6 +94,9 @@ pub fn headers(pairs: &[(&str, &str)]) -> Headers {
 /// Values that a client sends and no cloud may see.
 pub const SECRETS: &[&str] = &["client-key", "client-cookie", "client-api-key", "evil_cluster", "10.1.2.3"];
 
+/// Envoy's id of every request.
+pub const REQUEST_ID: &str = "0f7a6c1e-3b52-4d8f-9a10-6b1f2e3d4c5b";
+
 /// What a client's headers may look like at worst.
 pub fn request_headers() -> Headers {
     headers(&[
@@ -108,6 +111,7 @@ pub fn request_headers() -> Headers {
         ("user-agent", "OpenAI/Python"),
         ("accept-encoding", "gzip, br"),
         ("x-forwarded-for", "10.1.2.3"),
+        ("x-request-id", REQUEST_ID),
         ("x-fairlead-cluster", "evil_cluster"),
         ("x-amz-date", "20000101T000000Z"),
         ("x-amz-security-token", "client-key"),

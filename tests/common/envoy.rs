@@ -58,8 +58,9 @@ impl FakeHost {
         self.process.races.get()
     }
 
-    pub fn set_property(&self, path: &str, value: &str) {
-        self.properties.borrow_mut().insert(path.to_owned(), value.as_bytes().to_vec());
+    /// An attribute, its path joined by dots.
+    pub fn set_property(&self, path: &str, value: impl Into<Vec<u8>>) {
+        self.properties.borrow_mut().insert(path.to_owned(), value.into());
     }
 
     /// What this worker has logged, and forgets it.

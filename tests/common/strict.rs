@@ -121,10 +121,10 @@ fn converse(body: &Value, case: &str) {
             })
             .collect();
         unique(&names, case);
-        if let Some(choice) = config.get("toolChoice") {
-            if let ("tool", tool) = one(choice, &["auto", "any", "tool"], case) {
-                assert!(names.contains(&text(&tool["name"], case)), "{case}");
-            }
+        if let Some(choice) = config.get("toolChoice")
+            && let ("tool", tool) = one(choice, &["auto", "any", "tool"], case)
+        {
+            assert!(names.contains(&text(&tool["name"], case)), "{case}");
         }
     }
     if let Some(output) = body.get("outputConfig") {

@@ -48,6 +48,10 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     let Some(max_tokens) = body.max_tokens else {
         return Err(missing("max_tokens", "bounds the length of the reply"));
     };
+    if max_tokens.value() == 0 {
+        let problem = "must be at least 1; only Anthropic's own API warms its cache without a reply";
+        return Err(Error::at(Kind::WrongValue, "max_tokens", problem));
+    }
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
     let mut conversation = Conversation { system: system(body.system, &mut fields)?, ..Default::default() };
     for (index, raw) in messages.into_iter().enumerate() {

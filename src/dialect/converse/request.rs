@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use super::extra::Extra;
 use super::model::{Family, family};
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Fields, Text, Writer};
+use crate::base::json::{Text, Writer};
 use crate::chat::{
     Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
     SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
+use crate::dialect::schema;
 
 /// `ToolUseId` and `ToolName` have at most so many characters.
 const MAX_NAME: usize = 64;
@@ -21,9 +22,6 @@ const MAX_STOPS: usize = 2500;
 /// `InferenceConfiguration.maxTokens` is a 32-bit integer; for a larger one Bedrock's answer is that the
 /// request cannot be parsed.
 const MAX_TOKENS: u64 = i32::MAX as u64;
-
-/// The schema of a function without parameters. Converse demands a schema, and that of an object.
-const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 
 /// Writes the body for a request to a model. After an error `out` holds half of one.
 ///
@@ -607,7 +605,7 @@ fn tool_spec(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result
             if let Some(description) = tool.description.filter(|description| !description.is_blank()) {
                 w.key("description").text(description);
             }
-            w.key("inputSchema").object(|w| input_schema(tool, spelling, w.key("json")))?;
+            w.key("inputSchema").object(|w| schema::write_parameters(tool, spelling, w.key("json")))?;
             // `false` is the default, and models without the feature refuse the member.
             if tool.strict == Some(true) {
                 w.key("strict").bool(true);
@@ -615,31 +613,6 @@ fn tool_spec(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result
             Ok(())
         })
     })
-}
-
-/// Pastes the schema. Converse demands the type `object` at its top, which OpenAI's API implies.
-fn input_schema(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result<(), Error> {
-    let Some(schema) = tool.parameters else {
-        w.token(NO_PARAMETERS);
-        return Ok(());
-    };
-    let Ok(members) = json::read::<Fields<'_>>(schema.get()) else {
-        let problem = "must be a JSON Schema that describes an object";
-        return Err(tool.place.error(Kind::WrongType, spelling.tool_schema, problem));
-    };
-    if members.0.is_empty() {
-        w.token(NO_PARAMETERS);
-    } else if members.0.iter().any(|(name, _)| name.as_str() == "type") {
-        w.raw(schema);
-    } else {
-        w.object(|w| {
-            w.key("type").string("object");
-            for (name, value) in &members.0 {
-                w.foreign_key(name.as_str()).raw(value);
-            }
-        });
-    }
-    Ok(())
 }
 
 /// `outputConfig`, if the reply must have a shape or take some trouble.

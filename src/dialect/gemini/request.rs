@@ -14,11 +14,12 @@ use crate::chat::{
     Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
+use crate::dialect::schema;
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
 /// # Errors
-/// What Gemini has no way to say, named by its path in the client's body; then nothing is written.
+/// What Gemini has no way to say, named by its path in the client's body.
 pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
     let generation = generation(model);
     check(request, generation)?;
@@ -41,13 +42,14 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
             }
         });
         if !request.tools.is_empty() {
-            write_tools(w, &request.tools);
+            write_tools(w, &request.tools, request.spelling)?;
             if let Some(choice) = &request.tool_choice {
                 write_tool_choice(w, choice);
             }
         }
         write_generation_config(w, &request.sampling, thinking, &request.format);
-    });
+        Ok::<(), Error>(())
+    })?;
     Ok(left_out)
 }
 
@@ -423,7 +425,7 @@ fn after_string(json: &str) -> Option<&str> {
     }
 }
 
-fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) {
+fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> Result<(), Error> {
     w.key("tools").array(|w| {
         w.object(|w| {
             w.key("functionDeclarations").array(|w| {
@@ -434,14 +436,16 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) {
                             w.key("description").text(description);
                         }
                         // Takes JSON Schema as it is; `parameters` would want Google's own dialect of it.
-                        if let Some(schema) = tool.parameters.filter(|schema| !is_empty(schema)) {
-                            w.key("parametersJsonSchema").raw(schema);
+                        if tool.parameters.is_some_and(|schema| !is_empty(schema)) {
+                            schema::write_parameters(tool, spelling, w.key("parametersJsonSchema"))?;
                         }
-                    });
+                        Ok::<(), Error>(())
+                    })?;
                 }
-            });
-        });
-    });
+                Ok(())
+            })
+        })
+    })
 }
 
 /// `{}`: any object, to OpenAI the same as no parameters. Gemini wants the schema of an object or none.

@@ -56,6 +56,14 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     talk.results_are_in(UNANSWERED)?;
     let turns = talk.finish()?;
 
+    for (field, most) in
+        [("max_completion_tokens", body.max_completion_tokens), ("max_tokens", body.max_tokens)]
+    {
+        if most.is_some_and(|most| most.value() == 0) {
+            return Err(Error::at(Kind::WrongValue, field, "must be at least 1"));
+        }
+    }
+
     let request = Request {
         system,
         turns,

@@ -1,0 +1,200 @@
+"""Google's access tokens from the metadata server: fetched once, renewed ahead of time, and missed with a clean answer."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import openai
+import pytest
+
+from . import gateway
+from .conftest import running
+from .harness import BEDROCK, CHAT, VERTEX, Answer, Gate, say, until
+from .standin import Cloud
+
+#: What Envoy's log says of a source that fails; nothing else may be wrong there.
+SOURCE_FAILS = r"the token source behind cluster gcp_metadata answered"
+
+WORKERS = 4
+
+#: A failing source is told within this many seconds; the call for a token may take three of them.
+IN_TIME = 6
+
+
+@pytest.fixture(scope="module")
+def cloud_of_tokens() -> Iterator[Cloud]:
+    """A cloud of its own, because these tests revoke every token there is."""
+    with Cloud() as cloud:
+        yield cloud
+
+
+@contextmanager
+def tokens(version: str, cloud: Cloud, name: str, metadata: dict[str, object] | None = None, port: int = 0) -> Iterator[Gate]:
+    """A gateway that has no token yet, before a metadata server with these settings, or behind another port."""
+    cloud.control("POST", "reset")
+    cloud.control("PUT", "config", {"metadata": metadata or {}})
+    clusters = {"gcp_metadata": port} if port else {}
+    with running(version, cloud, f"tokens-{name}", concurrency=WORKERS, clusters=clusters) as gate:
+        yield gate
+        gate.verify()
+
+
+def ask(gate: Gate, model: str = VERTEX) -> Answer:
+    return gate.post({"model": model, "messages": say()})
+
+
+def unavailable(answer: Answer) -> None:
+    """Checks the one clean 503 for missing credentials."""
+    error = answer.error
+    assert (answer.status, error["code"], error["type"]) == (503, "credentials_unavailable", "server_error")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
+def timely(gate: Gate) -> Answer:
+    """Asks Vertex AI, which must answer in bounded time, and Bedrock, which must not notice."""
+    begin = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        vertex = pool.submit(ask, gate)
+        assert ask(gate, BEDROCK).status == 200
+        assert time.monotonic() - begin < 2, "Bedrock waited for Google's token"
+        answer = vertex.result()
+    assert time.monotonic() - begin < IN_TIME
+    return answer
+
+
+def test_a_hundred_cold_requests_cause_one_call(version: str, cloud_of_tokens: Cloud) -> None:
+    with tokens(version, cloud_of_tokens, "herd", {"delay_s": 1.5}) as gate:
+        with ThreadPoolExecutor(100) as pool:
+            answers = list(pool.map(lambda _: ask(gate), range(100)))
+        assert [answer.status for answer in answers] == [200] * 100
+        counters = gate.counters()
+        assert counters["metadata.token_calls"] == 1
+        assert counters["vertex.sent"] == 100
+        (call,) = gate.requests("metadata")
+        names = {name.lower() for name, _ in call["headers"]}
+        assert names <= {"host", "metadata-flavor", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"}
+
+
+def test_tokens_of_five_seconds_are_renewed_ahead_and_no_request_fails(version: str, cloud_of_tokens: Cloud) -> None:
+    seconds, lifetime = 11.0, 5
+    with tokens(version, cloud_of_tokens, "short", {"lifetime_s": lifetime}) as gate:
+        end = time.monotonic() + seconds
+
+        def load(_: int) -> list[int]:
+            statuses = []
+            while time.monotonic() < end:
+                statuses.append(ask(gate).status)
+                time.sleep(0.02)
+            return statuses
+
+        with ThreadPoolExecutor(4) as pool:
+            statuses = [status for one in pool.map(load, range(4)) for status in one]
+        assert set(statuses) == {200} and len(statuses) > 200
+        # A token is due after half of such a short life.
+        calls = gate.counters()["metadata.token_calls"]
+        assert seconds / lifetime <= calls <= seconds / (lifetime / 2) + 2
+        assert not gate.cloud.control("GET", "refusals")["refusals"], "an expired token was sent"
+
+
+def test_a_revoked_token_is_replaced(version: str, cloud_of_tokens: Cloud) -> None:
+    with tokens(version, cloud_of_tokens, "revoked") as gate:
+        begin = time.monotonic()
+        assert ask(gate).status == 200
+        gate.refusals_expected = True
+        gate.cloud.control("POST", "tokens/revoke", {})
+        # A token of a moment ago is not thrown away: the source would only give it again.
+        unavailable(ask(gate))
+        assert gate.counters()["metadata.token_calls"] == 1
+        until("the token is old enough to be doubted", lambda: time.monotonic() > begin + 5.2)
+        unavailable(ask(gate))
+        assert ask(gate).status == 200, "the next request waits for the new token"
+        assert gate.counters()["metadata.token_calls"] == 2
+
+
+def test_the_sdk_does_not_notice_a_revoked_token(version: str, cloud_of_tokens: Cloud) -> None:
+    with tokens(version, cloud_of_tokens, "retried") as gate:
+        begin = time.monotonic()
+        assert ask(gate).status == 200
+        gate.refusals_expected = True
+        until("the token is old enough to be doubted", lambda: time.monotonic() > begin + 5.2)
+        gate.cloud.control("POST", "tokens/revoke", {})
+        patient = gate.client.with_options(max_retries=2)
+        assert patient.chat.completions.create(model=VERTEX, messages=say()).choices
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"status": 500}, {"status": 404, "body": "not found", "content_type": "text/html"}, {"body": "<html>no token"},
+     {"body": "{}"}, {"body": '{"access_token": "a b", "expires_in": 60}'},
+     {"body": '{"access_token": "", "expires_in": 60}'}],
+    ids=["500", "404", "html", "empty", "unprintable", "blank"],
+)  # fmt: skip
+def test_a_source_that_answers_badly_costs_one_clean_503(
+    version: str, cloud_of_tokens: Cloud, metadata: dict[str, object]
+) -> None:
+    with tokens(version, cloud_of_tokens, "bad", metadata) as gate:
+        gate.expected_errors = [SOURCE_FAILS]
+        unavailable(timely(gate))
+        assert gate.requests("vertex") == []
+        gate.cloud.control("PUT", "config", {"metadata": {"status": 200, "body": None}})
+        until("it recovers", lambda: ask(gate).status == 200)
+
+
+def test_a_source_that_is_slow_costs_one_clean_503_in_bounded_time(version: str, cloud_of_tokens: Cloud) -> None:
+    with tokens(version, cloud_of_tokens, "slow", {"delay_s": 10}) as gate:
+        gate.expected_errors = [SOURCE_FAILS]
+        # Clients that lose patience while they wait for the token.
+        for _ in range(5):
+            with gate.socket() as client:
+                body = b'{"model": "gemini-flash", "messages": [{"role": "user", "content": "x"}]}'
+                client.sendall(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (CHAT.encode(), len(body), body))
+                time.sleep(0.02)
+        unavailable(timely(gate))
+        with pytest.raises(openai.InternalServerError) as streamed:
+            gate.completions.create(model=VERTEX, messages=say(), stream=True)
+        assert streamed.value.code == "credentials_unavailable"
+        assert gate.requests("vertex") == []
+        gate.cloud.control("PUT", "config", {"metadata": {"delay_s": 0}})
+        until("it recovers", lambda: ask(gate).status == 200)
+
+
+@contextmanager
+def forwarding(port: int, target: int) -> Iterator[None]:
+    """Passes what comes to `port` on to `target`, one connection after the other."""
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client, socket.create_connection(("127.0.0.1", target)) as server:
+                server.sendall(client.recv(65536))
+                server.settimeout(1)
+                try:
+                    while data := server.recv(65536):
+                        client.sendall(data)
+                except OSError:
+                    pass
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        yield
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def test_a_source_that_is_down_costs_one_clean_503_until_it_is_back(version: str, cloud_of_tokens: Cloud) -> None:
+    (port,) = gateway.free_ports(1)
+    with tokens(version, cloud_of_tokens, "down", port=port) as gate:
+        gate.expected_errors = [SOURCE_FAILS]
+        unavailable(timely(gate))
+        assert gate.requests("vertex") == []
+        with forwarding(port, gate.cloud.ports["metadata"]):
+            until("it recovers", lambda: ask(gate).status == 200)
