@@ -152,7 +152,12 @@ impl Error {
             w.key("type").string("error");
             w.key("error").object(|w| {
                 w.key("type").string(self.kind.row().anthropic_type);
-                w.key("message").string(&self.message);
+                if self.kind == Kind::TooLong {
+                    // Agents shorten the conversation when they see these words of Anthropic's.
+                    w.key("message").string(&format!("prompt is too long: {}", self.message));
+                } else {
+                    w.key("message").string(&self.message);
+                }
             });
             if !request_id.is_empty() {
                 w.key("request_id").string(request_id);

@@ -50,7 +50,11 @@ impl Attempt {
         // The bodies differ by little more than their member names.
         let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
         let left_out = upstream.write(&request, backend_model, &mut written)?;
-        dropped.extend(left_out.0);
+        for name in left_out.0 {
+            if !dropped.contains(&name) {
+                dropped.push(name);
+            }
+        }
         Ok(Self {
             address: backend.address(backend_model, request.delivery.is_stream())?,
             body: written,

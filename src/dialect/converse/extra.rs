@@ -101,7 +101,7 @@ impl<'a> Extra<'a> {
         let to = match family {
             Family::Claude(_) if !is_thinking => Some(TopK::Claude),
             Family::Nova | Family::Nova2 => Some(TopK::Nova),
-            Family::Claude(_) | Family::GptOss | Family::Other => None,
+            Family::Claude(_) | Family::GptOss | Family::Other | Family::Untold => None,
         };
         if unless(to.is_none() && top_k.is_some(), "top_k") {
             top_k = None;
@@ -175,9 +175,10 @@ fn think(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Think
     let Some(mode) = request.reasoning.mode else { return Thinking::Unsaid };
     let chosen = match (family, mode) {
         // All that can be turned off is off unless asked for.
-        (Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Other, ReasoningMode::Off) => {
-            return Thinking::Unsaid;
-        }
+        (
+            Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Other | Family::Untold,
+            ReasoningMode::Off,
+        ) => return Thinking::Unsaid,
         (Family::Claude(version), mode) => claude(request, version, mode),
         (Family::Nova2, mode) => {
             // With `high` it takes no bound of the reply's length.
@@ -186,7 +187,9 @@ fn think(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Think
         }
         (Family::GptOss, ReasoningMode::Off) => None,
         (Family::GptOss, mode) => Some(Thinking::GptOss(three_words(request.reasoning.effort_of(mode)))),
-        (Family::Nova | Family::Other, _) => None,
+        // Only Claude has budgets, so whoever names one knows what the name stands for.
+        (Family::Untold, ReasoningMode::Budget(budget)) => Some(Thinking::Budget(budget.value())),
+        (Family::Nova | Family::Other | Family::Untold, _) => None,
     };
     chosen.unwrap_or_else(|| {
         left_out.note(request.spelling.thinking);
@@ -215,7 +218,8 @@ fn claude(request: &Request<'_>, version: Version, mode: ReasoningMode<'_>) -> O
                 Effort::Medium => 4096,
                 Effort::High | Effort::ExtraHigh | Effort::Max => 16384,
             };
-            let most = request.sampling.max_tokens.map_or(u64::MAX, |most| most.value().saturating_sub(1));
+            // The thoughts count towards the bound, and half of it is left for the answer.
+            let most = request.sampling.max_tokens.map_or(u64::MAX, |most| most.value() / 2);
             wanted.min(most)
         }
     };
@@ -255,7 +259,15 @@ fn effort(
         (Family::Claude(version), _) if version >= ADAPTS => version,
         // The effort has become something else.
         (_, Thinking::Budget(_) | Thinking::Nova(_) | Thinking::GptOss(_)) => return None,
-        (Family::Claude(_) | Family::Nova | Family::Nova2 | Family::GptOss | Family::Other, _) => {
+        (
+            Family::Claude(_)
+            | Family::Nova
+            | Family::Nova2
+            | Family::GptOss
+            | Family::Other
+            | Family::Untold,
+            _,
+        ) => {
             if effort.is_some() {
                 left_out.note(request.spelling.effort);
             }

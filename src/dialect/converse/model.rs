@@ -9,6 +9,8 @@ pub enum Family {
     Nova2,
     GptOss,
     Other,
+    /// Something that the operator has given a name of its own, most often a Claude.
+    Untold,
 }
 
 /// Major and minor version; a name without one is that of a newer model than is known here.
@@ -19,8 +21,8 @@ impl Version {
     pub const NEWEST: Version = Version(u32::MAX, u32::MAX);
 }
 
-/// Reads a model id, an inference profile's id or the ARN of one. The names of application inference
-/// profiles tell nothing: they count as `Other`, which loses what they cannot be known to take.
+/// Reads a model id, an inference profile's id or the ARN of one. The ARNs of application inference
+/// profiles, provisioned models and prompts tell nothing.
 pub fn family(model: &str) -> Family {
     if let Some((_, name)) = model.split_once("anthropic.claude-") {
         Family::Claude(version(name))
@@ -30,6 +32,8 @@ pub fn family(model: &str) -> Family {
         Family::Nova
     } else if model.contains("openai.gpt-oss") {
         Family::GptOss
+    } else if model.starts_with("arn:") {
+        Family::Untold
     } else {
         Family::Other
     }
@@ -55,24 +59,28 @@ impl Family {
     pub fn caches(self) -> bool {
         match self {
             Family::Claude(version) => version >= Version(3, 5),
-            Family::Nova | Family::Nova2 => true,
+            Family::Nova | Family::Nova2 | Family::Untold => true,
             Family::GptOss | Family::Other => false,
         }
     }
 
     /// It takes them among the tools too.
     pub fn caches_tools(self) -> bool {
-        matches!(self, Family::Claude(_)) && self.caches()
+        matches!(self, Family::Claude(_) | Family::Untold) && self.caches()
     }
 
     /// It keeps what is marked for an hour, if asked to.
     pub fn caches_for_an_hour(self) -> bool {
-        matches!(self, Family::Claude(version) if version >= Version(4, 5))
+        match self {
+            Family::Claude(version) => version >= Version(4, 5),
+            Family::Untold => true,
+            Family::Nova | Family::Nova2 | Family::GptOss | Family::Other => false,
+        }
     }
 
     /// It knows `toolResult.status`: botocore's model of `ToolResultBlock`.
     pub fn knows_failures(self) -> bool {
-        matches!(self, Family::Claude(_) | Family::Nova | Family::Nova2)
+        matches!(self, Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Untold)
     }
 }
 
@@ -98,7 +106,7 @@ mod tests {
                 "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
                 claude(4, 5),
             ),
-            ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3", Family::Other),
+            ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3", Family::Untold),
             ("amazon.nova-pro-v1:0", Family::Nova),
             ("us.amazon.nova-2-lite-v1:0", Family::Nova2),
             ("openai.gpt-oss-120b-1:0", Family::GptOss),

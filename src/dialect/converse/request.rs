@@ -43,7 +43,8 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
     let extra = Extra::choose(request, body.family, &mut body.left_out);
     Writer::new(out).object(|w| {
         if !request.system.is_empty() {
-            w.key("system").array(|w| body.parts(&request.system, w, Body::system))?;
+            let due = w.key("system").array(|w| body.parts(&request.system, w, Body::system))?;
+            body.lose(due);
         }
         w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| body.message(turn, w)))?;
         inference(request, &extra, w)?;
@@ -140,7 +141,7 @@ impl Body {
                     // A turn must have something in it, or the turns around it would be neighbours.
                     return turn.parts.iter().try_for_each(|part| self.as_words(part, w));
                 }
-                self.parts(&turn.parts, w, Body::block)?;
+                let mut due = self.parts(&turn.parts, w, Body::block)?;
                 let holds =
                     |wanted: fn(&Content<'_>) -> bool| turn.parts.iter().any(|part| wanted(&part.content));
                 // "If you include a ContentBlock with a document field in the array, you must also include
@@ -149,20 +150,24 @@ impl Body {
                     && !holds(|content| matches!(content, Content::Text(_)))
                 {
                     prose(".", w);
+                    if let Some(cache) = due.take() {
+                        self.cache_point(cache, self.family.caches(), w);
+                    }
                 }
+                self.lose(due);
                 Ok(())
             })
         })
     }
 
     /// Writes parts, and the marks of the cache behind them. A mark that may not stand where the client
-    /// put it moves on to the next place where it may.
+    /// put it moves on to the next place where it may; gives one that has found none.
     fn parts(
         &mut self,
         parts: &[Part<'_>],
         w: &mut Writer<'_>,
         write: fn(&mut Self, &Part<'_>, &mut Writer<'_>) -> Result<Written, Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Cache>, Error> {
         let mut due = None;
         let mut last = Written::Nothing;
         for part in parts {
@@ -178,10 +183,13 @@ impl Body {
                 last = Written::Nothing;
             }
         }
-        if due.is_some() {
+        Ok(due)
+    }
+
+    fn lose(&mut self, mark: Option<Cache>) {
+        if mark.is_some() {
             self.left_out.note("cache_control");
         }
-        Ok(())
     }
 
     fn cache_point(&mut self, cache: Cache, taken: bool, w: &mut Writer<'_>) {
@@ -252,7 +260,7 @@ impl Body {
     /// Thoughts are of use only to the model that had them. Claude refuses those without its signature,
     /// and other families those with it. A family that cannot be told may be Claude.
     fn is_left_out(&self, part: &Part<'_>) -> bool {
-        let may_be_claude = matches!(self.family, Family::Claude(_) | Family::Other);
+        let may_be_claude = matches!(self.family, Family::Claude(_) | Family::Untold);
         match &part.content {
             Content::Thinking(thinking) => thinking.signature.is_none() || !may_be_claude,
             Content::Redacted(_) => !may_be_claude,

@@ -367,6 +367,9 @@ fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>) {
             match as_object(&texts).filter(|_| !result.failed) {
                 Some(object) => w.token(object.trim()),
                 // The two keys that `FunctionResponse.response` of google-genai 3.4 has a meaning for.
+                None if result.failed && texts.is_empty() => {
+                    w.object(|w| w.key("error").string("The tool failed."));
+                }
                 None if result.failed => w.object(|w| w.key("error").texts(&texts)),
                 None => w.object(|w| w.key("output").texts(&texts)),
             }
