@@ -11,7 +11,7 @@ import pytest
 
 from . import gateway
 from .harness import SESSION_ACCESS_KEY_ID, SESSION_SECRET, SESSION_TOKEN, Gate
-from .standin import Cloud
+from .cloud.driver import StandIn
 
 #: The largest body that the tests' gateway takes; smaller than the default so that tests of it are quick.
 REQUEST_BYTES = 8 * 1024 * 1024
@@ -27,8 +27,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
-    with Cloud() as cloud:
+def cloud() -> Iterator[StandIn]:
+    with StandIn() as cloud:
         yield cloud
 
 
@@ -85,7 +85,7 @@ Edit = Callable[[dict[str, Any]], None]
 @contextmanager
 def running(
     version: str,
-    cloud: Cloud,
+    cloud: StandIn,
     name: str,
     *,
     plugin: Edit = lambda _: None,
@@ -109,7 +109,7 @@ def running(
 
 
 @pytest.fixture(scope="session")
-def common_gate(version: str, cloud: Cloud) -> Iterator[Gate]:
+def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
     """The Envoy that most tests share."""
     (closed,) = gateway.free_ports(1)
 

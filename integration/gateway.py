@@ -134,6 +134,8 @@ class Envoy:
     name: str
     concurrency: int = 2
     log_level: str = "warning"
+    #: Levels of single components, such as `wasm:debug`.
+    component_log_level: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -178,6 +180,7 @@ class Envoy:
                 [
                     str(self.binary), "-c", str(path), "--concurrency", str(self.concurrency),
                     "--log-level", self.log_level, "--use-dynamic-base-id", "--disable-hot-restart",
+                    *(["--component-log-level", self.component_log_level] if self.component_log_level else []),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=variables,
             )

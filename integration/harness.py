@@ -15,7 +15,7 @@ from typing import Any
 import openai
 
 from . import gateway
-from .standin import Cloud
+from .cloud.driver import StandIn
 
 CHAT = "/v1/chat/completions"
 
@@ -49,7 +49,7 @@ WASM_ERROR = re.compile(r"\[error\]\[wasm\]")
 PATIENCE = 15.0
 
 
-def say(script: str = "", text: str = "", **arguments: Any) -> list[dict[str, Any]]:
+def say(script: str = "", text: str = "") -> list[dict[str, Any]]:
     """A conversation of one message that asks the stand-in for a script, such as `say("text size=100")`."""
     marker = f" [[script:{script}]]" if script else ""
     return [{"role": "user", "content": f"{PROMPT} {text}{marker}"}]
@@ -102,7 +102,7 @@ class Gate:
     """A running Envoy with the plugin, the clouds behind it, and the clients before it."""
 
     envoy: gateway.Envoy
-    cloud: Cloud
+    cloud: StandIn
     #: Faults that the present test causes on purpose, as patterns of log lines.
     expected_errors: list[str] = field(default_factory=list)
     #: Requests that the stand-in is expected to refuse in the present test.
@@ -122,7 +122,7 @@ class Gate:
 
     def requests(self, cloud: str) -> list[dict[str, Any]]:
         """What one cloud has received in this test, oldest first."""
-        return self.cloud.control("GET", f"requests?cloud={cloud}&limit=600")["requests"]
+        return self.cloud.requests(cloud, limit=600)
 
     def sent(self, cloud: str) -> dict[str, Any]:
         """The one request that a cloud has received in this test."""
@@ -134,7 +134,7 @@ class Gate:
         return self.sent(cloud)["body"]
 
     def counters(self) -> dict[str, int]:
-        return self.cloud.control("GET", "counters")
+        return self.cloud.counters()
 
     def nothing_was_sent(self) -> None:
         """Fails when a cloud has heard of this test."""
@@ -143,7 +143,7 @@ class Gate:
 
     def force(self, script: str, cloud: str | None = None, times: int = 1) -> None:
         """Orders a script for the next requests, whatever their text says."""
-        self.cloud.control("POST", "script", {"cloud": cloud, "script": script, "times": times})
+        self.cloud.script(script, cloud, times)
 
     def stats(self, name: str) -> int:
         """One of Envoy's counters or gauges; 0 when it does not exist yet."""
@@ -191,13 +191,13 @@ class Gate:
 
     def fresh(self) -> None:
         """Forgets what was before."""
-        self.cloud.control("POST", "reset")
+        self.cloud.reset()
         self.expected_errors = []
         self.refusals_expected = False
         self._log_read = self.envoy.log.stat().st_size
 
     def log(self) -> str:
-        """What Envoy has logged since [`fresh`]."""
+        """What Envoy has logged since `fresh`."""
         with self.envoy.log.open("rb") as log:
             log.seek(self._log_read)
             return log.read().decode(errors="replace")
@@ -212,7 +212,7 @@ class Gate:
                 assert any(re.search(one, line) for one in self.expected_errors), f"an error in Envoy's log: {line}"
         for secret in SECRETS:
             assert secret not in log, f"{secret} is in Envoy's log"
-        refusals = self.cloud.control("GET", "refusals")["refusals"]
+        refusals = self.cloud.refusals()
         assert self.refusals_expected or not refusals, refusals
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 
 from . import gateway
-from .standin import Cloud
+from .cloud.driver import StandIn
 
 CHAT = """curl {flags}http://127.0.0.1:{port}/v1/chat/completions -H 'content-type: application/json' \\
   -d '{{"model":"{model}",{stream}"messages":[{{"role":"user","content":"Good morning, who are you?"}}]}}'"""
@@ -36,7 +36,7 @@ def main() -> None:
         sys.exit("dist/fairlead.wasm is missing; type: make build")
     print("starting the stand-in cloud and Envoy ...", flush=True)
     try:
-        with Cloud() as cloud:
+        with StandIn() as cloud:
             (admin_port,) = gateway.free_ports(1)
             config = gateway.localise(
                 gateway.load("gateway.yaml"), cloud.clusters, port=port, admin_port=admin_port

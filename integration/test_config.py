@@ -1,4 +1,4 @@
-"""Configurations: the examples are sound, a wrong one is refused with its JSON path, and a gateway keeps the one it had."""
+"""The examples are sound; a wrong configuration is refused with its JSON path, and a gateway keeps the one it had."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 from . import gateway
 from .conftest import plugin_json
 from .harness import BEDROCK, SECRETS, Gate, say, until
-from .standin import Cloud
+from .cloud.driver import StandIn
 
 EXAMPLES = sorted((gateway.ROOT / "envoy").glob("**/*.yaml"))
 
@@ -173,7 +173,7 @@ class Dynamic(gateway.Envoy):
     def port(self) -> int:
         return self._port
 
-    def __init__(self, version: str, cloud: Cloud) -> None:
+    def __init__(self, version: str, cloud: StandIn) -> None:
         self._port, admin_port = gateway.free_ports(2)
         config = gateway.load("gateway.yaml")
         self.clusters = cloud.clusters
@@ -211,7 +211,7 @@ class Dynamic(gateway.Envoy):
 
 
 @pytest.fixture(scope="module")
-def dynamic(version: str, cloud: Cloud) -> Iterator[Gate]:
+def dynamic(version: str, cloud: StandIn) -> Iterator[Gate]:
     with Dynamic(version, cloud) as envoy:
         gate = Gate(envoy, cloud)
         until("the listener is there", lambda: gate.stats("listener_manager.lds.update_success") == 1)

@@ -1,4 +1,4 @@
-"""What can be wrong with a request, and what can be wrong behind the gateway: always a clear answer in OpenAI's shape."""
+"""Whatever is wrong with a request or behind the gateway, the answer is a clear one in OpenAI's shape."""
 
 from __future__ import annotations
 
@@ -153,7 +153,9 @@ def test_a_missing_model_is_asked_for(gate: Gate) -> None:
     refused(gate.post({"model": 4, "messages": [USER]}), 400, "invalid_type", "model")
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "", "bedrock/", "bedrock", "Bedrock/x", "x" * 5000, "claude-sonnet\r\nx: y"])
+@pytest.mark.parametrize(
+    "model", ["gpt-4o", "", "bedrock/", "bedrock", "Bedrock/x", "x" * 5000, "claude-sonnet\r\nx: y"]
+)
 def test_an_unknown_model_is_named_as_such(gate: Gate, model: str) -> None:
     refused(gate.post({"model": model, "messages": [USER]}), 404, "model_not_found", "model")
     gate.nothing_was_sent()

@@ -1,4 +1,4 @@
-"""Google's access tokens from the metadata server: fetched once, renewed ahead of time, and missed with a clean answer."""
+"""Google's access tokens from the metadata server: fetched once, renewed ahead, and missed with a clean answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from . import gateway
 from .conftest import running
 from .harness import BEDROCK, CHAT, VERTEX, Answer, Gate, say, until
-from .standin import Cloud
+from .cloud.driver import StandIn
 
 #: What Envoy's log says of a source that fails; nothing else may be wrong there.
 SOURCE_FAILS = r"the token source behind cluster gcp_metadata answered"
@@ -27,17 +27,19 @@ IN_TIME = 6
 
 
 @pytest.fixture(scope="module")
-def cloud_of_tokens() -> Iterator[Cloud]:
+def cloud_of_tokens() -> Iterator[StandIn]:
     """A cloud of its own, because these tests revoke every token there is."""
-    with Cloud() as cloud:
+    with StandIn() as cloud:
         yield cloud
 
 
 @contextmanager
-def tokens(version: str, cloud: Cloud, name: str, metadata: dict[str, object] | None = None, port: int = 0) -> Iterator[Gate]:
+def tokens(
+    version: str, cloud: StandIn, name: str, metadata: dict[str, object] | None = None, port: int = 0
+) -> Iterator[Gate]:
     """A gateway that has no token yet, before a metadata server with these settings, or behind another port."""
-    cloud.control("POST", "reset")
-    cloud.control("PUT", "config", {"metadata": metadata or {}})
+    cloud.reset()
+    cloud.config(metadata=metadata or {})
     clusters = {"gcp_metadata": port} if port else {}
     with running(version, cloud, f"tokens-{name}", concurrency=WORKERS, clusters=clusters) as gate:
         yield gate
@@ -67,7 +69,7 @@ def timely(gate: Gate) -> Answer:
     return answer
 
 
-def test_a_hundred_cold_requests_cause_one_call(version: str, cloud_of_tokens: Cloud) -> None:
+def test_a_hundred_cold_requests_cause_one_call(version: str, cloud_of_tokens: StandIn) -> None:
     with tokens(version, cloud_of_tokens, "herd", {"delay_s": 1.5}) as gate:
         with ThreadPoolExecutor(100) as pool:
             answers = list(pool.map(lambda _: ask(gate), range(100)))
@@ -80,8 +82,8 @@ def test_a_hundred_cold_requests_cause_one_call(version: str, cloud_of_tokens: C
         assert names <= {"host", "metadata-flavor", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"}
 
 
-def test_tokens_of_five_seconds_are_renewed_ahead_and_no_request_fails(version: str, cloud_of_tokens: Cloud) -> None:
-    seconds, lifetime = 11.0, 5
+def test_tokens_of_five_seconds_are_renewed_ahead_and_no_request_fails(version: str, cloud_of_tokens: StandIn) -> None:
+    seconds, lifetime = 8.0, 5
     with tokens(version, cloud_of_tokens, "short", {"lifetime_s": lifetime}) as gate:
         end = time.monotonic() + seconds
 
@@ -94,72 +96,61 @@ def test_tokens_of_five_seconds_are_renewed_ahead_and_no_request_fails(version: 
 
         with ThreadPoolExecutor(4) as pool:
             statuses = [status for one in pool.map(load, range(4)) for status in one]
-        assert set(statuses) == {200} and len(statuses) > 200
+        assert set(statuses) == {200} and len(statuses) > 100
         # A token is due after half of such a short life.
         calls = gate.counters()["metadata.token_calls"]
         assert seconds / lifetime <= calls <= seconds / (lifetime / 2) + 2
-        assert not gate.cloud.control("GET", "refusals")["refusals"], "an expired token was sent"
+        assert not gate.cloud.refusals(), "an expired token was sent"
 
 
-def test_a_revoked_token_is_replaced(version: str, cloud_of_tokens: Cloud) -> None:
+def test_a_revoked_token_is_replaced_and_the_sdk_does_not_notice(version: str, cloud_of_tokens: StandIn) -> None:
     with tokens(version, cloud_of_tokens, "revoked") as gate:
         begin = time.monotonic()
         assert ask(gate).status == 200
         gate.refusals_expected = True
-        gate.cloud.control("POST", "tokens/revoke", {})
+        gate.cloud.control("POST", "/tokens/revoke", {})
         # A token of a moment ago is not thrown away: the source would only give it again.
         unavailable(ask(gate))
         assert gate.counters()["metadata.token_calls"] == 1
         until("the token is old enough to be doubted", lambda: time.monotonic() > begin + 5.2)
-        unavailable(ask(gate))
-        assert ask(gate).status == 200, "the next request waits for the new token"
-        assert gate.counters()["metadata.token_calls"] == 2
-
-
-def test_the_sdk_does_not_notice_a_revoked_token(version: str, cloud_of_tokens: Cloud) -> None:
-    with tokens(version, cloud_of_tokens, "retried") as gate:
-        begin = time.monotonic()
-        assert ask(gate).status == 200
-        gate.refusals_expected = True
-        until("the token is old enough to be doubted", lambda: time.monotonic() > begin + 5.2)
-        gate.cloud.control("POST", "tokens/revoke", {})
-        patient = gate.client.with_options(max_retries=2)
+        patient = gate.client.with_options(max_retries=1)
         assert patient.chat.completions.create(model=VERTEX, messages=say()).choices
+        assert [request["status"] for request in gate.requests("vertex")] == [200, 401, 401, 200]
+        assert gate.counters()["metadata.token_calls"] == 2
 
 
 @pytest.mark.parametrize(
     "metadata",
-    [{"status": 500}, {"status": 404, "body": "not found", "content_type": "text/html"}, {"body": "<html>no token"},
-     {"body": "{}"}, {"body": '{"access_token": "a b", "expires_in": 60}'},
-     {"body": '{"access_token": "", "expires_in": 60}'}],
-    ids=["500", "404", "html", "empty", "unprintable", "blank"],
+    [{"status": 500}, {"body": "<html>no token"}, {"body": '{"access_token": "a\\r\\nb", "expires_in": 60}'}],
+    ids=["500", "html", "unprintable"],
 )  # fmt: skip
 def test_a_source_that_answers_badly_costs_one_clean_503(
-    version: str, cloud_of_tokens: Cloud, metadata: dict[str, object]
+    version: str, cloud_of_tokens: StandIn, metadata: dict[str, object]
 ) -> None:
     with tokens(version, cloud_of_tokens, "bad", metadata) as gate:
         gate.expected_errors = [SOURCE_FAILS]
         unavailable(timely(gate))
         assert gate.requests("vertex") == []
-        gate.cloud.control("PUT", "config", {"metadata": {"status": 200, "body": None}})
+        gate.cloud.config(metadata={"status": 200, "body": None})
         until("it recovers", lambda: ask(gate).status == 200)
 
 
-def test_a_source_that_is_slow_costs_one_clean_503_in_bounded_time(version: str, cloud_of_tokens: Cloud) -> None:
+def test_a_source_that_is_slow_costs_one_clean_503_in_bounded_time(version: str, cloud_of_tokens: StandIn) -> None:
     with tokens(version, cloud_of_tokens, "slow", {"delay_s": 10}) as gate:
         gate.expected_errors = [SOURCE_FAILS]
         # Clients that lose patience while they wait for the token.
         for _ in range(5):
             with gate.socket() as client:
                 body = b'{"model": "gemini-flash", "messages": [{"role": "user", "content": "x"}]}'
-                client.sendall(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (CHAT.encode(), len(body), body))
+                head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+                client.sendall(head.encode() + body)
                 time.sleep(0.02)
         unavailable(timely(gate))
         with pytest.raises(openai.InternalServerError) as streamed:
             gate.completions.create(model=VERTEX, messages=say(), stream=True)
         assert streamed.value.code == "credentials_unavailable"
         assert gate.requests("vertex") == []
-        gate.cloud.control("PUT", "config", {"metadata": {"delay_s": 0}})
+        gate.cloud.config(metadata={"delay_s": 0})
         until("it recovers", lambda: ask(gate).status == 200)
 
 
@@ -190,7 +181,7 @@ def forwarding(port: int, target: int) -> Iterator[None]:
     thread.join(5)
 
 
-def test_a_source_that_is_down_costs_one_clean_503_until_it_is_back(version: str, cloud_of_tokens: Cloud) -> None:
+def test_a_source_that_is_down_costs_one_clean_503_until_it_is_back(version: str, cloud_of_tokens: StandIn) -> None:
     (port,) = gateway.free_ports(1)
     with tokens(version, cloud_of_tokens, "down", port=port) as gate:
         gate.expected_errors = [SOURCE_FAILS]

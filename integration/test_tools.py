@@ -11,6 +11,7 @@ import pydantic
 import pytest
 
 from .harness import ANSWER, BEDROCK, MODELS, PROMPT, Gate, say
+from .test_chat import picture
 
 WEATHER = {
     "type": "function",
@@ -289,8 +290,6 @@ def test_strict_tools_are_parsed_by_the_sdk(gate: Gate, where: str) -> None:
 
 
 def test_a_tool_result_may_be_a_picture_where_the_model_takes_one(gate: Gate) -> None:
-    from .test_chat import picture
-
     call = {"id": "call_1", "type": "function", "function": {"name": "ping", "arguments": "{}"}}
     result = [{"type": "text", "text": "look"}, picture("image/png")]
     messages: list[Any] = [

@@ -1,4 +1,4 @@
-"""Starts the stand-in as a process and talks to its control port; for tests, standard library only."""
+"""Starts the stand-in as a process and talks to its control port; standard library only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class StandIn:
     """A running stand-in cloud; a context manager that stops what it started."""
 
     def __init__(self, *flags: str, python: str = sys.executable) -> None:
-        self._process = subprocess.Popen(
-            [python, "-m", "integration.cloud", *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        line = self._process.stdout.readline()
+        self.process = subprocess.Popen(
+            [python, "-m", "integration.cloud", *flags],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        line = self.process.stdout.readline()
         if not line.startswith("stand-in cloud ready "):
             self.stop()
             raise RuntimeError("the stand-in cloud did not start")
@@ -32,12 +33,21 @@ class StandIn:
         self.stop()
 
     def stop(self) -> None:
-        self._process.terminate()
+        self.process.terminate()
         try:
-            self._process.wait(10)
+            self.process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def clusters(self) -> dict[str, int]:
+        """The port of each cluster of envoy/gateway.yaml."""
+        return {
+            "bedrock_us_east_1": self.ports["bedrock"],
+            "vertex_us_central1": self.ports["vertex"],
+            "gcp_metadata": self.ports["metadata"],
+        }
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the control port: `path` is what follows `/control`."""

@@ -202,15 +202,27 @@ pub fn act_for(context: u32) -> bool {
 
 /// Answers in place of the upstream. Envoy sends it when the callback has returned.
 pub fn send(reply: &Reply) -> bool {
-    let headers = write_pairs(reply.headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+    let headers = reply.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+    send_local(reply.status, &write_pairs(headers), &reply.body)
+}
+
+/// Answers with a reply that has all its headers: Envoy adds the length and the status by itself.
+pub fn send_whole(headers: &Headers, body: &[u8]) -> bool {
+    let own = |name: &str| !name.starts_with(':') && name != "content-length";
+    let pairs = headers.0.iter().filter(|(name, _)| own(name));
+    let pairs: Vec<_> = pairs.map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+    send_local(headers.status(), &write_pairs(pairs.into_iter()), body)
+}
+
+fn send_local(status: u16, headers: &[u8], body: &[u8]) -> bool {
     let details = "fairlead";
     let status = unsafe {
         proxy_send_local_response(
-            u32::from(reply.status),
+            u32::from(status),
             details.as_ptr(),
             details.len(),
-            reply.body.as_ptr(),
-            reply.body.len(),
+            body.as_ptr(),
+            body.len(),
             headers.as_ptr(),
             headers.len(),
             -1,

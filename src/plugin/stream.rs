@@ -93,12 +93,32 @@ pub struct Stream {
     parking: Rc<RefCell<Parking>>,
     /// Bytes for the client; reused by all chunks of a reply.
     out: Vec<u8>,
+    /// So many of them are in Envoy's hands.
+    handed: usize,
+    reply: Passage,
 }
+
+/// How a reply passes through Envoy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    /// Nothing has gone on yet.
+    Held,
+    /// Nothing has gone on yet, and what comes of the body is gathered by Envoy.
+    Gathered,
+    /// The headers have gone on, and so does every piece of the body.
+    Flowing,
+}
+
+/// The most that is put into a body that Envoy gathers. Over `per_connection_buffer_limit_bytes` Envoy answers
+/// 500 itself, in the middle of the call that puts it there; that enters the SDK a second time, which panics,
+/// and with the VM Envoy itself goes down (tried on 1.36.2 and 1.40.0). Operators set the limit as low as
+/// 32 KiB: envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge.
+const MOST_GATHERED: usize = 16 * 1024;
 
 impl Stream {
     pub fn new(id: u32, plan: Option<Rc<Plan>>, parking: Rc<RefCell<Parking>>) -> Self {
         let whole = plan.map(|plan| Rc::new(RefCell::new(Whole::new(plan))));
-        Self { id, whole, parking, out: Vec::new() }
+        Self { id, whole, parking, out: Vec::new(), handed: 0, reply: Passage::Held }
     }
 
     /// Does what the pipeline wants done with the request.
@@ -155,25 +175,43 @@ impl Stream {
             ReplyStep::Pass => Action::Continue,
             ReplyStep::Hold => {
                 abi::set_buffer(BufferType::HttpResponseBody, &[]);
-                if last { Action::Continue } else { Action::Pause }
+                if last || self.reply == Passage::Flowing {
+                    return Action::Continue;
+                }
+                self.reply = Passage::Gathered;
+                Action::Pause
             }
             ReplyStep::Begin(headers) => {
+                if last && self.reply == Passage::Gathered && self.out.len() > MOST_GATHERED {
+                    abi::send_whole(&headers, &self.out);
+                    return Action::Pause;
+                }
                 abi::set_headers(MapType::HttpResponseHeaders, &headers);
-                abi::set_buffer(BufferType::HttpResponseBody, &self.out);
-                Action::Continue
+                self.hand_over()
             }
-            ReplyStep::Continue => {
-                abi::set_buffer(BufferType::HttpResponseBody, &self.out);
-                Action::Continue
-            }
+            ReplyStep::Continue => self.hand_over(),
             ReplyStep::Answer(reply) => answer(&reply),
         }
+    }
+
+    /// Gives Envoy what is there for the client. After that nothing is gathered any more, and what was too
+    /// much goes with the next piece.
+    fn hand_over(&mut self) -> Action {
+        let most = match self.reply {
+            Passage::Gathered => MOST_GATHERED,
+            Passage::Held | Passage::Flowing => usize::MAX,
+        };
+        self.reply = Passage::Flowing;
+        self.handed = self.out.len().min(most);
+        abi::set_buffer(BufferType::HttpResponseBody, self.out.get(..self.handed).unwrap_or_default());
+        Action::Continue
     }
 
     fn response_chunk(&mut self, size: usize, last: bool) -> Action {
         let Some(whole) = &self.whole else { return Action::Continue };
         let chunk = if size == 0 { None } else { abi::buffer(BufferType::HttpResponseBody, size) };
-        self.out.clear();
+        self.out.drain(..self.handed.min(self.out.len()));
+        self.handed = 0;
         let step = whole.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
         self.response(step, last)
     }
