@@ -48,7 +48,7 @@ pub fn choose(model: &str, request: &Request<'_>, left_out: &mut LeftOut) -> Opt
     let name = model.rsplit('/').next().unwrap_or(model);
     let amount = match generation(model) {
         GEMINI_3.. => Amount::Level(level(name, reasoning, mode)),
-        2 if name.starts_with("gemini-2.5") => budget(name, reasoning, mode),
+        2 if name.starts_with("gemini-2.5") => budget(name, request, mode),
         _ if mode == ReasoningMode::Off => return None,
         _ => {
             left_out.note(request.spelling.thinking);
@@ -74,7 +74,7 @@ fn level(name: &str, reasoning: &Reasoning<'_>, mode: ReasoningMode<'_>) -> &'st
 }
 
 /// A budget within the bounds of the model.
-fn budget(name: &str, reasoning: &Reasoning<'_>, mode: ReasoningMode<'_>) -> Amount {
+fn budget(name: &str, request: &Request<'_>, mode: ReasoningMode<'_>) -> Amount {
     let (least, most) = if name.contains("-pro") {
         (128, 32768)
     } else if name.contains("-lite") {
@@ -82,18 +82,20 @@ fn budget(name: &str, reasoning: &Reasoning<'_>, mode: ReasoningMode<'_>) -> Amo
     } else {
         (1, 24576)
     };
-    let wanted = match (mode, reasoning.effort) {
+    // The thoughts count towards the length of the reply, and half of it is left for the answer.
+    let half = request.sampling.max_tokens.map_or(u64::MAX, |most| most.value() / 2);
+    let wanted = match (mode, request.reasoning.effort) {
         // Pro always thinks.
         (ReasoningMode::Off, _) if name.contains("-pro") => least,
         (ReasoningMode::Off, _) => return Amount::Budget(0),
         (ReasoningMode::Budget(budget), _) => budget.value(),
         (ReasoningMode::Adaptive, None) => return Amount::Dynamic,
-        (ReasoningMode::Adaptive, Some(effort)) => match effort {
+        (ReasoningMode::Adaptive, Some(effort)) => half.min(match effort {
             Effort::Minimal | Effort::Low => 1024,
             Effort::Medium => 8192,
             Effort::High => 24576,
             Effort::ExtraHigh | Effort::Max => most,
-        },
+        }),
     };
     Amount::Budget(wanted.clamp(least, most))
 }
