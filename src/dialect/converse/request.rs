@@ -47,7 +47,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
             body.lose(due);
         }
         w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| body.message(turn, w)))?;
-        inference(request, &extra, w)?;
+        inference(request, body.family, &extra, w)?;
         if !tools.is_empty() {
             w.key("toolConfig").object(|w| body.tool_config(tools, request.tool_choice.as_ref(), w))?;
         }
@@ -561,7 +561,12 @@ fn is_name(name: &str, fits: impl Fn(u8) -> bool) -> bool {
 }
 
 /// `inferenceConfig`, if anything is to be said there.
-fn inference(request: &Request<'_>, extra: &Extra<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+fn inference(
+    request: &Request<'_>,
+    family: Family,
+    extra: &Extra<'_>,
+    w: &mut Writer<'_>,
+) -> Result<(), Error> {
     let (sampling, spelling) = (&request.sampling, request.spelling);
     if sampling.max_tokens.is_some_and(|most| !(1..=MAX_TOKENS).contains(&most.value())) {
         let problem = "must be 1 to 2147483647 for this model";
@@ -578,6 +583,11 @@ fn inference(request: &Request<'_>, extra: &Extra<'_>, w: &mut Writer<'_>) -> Re
     if stop_count > MAX_STOPS {
         let problem = "this model takes at most 2500 stop sequences";
         return Err(Error::at(Kind::WrongValue, spelling.stop, problem));
+    }
+    // "stop_sequences: each stop sequence must contain non-whitespace"
+    if matches!(family, Family::Claude(_)) && stops().any(|stop| stop.is_blank()) {
+        let problem = "this model takes no stop sequence of white space alone";
+        return Err(Error::at(Kind::Unsupported, spelling.stop, problem));
     }
     let most = match (sampling.max_tokens, extra.room) {
         (Some(most), _) => Some(Cow::Borrowed(most.token())),
