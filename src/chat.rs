@@ -24,8 +24,13 @@ pub struct Request<'a> {
     /// `Some(false)`: at most one tool call in a reply.
     pub parallel_tool_calls: Option<bool>,
     pub sampling: Sampling<'a>,
+    pub reasoning: Reasoning<'a>,
     pub format: Format<'a>,
     pub delivery: Delivery,
+    /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.
+    pub betas: Vec<&'a str>,
+    /// How errors about this request name its parts.
+    pub spelling: &'static Spelling,
     /// The names of all top-level fields that were given and say something; each upstream's table
     /// gives every one of them a fate.
     pub fields: Vec<Cow<'a, str>>,
@@ -49,6 +54,16 @@ pub enum Role {
 pub struct Part<'a> {
     pub place: Place,
     pub content: Content<'a>,
+    /// What stands up to the end of this part is worth keeping in the cloud's cache.
+    pub cache: Option<Cache>,
+}
+
+/// For how long a prefix of the prompt is worth keeping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cache {
+    /// As the cloud has it; five minutes everywhere.
+    Short,
+    Hour,
 }
 
 #[derive(Debug)]
@@ -56,6 +71,12 @@ pub enum Content<'a> {
     /// Never blank.
     Text(Text<'a>),
     Image(Image<'a>),
+    Document(Document<'a>),
+    SearchResult(SearchResult<'a>),
+    /// What the model thought before it went on.
+    Thinking(Thinking<'a>),
+    /// Thoughts that only the cloud can read; base64.
+    Redacted(Text<'a>),
     ToolCall(ToolCall<'a>),
     ToolResult(ToolResult<'a>),
 }
@@ -73,13 +94,56 @@ pub enum Image<'a> {
     Address(Text<'a>),
 }
 
+/// A text with a beginning and an end, rather than words of the conversation.
+#[derive(Debug)]
+pub struct Document<'a> {
+    pub source: DocumentSource<'a>,
+    pub title: Option<Text<'a>>,
+    /// What the model should know about the document besides.
+    pub context: Option<Text<'a>>,
+    /// The reply may cite it.
+    pub cited: bool,
+}
+
+#[derive(Debug)]
+pub enum DocumentSource<'a> {
+    Inline {
+        /// As declared, lower case, such as `application/pdf`.
+        media_type: Cow<'a, str>,
+        /// Base64.
+        data: Text<'a>,
+    },
+    /// Plain text, in pieces.
+    Texts(Vec<Text<'a>>),
+    /// An address that somebody else would have to fetch.
+    Address(Text<'a>),
+}
+
+/// Something that the client found, and where.
+#[derive(Debug)]
+pub struct SearchResult<'a> {
+    pub source: Text<'a>,
+    pub title: Text<'a>,
+    pub texts: Vec<Text<'a>>,
+    /// The reply may cite it.
+    pub cited: bool,
+}
+
+#[derive(Debug)]
+pub struct Thinking<'a> {
+    /// Empty where the cloud keeps the text to itself.
+    pub text: Text<'a>,
+    /// Anthropic's proof that the text is its model's own. Without it, it is only a text.
+    pub signature: Option<Text<'a>>,
+}
+
 #[derive(Debug)]
 pub struct ToolCall<'a> {
     pub id: Str<'a>,
     pub name: Str<'a>,
     /// A JSON object.
     pub arguments: Cow<'a, str>,
-    /// Opaque proof of the thought behind the call, which its model wants back.
+    /// Google's opaque proof of the thought behind the call, which its model wants back.
     pub signature: Option<Text<'a>>,
 }
 
@@ -89,8 +153,10 @@ pub struct ToolResult<'a> {
     pub id: Str<'a>,
     /// The function that was called.
     pub name: Str<'a>,
-    /// Texts and images; may be empty.
+    /// Texts, images, documents and search results; may be empty.
     pub parts: Vec<Part<'a>>,
+    /// The tool failed, and this is what it said.
+    pub failed: bool,
 }
 
 /// A function that the model may call.
@@ -103,6 +169,8 @@ pub struct Tool<'a> {
     pub parameters: Option<&'a RawValue>,
     /// The arguments must fit the schema exactly.
     pub strict: Option<bool>,
+    /// The tools up to here are worth keeping in the cloud's cache.
+    pub cache: Option<Cache>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -121,10 +189,61 @@ pub struct Sampling<'a> {
     pub max_tokens: Option<Count<'a>>,
     pub temperature: Option<Number<'a>>,
     pub top_p: Option<Number<'a>>,
+    pub top_k: Option<Count<'a>>,
     pub stop: Vec<Text<'a>>,
+    /// The client wants to know which of `stop` ended the reply.
+    pub name_stop: bool,
     pub seed: Option<Number<'a>>,
     pub presence_penalty: Option<Number<'a>>,
     pub frequency_penalty: Option<Number<'a>>,
+}
+
+/// How much the model is to think before it answers. Models differ in what they take: each upstream
+/// comes as near as it can.
+#[derive(Debug, Default)]
+pub struct Reasoning<'a> {
+    /// `None`: as the model likes.
+    pub mode: Option<ReasoningMode<'a>>,
+    /// How much trouble to take altogether.
+    pub effort: Option<Effort>,
+    /// Whether the client wants the thoughts to read, or only what the model needs of them in the next
+    /// turn. `None`: as the model likes.
+    pub shown: Option<bool>,
+}
+
+impl Reasoning<'_> {
+    /// The effort that was asked for, or the one that the mode stands for.
+    pub fn effort_of(&self, mode: ReasoningMode<'_>) -> Effort {
+        self.effort.unwrap_or(match mode {
+            ReasoningMode::Off => Effort::Minimal,
+            // Anthropic's default.
+            ReasoningMode::Adaptive => Effort::High,
+            ReasoningMode::Budget(budget) => match budget.value() {
+                0..=2048 => Effort::Low,
+                2049..=8192 => Effort::Medium,
+                _ => Effort::High,
+            },
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum ReasoningMode<'a> {
+    Off,
+    /// At most so many tokens.
+    Budget(Count<'a>),
+    /// As much as the question needs, guided by the effort.
+    Adaptive,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Effort {
+    Minimal,
+    Low,
+    Medium,
+    High,
+    ExtraHigh,
+    Max,
 }
 
 /// The shape that the reply's text must have.
@@ -160,13 +279,19 @@ impl Delivery {
 }
 
 /// Where in the client's body something stands, for messages that name it. The shapes are those of
-/// OpenAI's and Anthropic's bodies, which agree.
+/// OpenAI's and Anthropic's bodies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
+    /// `system`
+    System,
+    /// `system[0]`
+    SystemPart(usize),
     /// `messages[2].content`
     Message(usize),
     /// `messages[2].content[0]`
     Part(usize, usize),
+    /// `messages[2].content[0].content[1]`
+    Inner(usize, usize, usize),
     /// `messages[2].tool_calls[0]`
     Call(usize, usize),
     /// `messages[2].tool_call_id`
@@ -178,8 +303,13 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Place::System => f.write_str("system"),
+            Place::SystemPart(part) => write!(f, "system[{part}]"),
             Place::Message(message) => write!(f, "messages[{message}].content"),
             Place::Part(message, part) => write!(f, "messages[{message}].content[{part}]"),
+            Place::Inner(message, part, inner) => {
+                write!(f, "messages[{message}].content[{part}].content[{inner}]")
+            }
             Place::Call(message, call) => write!(f, "messages[{message}].tool_calls[{call}]"),
             Place::Result(message) => write!(f, "messages[{message}].tool_call_id"),
             Place::Tool(tool) => write!(f, "tools[{tool}]"),
@@ -194,25 +324,80 @@ impl Place {
     }
 }
 
+/// What a client's dialect calls the things that an upstream may have to complain about. A member that
+/// begins with a dot stands below a [`Place`]; the others are paths of their own.
+#[derive(Debug)]
+pub struct Spelling {
+    pub image: &'static str,
+    /// How to send a picture itself rather than its address.
+    pub inline_image: &'static str,
+    pub document: &'static str,
+    pub call_id: &'static str,
+    pub call_name: &'static str,
+    pub tool_name: &'static str,
+    pub tool_schema: &'static str,
+    pub chosen_tool: &'static str,
+    pub max_tokens: &'static str,
+    pub stop: &'static str,
+    pub format: &'static str,
+    pub thinking: &'static str,
+    pub effort: &'static str,
+    /// A thought of an earlier turn.
+    pub thought: &'static str,
+}
+
+/// Names of what an upstream leaves out of one request because this model has no use for it, over and
+/// above what its table says of every model.
+#[derive(Debug, Default)]
+pub struct LeftOut(pub Vec<&'static str>);
+
+impl LeftOut {
+    /// Notes a name, once.
+    pub fn note(&mut self, name: &'static str) {
+        if !self.0.contains(&name) {
+            self.0.push(name);
+        }
+    }
+}
+
 /// One thing a model said. Borrowed from its frame, alive for one call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event<'a> {
-    /// The upstream's own id of the reply, where the body carries one.
+    /// The reply begins. The upstream's own id of it, where the body carries one.
     Start {
-        id: Text<'a>,
+        id: Option<Text<'a>>,
     },
     Text(Text<'a>),
     /// Thoughts that the model shows.
     Reasoning(Text<'a>),
-    /// A tool call begins; its arguments follow as [`Event::ToolArguments`].
+    /// Anthropic's proof of the thoughts before it, which the model wants back with them.
+    Signature(Text<'a>),
+    /// Thoughts that only the cloud can read, whole; base64.
+    Redacted(Text<'a>),
+    /// What is said or thought from here on is another block than what was before.
+    BlockEnd,
+    /// A tool call begins. Calls are numbered from 0 in the order in which they begin; arguments of
+    /// several may come mixed.
     ToolStart {
         id: Text<'a>,
         name: Text<'a>,
+        /// Google's proof of the thought behind the call.
         signature: Option<Text<'a>>,
     },
-    ToolArguments(Arguments<'a>),
+    ToolArguments {
+        call: usize,
+        arguments: Arguments<'a>,
+    },
+    /// The arguments of a call are complete.
+    ToolEnd {
+        call: usize,
+    },
     /// The end of the turn.
-    Stop(Stop),
+    Stop {
+        why: Stop,
+        /// The sequence that ended it, where the upstream tells.
+        sequence: Option<Text<'a>>,
+    },
     /// Token counts so far; a later one replaces an earlier one.
     Usage(Usage),
 }
@@ -229,10 +414,14 @@ pub enum Arguments<'a> {
 /// Why the model stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
-    /// It had said what it had to say, or came to a stop sequence.
+    /// It had said what it had to say.
     End,
-    /// It ran into `max_tokens` or the end of its context.
+    /// It came to a stop sequence, and the upstream tells.
+    Sequence,
+    /// It ran into `max_tokens`.
     Length,
+    /// It ran into the end of its context.
+    Context,
     /// It waits for the results of its tool calls.
     ToolCalls,
     /// A guardrail or safety filter cut it short.
@@ -248,6 +437,8 @@ pub struct Usage {
     pub cache_read: u64,
     /// Part of `input` that was written to the cache.
     pub cache_write: u64,
+    /// Part of `cache_write` that is kept for an hour.
+    pub cache_write_hour: u64,
     /// Part of `output` that was thought rather than said.
     pub reasoning: u64,
 }

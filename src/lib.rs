@@ -1,15 +1,15 @@
-//! fairlead: an LLM gateway that lives inside Envoy. OpenAI's API in front, the clouds' own behind.
+//! fairlead: an LLM gateway that lives inside Envoy. OpenAI's and Anthropic's APIs in front, the clouds' own behind.
 //!
 //! # The way of a request
 //!
 //! ```text
 //! configure   config ─► provider, policy ─► Plan (shared by all streams of a worker)
 //! headers     route: ours? ─► wait for the body
-//! body        openai::parse ─► chat::Request ─► resolve ─► fates ─► Upstream::write
+//! body        Client::parse ─► chat::Request ─► resolve ─► fates ─► Upstream::write
 //!             ─► Backend::authorise ─► Forward, or Park until a token is there
 //! upstream    …
 //! headers     stream, whole reply or refusal?
-//! chunk       frame ─► decode ─► chat::Event ─► openai writer ─► bytes to the client
+//! chunk       frame ─► decode ─► chat::Event ─► client's writer ─► bytes to the client
 //! ```
 //!
 //! # Modules

@@ -17,18 +17,24 @@ mod common;
 
 use std::rc::Rc;
 
-use common::cases::{self, Input};
+use common::cases::{self, Case, Input};
 use common::client::{self, Exchange, Got};
 use common::envoy::{FakeHost, NOW};
 use fairlead::base::error::{Error, Kind};
-use fairlead::dialect::Upstream;
-use fairlead::dialect::openai::{StreamWriter, Title};
+use fairlead::dialect::{Client, Title, Upstream};
 use fairlead::pipeline::Plan;
 
-const END: &str = "data: [DONE]\n\n";
+/// How a whole stream ends.
+fn end_of(client: Client) -> &'static str {
+    match client {
+        Client::OpenAi => "data: [DONE]\n\n",
+        Client::Anthropic => "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    }
+}
 
 /// A streamed reply of some case, ready to be sent again and again.
-struct Stream {
+struct Stream<'c> {
+    case: &'c Case,
     name: String,
     upstream: Upstream,
     request: Vec<u8>,
@@ -41,9 +47,9 @@ struct Stream {
     expected: Got,
 }
 
-fn streams() -> Vec<Stream> {
+fn streams(cases: &[Case]) -> Vec<Stream<'_>> {
     let mut streams = Vec::new();
-    for case in cases::cases() {
+    for case in cases {
         for said in case.said().filter(|said| said.input == Input::Stream) {
             let (plan, host) = (client::plan(said.upstream), FakeHost::new());
             client::sign_in(&plan, &host);
@@ -53,6 +59,7 @@ fn streams() -> Vec<Stream> {
                 Some(*end)
             });
             let mut stream = Stream {
+                case,
                 name: format!("{}/{}", case.name, said.stem),
                 upstream: said.upstream,
                 request: case.request().to_vec(),
@@ -69,9 +76,9 @@ fn streams() -> Vec<Stream> {
     streams
 }
 
-impl Stream {
+impl Stream<'_> {
     fn receive<'b>(&self, pieces: impl IntoIterator<Item = &'b [u8]>) -> Got {
-        let mut exchange = Exchange::new(&self.plan, &self.host);
+        let mut exchange = Exchange::of(self.case, &self.plan, &self.host);
         exchange.forward(&self.request);
         exchange.receive(cases::stream_headers(self.upstream), pieces)
     }
@@ -81,17 +88,17 @@ impl Stream {
     fn decode<'b>(&self, pieces: impl IntoIterator<Item = &'b [u8]>) -> (String, Option<Error>) {
         let id = cases::reply_headers(self.upstream).get("x-amzn-requestid").unwrap_or_default().to_owned();
         let title = Title { id, created: NOW.as_secs(), model: "chat".to_owned() };
-        let mut writer =
-            StreamWriter::new(title, self.request.windows(13).any(|word| word == b"include_usage"));
+        let usage = self.request.windows(13).any(|word| word == b"include_usage");
+        let mut writer = self.case.client.stream(title, usage);
         let mut decoder = self.upstream.stream();
         let mut outcome = Ok(());
         for piece in pieces {
-            outcome = outcome.and_then(|()| decoder.feed(piece, &mut writer));
+            outcome = outcome.and_then(|()| decoder.feed(piece, writer.sink()));
         }
-        let error = outcome.and_then(|()| decoder.finish(&mut writer)).err();
+        let error = outcome.and_then(|()| decoder.finish(writer.sink())).err();
         match &error {
             None => writer.finish(),
-            Some(error) => writer.fail(error),
+            Some(error) => writer.fail(error, client::REQUEST_ID),
         }
         (String::from_utf8(std::mem::take(writer.out())).unwrap(), error)
     }
@@ -101,7 +108,12 @@ impl Stream {
         let (body, error) = self.decode(pieces);
         assert_eq!(error.is_none(), self.is_whole(), "{}: {}", self.name, how());
         if self.expected.answered {
-            assert_eq!(body, format!("data: {}\n\n", self.expected.body), "{}: {}", self.name, how());
+            let event = match self.case.client {
+                Client::OpenAi => "",
+                Client::Anthropic => "event: error\n",
+            };
+            let error = format!("{event}data: {}\n\n", self.expected.body);
+            assert_eq!(body, error, "{}: {}", self.name, how());
         } else {
             assert_eq!(body, self.expected.body, "{}: {}", self.name, how());
         }
@@ -112,9 +124,13 @@ impl Stream {
         at.is_multiple_of(32) || self.ends.iter().any(|end| at.abs_diff(*end) <= 1)
     }
 
+    fn end(&self) -> &'static str {
+        end_of(self.case.client)
+    }
+
     /// The reply came to a good end.
     fn is_whole(&self) -> bool {
-        self.expected.body.ends_with(END)
+        self.expected.body.ends_with(self.end())
     }
 
     /// Compares with what the client should get. While nothing has been sent, an error is an answer with a
@@ -133,7 +149,8 @@ impl Stream {
 
 #[test]
 fn a_stream_cut_anywhere_gives_the_client_the_same_bytes() {
-    for stream in streams() {
+    let cases = cases::cases();
+    for stream in streams(&cases) {
         let bytes = stream.bytes.as_slice();
         for at in 0..=bytes.len() {
             let (before, after) = bytes.split_at(at);
@@ -147,7 +164,8 @@ fn a_stream_cut_anywhere_gives_the_client_the_same_bytes() {
 
 #[test]
 fn a_stream_in_pieces_of_any_size_gives_the_client_the_same_bytes() {
-    for stream in streams() {
+    let cases = cases::cases();
+    for stream in streams(&cases) {
         let bytes = stream.bytes.as_slice();
         stream.check(&stream.receive([bytes]), &|| "whole".to_owned());
         for size in 1..=64 {
@@ -167,7 +185,8 @@ const PAIRS: usize = 300;
 
 #[test]
 fn a_stream_cut_twice_gives_the_client_the_same_bytes() {
-    for stream in streams() {
+    let cases = cases::cases();
+    for stream in streams(&cases) {
         let bytes = stream.bytes.as_slice();
         let all = bytes.len() + 1;
         let pairs = all * all;
@@ -184,16 +203,23 @@ fn a_stream_cut_twice_gives_the_client_the_same_bytes() {
 
 #[test]
 fn a_stream_that_stops_early_never_ends_as_if_it_were_whole() {
-    for stream in streams().into_iter().filter(Stream::is_whole) {
+    let cases = cases::cases();
+    for stream in streams(&cases).into_iter().filter(|stream| stream.is_whole()) {
         for end in 0..stream.bytes.len() {
             let half = &stream.bytes[..end];
             let (body, error) = stream.decode([half]);
             if stream.is_sampled(end) {
                 let got = stream.receive([half, b""]);
-                assert_eq!(got.body.contains(END), error.is_none(), "{} at {end}: {}", stream.name, got.body);
+                assert_eq!(
+                    got.body.contains(stream.end()),
+                    error.is_none(),
+                    "{} at {end}: {}",
+                    stream.name,
+                    got.body
+                );
             }
             if let Some(error) = error {
-                assert!(!body.contains("[DONE]"), "{} at {end}: {body}", stream.name);
+                assert!(!body.contains(stream.end()), "{} at {end}: {body}", stream.name);
                 assert_eq!(error.kind, Kind::UpstreamGarbled, "{} at {end}", stream.name);
                 continue;
             }
@@ -215,7 +241,9 @@ fn a_stream_that_stops_early_never_ends_as_if_it_were_whole() {
                 }
             }
             let content = |body: &str| {
-                let events = body.split("\n\n").filter(|event| !event.contains(r#""choices":[]"#));
+                let counts =
+                    |event: &&str| !event.contains(r#""choices":[]"#) && !event.contains("message_delta");
+                let events = body.split("\n\n").filter(counts);
                 events.map(str::to_owned).collect::<Vec<_>>()
             };
             assert_eq!(content(&body), content(&stream.expected.body), "{} at {end}", stream.name);
@@ -225,19 +253,21 @@ fn a_stream_that_stops_early_never_ends_as_if_it_were_whole() {
 
 #[test]
 fn an_event_stream_with_a_flipped_bit_never_ends_as_if_it_were_whole() {
-    for stream in
-        streams().into_iter().filter(|stream| stream.upstream == Upstream::Converse && stream.is_whole())
+    let cases = cases::cases();
+    for stream in streams(&cases)
+        .into_iter()
+        .filter(|stream| stream.upstream == Upstream::Converse && stream.is_whole())
     {
         for at in 0..stream.bytes.len() {
             let mut bytes = stream.bytes.clone();
             // One bit of every byte, another one every time.
             bytes[at] ^= 1 << (at * 5 % 8);
             let (body, error) = stream.decode([bytes.as_slice()]);
-            let harm = error.is_some() && !body.contains("[DONE]");
+            let harm = error.is_some() && !body.contains(stream.end());
             assert!(harm, "{}: byte {at} flipped: {body}", stream.name);
             if stream.is_sampled(at) {
                 let got = stream.receive([bytes.as_slice(), b""]);
-                assert!(!got.body.contains("[DONE]"), "{}: byte {at} flipped: {}", stream.name, got.body);
+                assert!(!got.body.contains(stream.end()), "{}: byte {at} flipped: {}", stream.name, got.body);
             }
         }
     }

@@ -16,26 +16,29 @@ use std::path::{Path, PathBuf};
 
 use fairlead::base::error::Kind;
 use fairlead::config;
-use fairlead::dialect::fates::{Fate, OPENAI_CHAT};
+use fairlead::dialect::Client;
+use fairlead::dialect::fates::Fate;
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
 #[test]
 fn the_tables_of_the_readme_are_what_the_code_says() {
     holds("configuration", &configuration());
-    holds("fates", &fates());
+    for &client in Client::ALL {
+        holds(&format!("fates {}", client.name()), &fates(client));
+    }
     holds("errors", &errors());
 }
 
 /// The fate of every field.
-fn fates() -> String {
+fn fates(client: Client) -> String {
     let mut table = String::from("| field | Bedrock Converse | Vertex Gemini |\n| --- | --- | --- |\n");
     let cell = |fate: Fate| match fate {
         Fate::Mapped(to) => to.to_owned(),
         Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
         Fate::Refused(way_out) => format!("refused: {way_out}"),
     };
-    for row in OPENAI_CHAT {
+    for row in client.fates() {
         writeln!(table, "| `{}` | {} | {} |", row.field, cell(row.converse), cell(row.gemini)).unwrap();
     }
     table
@@ -43,11 +46,14 @@ fn fates() -> String {
 
 /// Every kind of error.
 fn errors() -> String {
-    let mut table = String::from("| status | `type` | `code` | when |\n| --- | --- | --- | --- |\n");
+    let mut table = String::from(
+        "| status | OpenAI's `type` | `code` | Anthropic's `type` | when |\n| --- | --- | --- | --- | --- |\n",
+    );
     for kind in Kind::ALL {
         let row = kind.row();
         let code = row.openai_code.map_or("`null`".to_owned(), |code| format!("`{code}`"));
-        writeln!(table, "| {} | `{}` | {code} | {} |", row.status, row.openai_type, row.meaning).unwrap();
+        let (status, openai, anthropic) = (row.status, row.openai_type, row.anthropic_type);
+        writeln!(table, "| {status} | `{openai}` | {code} | `{anthropic}` | {} |", row.meaning).unwrap();
     }
     table
 }

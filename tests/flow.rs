@@ -659,7 +659,7 @@ fn what_envoy_answers_before_the_request_has_left_becomes_openais_error_too() {
         let mut whole = Whole::new(bedrock());
         assert_eq!(whole.request_headers(&request_headers(), false), Step::Wait);
         host.set_property("response.code_details", "by_envoy");
-        let mut exchange = Exchange { whole, host: &host };
+        let mut exchange = Exchange::begun(whole, &host);
         let got =
             exchange.receive(headers(&[(":status", &status.to_string())]), [b"Payload Too Large".as_slice()]);
         assert_eq!(error(&got), (expected.0, expected.1.to_owned()));

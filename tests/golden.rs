@@ -1,6 +1,6 @@
 //! Golden cases: every folder of `golden/<client>/`, against every upstream.
 //!
-//! `request.json` is what the client sends. For every upstream there is `request.<upstream>.json`, what
+//! `request.json` is what the client sends, `headers.json` the headers that it sends besides. For every upstream there is `request.<upstream>.json`, what
 //! the cloud must receive (`body`, laid out but byte for byte as it leaves otherwise; `path`; `dropped`
 //! is the header of that name), or `refuse.<upstream>.json`, what the client gets instead. What a cloud
 //! says is in `reply`, `stream` and `error` files, named in `common/cases.rs`; beside each stands what
@@ -20,6 +20,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 
+use common::blocks;
 use common::cases::{self, Case, Input, Said};
 use common::client::{self, Exchange, Got, REQUEST_ID, SECRETS};
 use common::envoy::FakeHost;
@@ -27,7 +28,7 @@ use common::layout::layout;
 use common::strict;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Outgoing, Step};
-use fairlead::dialect::Upstream;
+use fairlead::dialect::{Client, Upstream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -69,7 +70,7 @@ fn outcome(case: &Case) -> Files {
         let got = reply(case, &said);
         let stem = said.stem;
         if got.header("content-type") == Some("text/event-stream") {
-            check_stream(&got.body, &format!("{}/{stem}", case.name));
+            check_stream(case.client, &got.body, &format!("{}/{stem}", case.name));
             files.insert(format!("{stem}.out.sse"), got.body);
         } else {
             files.insert(format!("{stem}.out.json"), written(&got));
@@ -82,7 +83,7 @@ fn outcome(case: &Case) -> Files {
 fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
     let (plan, host) = (client::plan(upstream), FakeHost::new());
     client::sign_in(&plan, &host);
-    let mut exchange = Exchange::new(&plan, &host);
+    let mut exchange = Exchange::of(case, &plan, &host);
     let outgoing = match exchange.send(case.request()) {
         Step::Forward(outgoing) => outgoing,
         Step::Answer(reply) => return Err(reply.into()),
@@ -170,7 +171,7 @@ fn plainly(exchange: &mut Exchange<'_>, upstream: Upstream, outgoing: &Outgoing)
 fn reply(case: &Case, said: &Said<'_>) -> Got {
     let (plan, host) = (client::plan(said.upstream), FakeHost::new());
     client::sign_in(&plan, &host);
-    let mut exchange = Exchange::new(&plan, &host);
+    let mut exchange = Exchange::of(case, &plan, &host);
     let outgoing = exchange.forward(case.request());
     let streamed = outgoing.headers.get(":path").unwrap().to_ascii_lowercase().contains("stream");
     let got = match said.input {
@@ -230,8 +231,15 @@ fn written(got: &Got) -> String {
     layout(&format!(r#"{file},"body":{}}}"#, RawValue::from_string(got.body.clone()).unwrap()))
 }
 
-/// Every stream is made of events that OpenAI's SDKs can read, and ends in one of two ways.
-fn check_stream(body: &str, case: &str) {
+/// Every stream is made of events that the SDKs of its dialect can read, and ends in one of two ways.
+fn check_stream(client: Client, body: &str, case: &str) {
+    match client {
+        Client::OpenAi => check_openai_stream(body, case),
+        Client::Anthropic => drop(blocks::check(body, case)),
+    }
+}
+
+fn check_openai_stream(body: &str, case: &str) {
     let events: Vec<&str> = body.split_terminator("\n\n").collect();
     assert!(body.ends_with("\n\n"), "{case}: ends within an event");
     let (last, chunks) = events.split_last().unwrap();
@@ -281,7 +289,8 @@ fn unknown<'c>(case: &'c Case, expected: &'c Files) -> impl Iterator<Item = &'c 
     let inputs: Vec<String> = case.said().map(|said| said.stem.to_owned()).collect();
     case.files.keys().map(String::as_str).filter(move |file| {
         let stem = file.rsplit_once('.').map_or(*file, |(stem, _)| stem);
-        *file != "request.json" && !inputs.iter().any(|input| input == stem) && !expected.contains_key(*file)
+        let is_input = ["request.json", "headers.json"].contains(file);
+        !is_input && !inputs.iter().any(|input| input == stem) && !expected.contains_key(*file)
     })
 }
 

@@ -5,7 +5,7 @@ use super::json::Writer;
 
 /// Declares [`Kind`] and its table, so that the README's copy can be held against it.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident: $status:literal, $type:literal, $code:expr, $meaning:literal;)*) => {
+    ($($(#[$doc:meta])* $kind:ident: $status:literal, $type:literal, $code:expr, $anthropic:expr, $meaning:literal;)*) => {
         /// What went wrong, as far as the client's next step depends on it.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Kind { $($(#[$doc])* $kind,)* }
@@ -18,7 +18,11 @@ macro_rules! kinds {
             pub const fn row(self) -> Row {
                 match self {
                     $(Kind::$kind => Row {
-                        status: $status, openai_type: $type, openai_code: $code, meaning: $meaning,
+                        status: $status,
+                        openai_type: $type,
+                        openai_code: $code,
+                        anthropic_type: $anthropic,
+                        meaning: $meaning,
                     },)*
                 }
             }
@@ -36,50 +40,56 @@ pub struct Row {
     pub openai_type: &'static str,
     /// `error.code`.
     pub openai_code: Option<&'static str>,
+    /// `error.type` of Anthropic's API: docs.claude.com/en/api/errors.
+    pub anthropic_type: &'static str,
     /// One line for the README.
     pub meaning: &'static str,
 }
 
+/// Anthropic's API has one type for all that is wrong with a request, and one for all that is wrong here.
+const INVALID: &str = "invalid_request_error";
+const FAILED: &str = "api_error";
+
 kinds! {
-    NotJson: 400, "invalid_request_error", Some("invalid_json"),
+    NotJson: 400, "invalid_request_error", Some("invalid_json"), INVALID,
         "the body is not JSON, or not UTF-8";
-    WrongType: 400, "invalid_request_error", Some("invalid_type"),
+    WrongType: 400, "invalid_request_error", Some("invalid_type"), INVALID,
         "a field has the wrong type; `param` is its path";
-    WrongValue: 400, "invalid_request_error", Some("invalid_value"),
+    WrongValue: 400, "invalid_request_error", Some("invalid_value"), INVALID,
         "a field has a value that cannot be meant; `param` is its path";
-    Missing: 400, "invalid_request_error", Some("missing_required_parameter"),
+    Missing: 400, "invalid_request_error", Some("missing_required_parameter"), INVALID,
         "a required field is missing; `param` is its path";
-    Unsupported: 400, "invalid_request_error", Some("unsupported_parameter"),
+    Unsupported: 400, "invalid_request_error", Some("unsupported_parameter"), INVALID,
         "the model's cloud has no counterpart and leaving the field out would change the meaning";
-    BadRequest: 400, "invalid_request_error", None,
+    BadRequest: 400, "invalid_request_error", None, INVALID,
         "the cloud refused the request; its reason is the message";
-    TooLong: 400, "invalid_request_error", Some("context_length_exceeded"),
+    TooLong: 400, "invalid_request_error", Some("context_length_exceeded"), INVALID,
         "the conversation does not fit the model";
-    UnknownModel: 404, "invalid_request_error", Some("model_not_found"),
+    UnknownModel: 404, "invalid_request_error", Some("model_not_found"), "not_found_error",
         "no rule of the configuration, or no model of the cloud, has this name";
-    WrongMethod: 405, "invalid_request_error", Some("method_not_allowed"),
+    WrongMethod: 405, "invalid_request_error", Some("method_not_allowed"), INVALID,
         "the route takes another method";
-    TooLarge: 413, "invalid_request_error", Some("request_too_large"),
+    TooLarge: 413, "invalid_request_error", Some("request_too_large"), "request_too_large",
         "the body is larger than `limits.request_bytes`";
-    Encoded: 415, "invalid_request_error", Some("unsupported_encoding"),
+    Encoded: 415, "invalid_request_error", Some("unsupported_encoding"), INVALID,
         "the body is compressed; send it plain";
-    Denied: 403, "permission_error", Some("upstream_denied"),
+    Denied: 403, "permission_error", Some("upstream_denied"), "permission_error",
         "the cloud refused the gateway's credentials, or they lack the right to this model";
-    Throttled: 429, "rate_limit_error", Some("rate_limit_exceeded"),
+    Throttled: 429, "rate_limit_error", Some("rate_limit_exceeded"), "rate_limit_error",
         "the cloud asks to slow down";
-    NoCredentials: 503, "server_error", Some("credentials_unavailable"),
+    NoCredentials: 503, "server_error", Some("credentials_unavailable"), FAILED,
         "the gateway has no valid cloud credentials at the moment";
-    Unreachable: 503, "server_error", Some("upstream_unreachable"),
+    Unreachable: 503, "server_error", Some("upstream_unreachable"), FAILED,
         "Envoy could not reach the cloud";
-    Overloaded: 503, "server_error", Some("upstream_overloaded"),
+    Overloaded: 503, "server_error", Some("upstream_overloaded"), "overloaded_error",
         "the cloud is overloaded, or the model is not ready";
-    TimedOut: 504, "server_error", Some("upstream_timeout"),
+    TimedOut: 504, "server_error", Some("upstream_timeout"), "timeout_error",
         "the cloud did not answer in time";
-    UpstreamFailed: 502, "server_error", Some("upstream_error"),
+    UpstreamFailed: 502, "server_error", Some("upstream_error"), FAILED,
         "the cloud failed";
-    UpstreamGarbled: 502, "server_error", Some("upstream_invalid_response"),
+    UpstreamGarbled: 502, "server_error", Some("upstream_invalid_response"), FAILED,
         "the cloud's answer could not be understood, or stopped half-way";
-    Internal: 500, "server_error", Some("internal_error"),
+    Internal: 500, "server_error", Some("internal_error"), FAILED,
         "a fault of the gateway or of its configuration";
 }
 
@@ -127,11 +137,53 @@ impl Error {
     pub fn openai_reply(&self) -> Reply {
         let mut body = Vec::new();
         self.write_openai(&mut body);
+        Reply { status: self.kind.row().status, headers: self.headers(), body }
+    }
+}
+
+/// The status of Anthropic's API for an overload: its SDKs have an exception of that name, and agents built
+/// on them wait longer after it than after any other.
+const OVERLOADED: u16 = 529;
+
+impl Error {
+    /// `{"type":"error","error":{…}}` in Anthropic's shape.
+    pub fn write_anthropic(&self, request_id: &str, out: &mut Vec<u8>) {
+        Writer::new(out).object(|w| {
+            w.key("type").string("error");
+            w.key("error").object(|w| {
+                w.key("type").string(self.kind.row().anthropic_type);
+                if self.kind == Kind::TooLong {
+                    // Agents shorten the conversation when they see these words of Anthropic's.
+                    w.key("message").string(&format!("prompt is too long: {}", self.message));
+                } else {
+                    w.key("message").string(&self.message);
+                }
+            });
+            if !request_id.is_empty() {
+                w.key("request_id").string(request_id);
+            }
+        });
+    }
+
+    /// The whole answer to a client of Anthropic's API.
+    pub fn anthropic_reply(&self, request_id: &str) -> Reply {
+        let mut body = Vec::new();
+        self.write_anthropic(request_id, &mut body);
+        let status = if self.kind == Kind::Overloaded { OVERLOADED } else { self.kind.row().status };
+        // The SDKs show the id of this header with every exception.
+        let mut headers = self.headers();
+        if !request_id.is_empty() {
+            headers.push(("request-id", request_id.to_owned()));
+        }
+        Reply { status, headers, body }
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = vec![("content-type", "application/json".to_owned())];
         if let Some(seconds) = self.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
-        Reply { status: self.kind.row().status, headers, body }
+        headers
     }
 }
 
@@ -148,6 +200,21 @@ mod tests {
         assert_eq!(value["error"]["param"], "messages[0]");
         assert_eq!(value["error"]["code"], "invalid_value");
         assert_eq!(reply.status, 400);
+        let reply = error.anthropic_reply("0af7");
+        let value: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let inside = serde_json::json!({"type": "invalid_request_error", "message": error.message});
+        assert_eq!(value, serde_json::json!({"type": "error", "error": inside, "request_id": "0af7"}));
+        assert_eq!(reply.status, 400);
+    }
+
+    #[test]
+    fn an_overload_has_the_status_and_the_name_that_anthropics_sdks_know() {
+        let reply = Error::new(Kind::Overloaded, "later").anthropic_reply("");
+        assert_eq!(reply.status, 529);
+        assert_eq!(
+            String::from_utf8(reply.body).unwrap(),
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"later"}}"#
+        );
     }
 
     #[test]

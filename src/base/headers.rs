@@ -11,6 +11,13 @@ impl Headers {
         std::str::from_utf8(value).ok()
     }
 
+    /// All values of a header that is a list, as one.
+    pub fn all(&self, name: &str) -> String {
+        let values = self.0.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let texts: Vec<&str> = values.filter_map(|(_, value)| std::str::from_utf8(value).ok()).collect();
+        texts.join(",")
+    }
+
     /// The `:status` of a reply; 0 when there is none.
     pub fn status(&self) -> u16 {
         self.get(":status").and_then(|status| status.parse().ok()).unwrap_or(0)

@@ -15,7 +15,7 @@ pub enum Fate {
     Refused(&'static str),
 }
 
-/// A field of OpenAI's chat completions and its fates.
+/// A top-level field of a client's request and its fates.
 pub struct Row {
     pub field: &'static str,
     pub converse: Fate,
@@ -71,7 +71,13 @@ pub const OPENAI_CHAT: &[Row] = &[
     row("modalities", TEXT_ONLY, TEXT_ONLY),
     row("audio", TEXT_ONLY, TEXT_ONLY),
     row("web_search_options", NO_SEARCH, NO_SEARCH),
-    row("reasoning_effort", Dropped, Dropped),
+    row(
+        "reasoning_effort",
+        Mapped(
+            "`additionalModelRequestFields`, `outputConfig.effort`; left out for models that do not reason",
+        ),
+        Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5"),
+    ),
     row("verbosity", Dropped, Dropped),
     row("prediction", Dropped, Dropped),
     row("service_tier", Dropped, Dropped),
@@ -90,22 +96,84 @@ pub const OPENAI_CHAT_DEFAULTS: &[(&str, &str)] = &[
     ("top_logprobs", "0"),
     ("logit_bias", "{}"),
     ("modalities", r#"["text"]"#),
-    ("reasoning_effort", r#""none""#),
     ("service_tier", r#""auto""#),
     ("service_tier", r#""default""#),
     ("store", "false"),
     ("metadata", "{}"),
 ];
 
+const NO_CONTAINER: Fate = Refused("belongs to a tool that Anthropic runs itself; leave it out");
+const NO_GEO: Fate = Refused("is decided by the region of the backend; leave it out");
+const NO_MCP: Fate =
+    Refused("asks Anthropic to call servers; offer their tools in `tools` and call them yourself");
+
+/// Fields of `POST /v1/messages`, docs.claude.com/en/api/messages, as of the `anthropic` package 2.11.
+/// A field that is not listed is dropped.
+pub const ANTHROPIC_MESSAGES: &[Row] = &[
+    row("model", Mapped("the model of the path"), Mapped("the model of the path")),
+    row("messages", Mapped("`messages`, `system`"), Mapped("`contents`, `systemInstruction`")),
+    row("system", Mapped("`system`"), Mapped("`systemInstruction`")),
+    row("stream", Mapped("`/converse-stream`"), Mapped("`:streamGenerateContent`")),
+    row("max_tokens", Mapped("`inferenceConfig.maxTokens`"), Mapped("`generationConfig.maxOutputTokens`")),
+    row("temperature", Mapped("`inferenceConfig.temperature`"), Mapped("`generationConfig.temperature`")),
+    row("top_p", Mapped("`inferenceConfig.topP`"), Mapped("`generationConfig.topP`")),
+    row(
+        "top_k",
+        Mapped("`additionalModelRequestFields`; left out for models but Claude and Nova"),
+        Mapped("`generationConfig.topK`"),
+    ),
+    row(
+        "stop_sequences",
+        Mapped("`inferenceConfig.stopSequences`"),
+        Mapped("`generationConfig.stopSequences`"),
+    ),
+    row("tools", Mapped("`toolConfig.tools`"), Mapped("`tools[0].functionDeclarations`")),
+    row("tool_choice", Mapped("`toolConfig.toolChoice`"), Mapped("`toolConfig.functionCallingConfig`")),
+    row(
+        "thinking",
+        Mapped("`additionalModelRequestFields.thinking`; left out for models that do not reason"),
+        Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5"),
+    ),
+    row(
+        "output_config",
+        Mapped("`outputConfig`"),
+        Mapped("`generationConfig.responseJsonSchema`, `.thinkingConfig`"),
+    ),
+    row(
+        "output_format",
+        Mapped("`outputConfig.textFormat`"),
+        Mapped("`generationConfig.responseMimeType`, `.responseJsonSchema`"),
+    ),
+    row(
+        "cache_control",
+        Mapped("a `cachePoint` at the end; left out for models but Claude and Nova"),
+        Dropped,
+    ),
+    row("container", NO_CONTAINER, NO_CONTAINER),
+    row("inference_geo", NO_GEO, NO_GEO),
+    row("mcp_servers", NO_MCP, NO_MCP),
+    row("metadata", Dropped, Dropped),
+    row("service_tier", Dropped, Dropped),
+    row("speed", Dropped, Dropped),
+    row("context_management", Dropped, Dropped),
+    row("diagnostics", Dropped, Dropped),
+    row("user_profile_id", Dropped, Dropped),
+];
+
+/// As [`OPENAI_CHAT_DEFAULTS`].
+pub const ANTHROPIC_MESSAGES_DEFAULTS: &[(&str, &str)] =
+    &[("metadata", "{}"), ("service_tier", r#""auto""#), ("speed", r#""standard""#), ("mcp_servers", "[]")];
+
 /// Gives every field of a request its fate: the names of those that are left out, or the refusal of the
 /// first that may not be.
 pub fn settle<'f>(
     fields: impl IntoIterator<Item = &'f str>,
+    table: &[Row],
     upstream: Upstream,
 ) -> Result<Vec<&'f str>, Error> {
     let mut dropped = Vec::new();
     for field in fields {
-        let row = OPENAI_CHAT.iter().find(|row| row.field == field);
+        let row = table.iter().find(|row| row.field == field);
         let fate = row.map_or(Dropped, |row| match upstream {
             Upstream::Converse => row.converse,
             Upstream::Gemini => row.gemini,

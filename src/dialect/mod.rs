@@ -1,15 +1,177 @@
 //! JSON to vocabulary and back. Dialects know no addresses, no keys and no clock.
 
+pub mod anthropic;
 pub mod converse;
 pub mod fates;
 pub mod gemini;
 pub mod openai;
+mod reading;
 mod schema;
+mod talk;
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::chat::{Request, Sink};
+use crate::base::host::Reply;
+use crate::base::json::{Str, Text};
+use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
+
+/// A dialect that a client speaks; the route tells which.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Client {
+    /// OpenAI's chat completions.
+    OpenAi,
+    /// Anthropic's Messages API.
+    Anthropic,
+}
+
+/// A request and the model that it asks for.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// As the client wrote it.
+    pub model: Str<'a>,
+    pub request: Request<'a>,
+}
+
+/// What every reply says of itself.
+#[derive(Clone, Debug)]
+pub struct Title {
+    /// The upstream's id of the reply, until it says another in its body.
+    pub id: String,
+    /// Unix time in seconds.
+    pub created: u64,
+    /// The model as the client asked for it.
+    pub model: String,
+}
+
+impl Title {
+    /// Takes the id that the upstream says in the body of its reply.
+    fn name(&mut self, id: Option<Text<'_>>) {
+        if let Some(id) = id {
+            self.id = id.unescape().into_owned();
+        }
+    }
+}
+
+impl Client {
+    /// Every client dialect, for tables and tests.
+    pub const ALL: &[Client] = &[Client::OpenAi, Client::Anthropic];
+
+    /// The name of its folder of golden cases.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Client::OpenAi => "openai",
+            Client::Anthropic => "anthropic",
+        }
+    }
+
+    /// Reads a chat request. `betas` is the value of the header `anthropic-beta`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, named by its path.
+    pub fn parse<'a>(self, body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
+        match self {
+            Client::OpenAi => openai::parse(body),
+            Client::Anthropic => anthropic::parse(body, betas),
+        }
+    }
+
+    /// What becomes of the fields of a request.
+    pub const fn fates(self) -> &'static [fates::Row] {
+        match self {
+            Client::OpenAi => fates::OPENAI_CHAT,
+            Client::Anthropic => fates::ANTHROPIC_MESSAGES,
+        }
+    }
+
+    /// The whole answer to a request that failed.
+    pub fn refuse(self, error: &Error, request_id: &str) -> Reply {
+        match self {
+            Client::OpenAi => error.openai_reply(),
+            Client::Anthropic => error.anthropic_reply(request_id),
+        }
+    }
+
+    /// A writer for one streamed reply; `usage`: the token counts were asked for.
+    pub fn stream(self, title: Title, usage: bool) -> StreamWriter {
+        match self {
+            Client::OpenAi => StreamWriter::OpenAi(openai::StreamWriter::new(title, usage)),
+            Client::Anthropic => StreamWriter::Anthropic(anthropic::StreamWriter::new(title)),
+        }
+    }
+
+    /// A writer for one whole reply.
+    pub fn whole(self, title: Title) -> WholeWriter {
+        match self {
+            Client::OpenAi => WholeWriter::OpenAi(openai::WholeWriter::new(title)),
+            Client::Anthropic => WholeWriter::Anthropic(anthropic::WholeWriter::new(title)),
+        }
+    }
+}
+
+/// Events in, server-sent events out.
+pub enum StreamWriter {
+    OpenAi(openai::StreamWriter),
+    Anthropic(anthropic::StreamWriter),
+}
+
+impl StreamWriter {
+    /// What takes the events.
+    pub fn sink(&mut self) -> &mut dyn Sink {
+        match self {
+            StreamWriter::OpenAi(writer) => writer,
+            StreamWriter::Anthropic(writer) => writer,
+        }
+    }
+
+    /// What was written since the last call; the caller clears it.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        match self {
+            StreamWriter::OpenAi(writer) => writer.out(),
+            StreamWriter::Anthropic(writer) => writer.out(),
+        }
+    }
+
+    /// The reply is complete.
+    pub fn finish(&mut self) {
+        match self {
+            StreamWriter::OpenAi(writer) => writer.finish(),
+            StreamWriter::Anthropic(writer) => writer.finish(),
+        }
+    }
+
+    /// The reply will not be completed.
+    pub fn fail(&mut self, error: &Error, request_id: &str) {
+        match self {
+            StreamWriter::OpenAi(writer) => writer.fail(error),
+            StreamWriter::Anthropic(writer) => writer.fail(error, request_id),
+        }
+    }
+}
+
+/// Events in, one JSON reply out.
+pub enum WholeWriter {
+    OpenAi(openai::WholeWriter),
+    Anthropic(anthropic::WholeWriter),
+}
+
+impl WholeWriter {
+    /// What takes the events.
+    pub fn sink(&mut self) -> &mut dyn Sink {
+        match self {
+            WholeWriter::OpenAi(writer) => writer,
+            WholeWriter::Anthropic(writer) => writer,
+        }
+    }
+
+    /// Writes the reply.
+    pub fn finish(&self, out: &mut Vec<u8>) {
+        match self {
+            WholeWriter::OpenAi(writer) => writer.finish(out),
+            WholeWriter::Anthropic(writer) => writer.finish(out),
+        }
+    }
+}
 
 /// A dialect that an upstream speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,13 +194,14 @@ impl Upstream {
         }
     }
 
-    /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer.
+    /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer. Gives
+    /// what this model made it leave out.
     ///
     /// # Errors
     /// What the upstream has no way to say, named by its path in the client's body.
-    pub fn write(self, request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn write(self, request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
         match self {
-            Upstream::Converse => converse::write(request, out),
+            Upstream::Converse => converse::write(request, model, out),
             Upstream::Gemini => gemini::write(request, model, out),
         }
     }

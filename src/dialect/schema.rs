@@ -2,7 +2,7 @@
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Writer};
-use crate::chat::Tool;
+use crate::chat::{Spelling, Tool};
 
 /// The schema of a function without parameters: some upstreams demand one, and that of an object.
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
@@ -11,14 +11,14 @@ const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
 ///
 /// # Errors
 /// [`Kind::WrongType`] when it is no object, named by its path.
-pub fn write_parameters(tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+pub fn write_parameters(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result<(), Error> {
     let Some(schema) = tool.parameters else {
         w.token(NO_PARAMETERS);
         return Ok(());
     };
     let Ok(members) = json::read::<Fields<'_>>(schema.get()) else {
         let problem = "must be a JSON Schema that describes an object";
-        return Err(tool.place.error(Kind::WrongType, ".function.parameters", problem));
+        return Err(tool.place.error(Kind::WrongType, spelling.tool_schema, problem));
     };
     if members.0.is_empty() {
         w.token(NO_PARAMETERS);

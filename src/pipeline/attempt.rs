@@ -4,10 +4,11 @@ use crate::base::error::Error;
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::chat::Delivery;
-use crate::dialect::{Upstream, fates, openai};
+use crate::dialect::{self, Upstream, fates};
 use crate::provider::{Address, Authorisation};
 
 use super::Plan;
+use super::caller::Caller;
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -40,14 +41,20 @@ pub struct Asked {
 
 impl Attempt {
     /// Reads a client's body and writes the upstream's.
-    pub fn translate(plan: &Plan, body: &[u8]) -> Result<Self, Error> {
-        let openai::Asked { model, request } = openai::parse(body)?;
+    pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
+        let dialect::Asked { model, request } = caller.client.parse(body, &caller.betas)?;
         let (index, backend, backend_model) = plan.find(model.as_str())?;
         let upstream = backend.upstream();
-        let dropped = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream)?;
+        let fields = request.fields.iter().map(AsRef::as_ref);
+        let mut dropped = fates::settle(fields, caller.client.fates(), upstream)?;
         // The bodies differ by little more than their member names.
         let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-        upstream.write(&request, backend_model, &mut written)?;
+        let left_out = upstream.write(&request, backend_model, &mut written)?;
+        for name in left_out.0 {
+            if !dropped.contains(&name) {
+                dropped.push(name);
+            }
+        }
         Ok(Self {
             address: backend.address(backend_model, request.delivery.is_stream())?,
             body: written,

@@ -1,6 +1,7 @@
 //! From a client's request to an upstream's and back: what happens at each callback of Envoy.
 
 mod attempt;
+mod caller;
 mod plan;
 mod reply;
 mod route;

@@ -6,11 +6,11 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Level, Reply, ReplyStep};
 use crate::chat::Delivery;
-use crate::dialect::StreamDecoder;
-use crate::dialect::openai::{StreamWriter, Title, WholeWriter};
+use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::Plan;
 use super::attempt::Asked;
+use super::caller::Caller;
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -44,9 +44,9 @@ pub struct Stream {
 /// Decides from the headers what the reply is. `last`: there is no body.
 pub fn begin(
     mut asked: Box<Asked>,
+    caller: &Caller,
     plan: &Plan,
     host: &dyn Host,
-    request_id: &str,
     headers: Headers,
     last: bool,
 ) -> (Incoming, ReplyStep) {
@@ -56,11 +56,11 @@ pub fn begin(
         backend.unauthorised(host);
     }
     if !(200..300).contains(&status) {
-        return refused(Some(asked), host, headers, last);
+        return refused(Some(asked), caller, host, headers, last);
     }
     let garbled = |asked: &Asked, problem: &str| {
         let error = Error::new(Kind::UpstreamGarbled, format!("the cloud answered {problem}"));
-        (Incoming::Over, ReplyStep::Answer(answer(asked, &error)))
+        (Incoming::Over, ReplyStep::Answer(answer(caller, asked, &error)))
     };
     let encoding = headers.get("content-encoding").unwrap_or("identity");
     if last {
@@ -71,7 +71,7 @@ pub fn begin(
     }
     let title = Title {
         // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
-        id: headers.get("x-amzn-requestid").unwrap_or(request_id).to_owned(),
+        id: headers.get("x-amzn-requestid").unwrap_or(&caller.request_id).to_owned(),
         created: host.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         model: asked.model.clone(),
     };
@@ -82,7 +82,7 @@ pub fn begin(
                 return garbled(&asked, "with something that is no stream");
             }
             let decoder = asked.upstream.stream();
-            let writer = StreamWriter::new(title, usage);
+            let writer = caller.client.stream(title, usage);
             (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
         }
         Delivery::Whole => {
@@ -98,27 +98,35 @@ pub fn begin(
 /// request never left).
 pub fn refused(
     asked: Option<Box<Asked>>,
+    caller: &Caller,
     host: &dyn Host,
     headers: Headers,
     last: bool,
 ) -> (Incoming, ReplyStep) {
     if last {
         let error = refusal(asked.as_deref(), host, &headers, &[]);
-        return (Incoming::Over, ReplyStep::Answer(answer_any(asked.as_deref(), &error)));
+        return (Incoming::Over, ReplyStep::Answer(answer_any(caller, asked.as_deref(), &error)));
     }
     (Incoming::Refusal { asked, headers, body: Vec::new() }, ReplyStep::Hold)
 }
 
 impl Incoming {
     /// Takes the next bytes of the body; what is to be sent goes into `out`.
-    pub fn chunk(&mut self, host: &dyn Host, bytes: &[u8], last: bool, out: &mut Vec<u8>) -> ReplyStep {
+    pub fn chunk(
+        &mut self,
+        caller: &Caller,
+        host: &dyn Host,
+        bytes: &[u8],
+        last: bool,
+        out: &mut Vec<u8>,
+    ) -> ReplyStep {
         let step = match self {
             Incoming::Stream(stream) => match stream.chunk(bytes, last) {
                 Ok(()) => stream.send(out),
                 Err(error) => {
                     let (backend, meaning) = (&stream.asked.backend_name, error.kind.row().meaning);
                     host.log(Level::Warn, &format!("a stream of {backend} broke: {meaning}"));
-                    let step = stream.fail(&error, out);
+                    let step = stream.fail(caller, &error, out);
                     *self = Incoming::Over;
                     step
                 }
@@ -126,7 +134,7 @@ impl Incoming {
             Incoming::Whole { asked, title, body } => {
                 if body.len().saturating_add(bytes.len()) > MOST_REPLY {
                     let error = Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB");
-                    let reply = answer(asked, &error);
+                    let reply = answer(caller, asked, &error);
                     *self = Incoming::Over;
                     return ReplyStep::Answer(reply);
                 }
@@ -134,14 +142,14 @@ impl Incoming {
                 if !last {
                     return ReplyStep::Hold;
                 }
-                match whole(asked, title, body) {
+                match whole(asked, caller, title, body) {
                     Ok(written) => {
                         *out = written;
                         let mut headers = head(200, asked, "application/json");
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
                     }
-                    Err(error) => ReplyStep::Answer(answer(asked, &error)),
+                    Err(error) => ReplyStep::Answer(answer(caller, asked, &error)),
                 }
             }
             Incoming::Refusal { asked, headers, body } => {
@@ -151,7 +159,7 @@ impl Incoming {
                     return ReplyStep::Hold;
                 }
                 let error = refusal(asked.as_deref(), host, headers, body);
-                ReplyStep::Answer(answer_any(asked.as_deref(), &error))
+                ReplyStep::Answer(answer_any(caller, asked.as_deref(), &error))
             }
             Incoming::Over => ReplyStep::Hold,
         };
@@ -164,9 +172,9 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        self.decoder.feed(bytes, &mut self.writer)?;
+        self.decoder.feed(bytes, self.writer.sink())?;
         if last {
-            self.decoder.finish(&mut self.writer)?;
+            self.decoder.finish(self.writer.sink())?;
             self.writer.finish();
         }
         Ok(())
@@ -188,21 +196,21 @@ impl Stream {
     }
 
     /// While nothing was sent the error still has a status of its own; later it is an event.
-    fn fail(&mut self, error: &Error, out: &mut Vec<u8>) -> ReplyStep {
+    fn fail(&mut self, caller: &Caller, error: &Error, out: &mut Vec<u8>) -> ReplyStep {
         if !self.begun {
-            return ReplyStep::Answer(answer(&self.asked, error));
+            return ReplyStep::Answer(answer(caller, &self.asked, error));
         }
-        self.writer.fail(error);
+        self.writer.fail(error, &caller.request_id);
         self.send(out)
     }
 }
 
-fn whole(asked: &Asked, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
+fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
     let text = std::str::from_utf8(body).map_err(|_| {
         Error::new(Kind::UpstreamGarbled, "the cloud answered with something that is not UTF-8")
     })?;
-    let mut writer = WholeWriter::new(title.clone());
-    asked.upstream.decode(text, &mut writer)?;
+    let mut writer = caller.client.whole(title.clone());
+    asked.upstream.decode(text, writer.sink())?;
     let mut out = Vec::with_capacity(body.len() + 512);
     writer.finish(&mut out);
     Ok(out)
@@ -286,15 +294,15 @@ fn about(asked: &Asked) -> Vec<(&'static str, String)> {
     headers
 }
 
-fn answer(asked: &Asked, error: &Error) -> Reply {
-    let mut reply = error.openai_reply();
+fn answer(caller: &Caller, asked: &Asked, error: &Error) -> Reply {
+    let mut reply = caller.refuse(error);
     reply.headers.extend(about(asked));
     reply
 }
 
-fn answer_any(asked: Option<&Asked>, error: &Error) -> Reply {
+fn answer_any(caller: &Caller, asked: Option<&Asked>, error: &Error) -> Reply {
     match asked {
-        Some(asked) => answer(asked, error),
-        None => error.openai_reply(),
+        Some(asked) => answer(caller, asked, error),
+        None => caller.refuse(error),
     }
 }

@@ -3,16 +3,19 @@
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::Reply;
+use crate::dialect::Client;
 
 /// What a request is to us.
 #[derive(Debug, PartialEq)]
 pub enum Route {
     /// Goes on as it came.
     NotOurs,
-    /// A chat completion; its body must be read.
-    Chat,
+    /// A chat request; its body must be read.
+    Chat(Client),
     /// Answered at once.
     Answer(Reply),
+    /// Refused at once.
+    Refuse(Client, Error),
 }
 
 /// Looks at the headers of a request that has (`bodiless`) or has not ended with them.
@@ -21,17 +24,11 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
     let path = headers.get(":path").unwrap_or_default();
     let path = path.split(['?', '#']).next().unwrap_or_default();
     match path {
-        "/v1/chat/completions" | "/chat/completions" => match method {
-            "POST" => chat(headers, bodiless, most_bytes),
-            // A browser's question before it posts, for Envoy's CORS filter.
-            "OPTIONS" => Route::NotOurs,
-            _ => {
-                let mut reply = Error::new(Kind::WrongMethod, format!("{path} takes POST, not this method"))
-                    .openai_reply();
-                reply.headers.push(("allow", "POST".to_owned()));
-                Route::Answer(reply)
-            }
-        },
+        "/v1/chat/completions" | "/chat/completions" => {
+            chat(Client::OpenAi, method, path, headers, bodiless, most_bytes)
+        }
+        // The SDKs' beta clients add `?beta=true`.
+        "/v1/messages" | "/messages" => chat(Client::Anthropic, method, path, headers, bodiless, most_bytes),
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -41,23 +38,37 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
     }
 }
 
-fn chat(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
-    let refuse = |error: Error| Route::Answer(error.openai_reply());
+fn chat(
+    client: Client,
+    method: &str,
+    path: &str,
+    headers: &Headers,
+    bodiless: bool,
+    most_bytes: usize,
+) -> Route {
+    match method {
+        "POST" => {}
+        // A browser's question before it posts, for Envoy's CORS filter.
+        "OPTIONS" => return Route::NotOurs,
+        _ => {
+            let problem = format!("{path} takes POST, not this method");
+            return Route::Refuse(client, Error::new(Kind::WrongMethod, problem));
+        }
+    }
     if bodiless {
-        return refuse(Error::new(
-            Kind::NotJson,
-            "the request has no body; send a JSON object with model and messages",
-        ));
+        let problem = "the request has no body; send a JSON object with model and messages";
+        return Route::Refuse(client, Error::new(Kind::NotJson, problem));
     }
     let encoding = headers.get("content-encoding").unwrap_or("identity").trim();
     if !encoding.eq_ignore_ascii_case("identity") && !encoding.is_empty() {
-        return refuse(Error::new(Kind::Encoded, "the body is compressed; send it without content-encoding"));
+        let problem = "the body is compressed; send it without content-encoding";
+        return Route::Refuse(client, Error::new(Kind::Encoded, problem));
     }
     let declared = headers.get("content-length").and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > most_bytes) {
-        return refuse(too_large(most_bytes));
+        return Route::Refuse(client, too_large(most_bytes));
     }
-    Route::Chat
+    Route::Chat(client)
 }
 
 /// The answer to a body that is over the limit.
@@ -87,30 +98,46 @@ mod tests {
     fn status(route: &Route) -> u16 {
         match route {
             Route::Answer(reply) => reply.status,
-            Route::NotOurs | Route::Chat => 0,
+            Route::Refuse(_, error) => error.kind.row().status,
+            Route::NotOurs | Route::Chat(_) => 0,
         }
     }
 
     #[test]
     fn chat_is_ours_with_and_without_the_version_and_a_query() {
         for path in ["/v1/chat/completions", "/chat/completions", "/v1/chat/completions?api-version=1"] {
-            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Chat, "{path}");
+            let route = route(&request("POST", path, &[]), false, 10);
+            assert_eq!(route, Route::Chat(Client::OpenAi), "{path}");
         }
-        for path in
-            ["/", "/v1/chat/completions/", "/v1/chat/completions/../x", "/V1/chat/completions", "/v1/models"]
-        {
+        for path in ["/v1/messages", "/messages", "/v1/messages?beta=true"] {
+            let route = route(&request("POST", path, &[]), false, 10);
+            assert_eq!(route, Route::Chat(Client::Anthropic), "{path}");
+        }
+        for path in [
+            "/",
+            "/v1/messages/count_tokens",
+            "/v1/messages/batches",
+            "/v1/chat/completions/",
+            "/v1/chat/completions/../x",
+            "/V1/chat/completions",
+            "/v1/models",
+        ] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::NotOurs, "{path}");
         }
     }
 
     #[test]
     fn what_cannot_be_served_is_refused_before_its_body_comes() {
-        let path = "/v1/chat/completions";
-        assert_eq!(status(&route(&request("GET", path, &[]), true, 10)), 405);
-        assert_eq!(status(&route(&request("POST", path, &[]), true, 10)), 400);
-        assert_eq!(status(&route(&request("POST", path, &[("content-encoding", "gzip")]), false, 10)), 415);
-        assert_eq!(status(&route(&request("POST", path, &[("content-length", "11")]), false, 10)), 413);
-        assert_eq!(route(&request("POST", path, &[("content-length", "10")]), false, 10), Route::Chat);
-        assert_eq!(route(&request("OPTIONS", path, &[]), true, 10), Route::NotOurs);
+        for (path, client) in [("/v1/chat/completions", Client::OpenAi), ("/v1/messages", Client::Anthropic)]
+        {
+            assert_eq!(status(&route(&request("GET", path, &[]), true, 10)), 405);
+            assert_eq!(status(&route(&request("POST", path, &[]), true, 10)), 400);
+            let gzip = request("POST", path, &[("content-encoding", "gzip")]);
+            assert_eq!(status(&route(&gzip, false, 10)), 415);
+            assert_eq!(status(&route(&request("POST", path, &[("content-length", "11")]), false, 10)), 413);
+            let fits = request("POST", path, &[("content-length", "10")]);
+            assert_eq!(route(&fits, false, 10), Route::Chat(client));
+            assert_eq!(route(&request("OPTIONS", path, &[]), true, 10), Route::NotOurs);
+        }
     }
 }

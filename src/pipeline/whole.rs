@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
+use crate::dialect::Client;
 use crate::provider::token;
 
 use super::Plan;
 use super::attempt::{Asked, Attempt};
+use super::caller::Caller;
 use super::reply::{self, Incoming};
 use super::route::{self, Route};
 
@@ -21,8 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Whole {
     plan: Rc<Plan>,
     phase: Phase,
-    /// Envoy's id of the request; clients quote it when they ask what went wrong.
-    request_id: String,
+    caller: Caller,
 }
 
 enum Phase {
@@ -44,19 +45,27 @@ enum Phase {
 
 impl Whole {
     pub fn new(plan: Rc<Plan>) -> Self {
-        Self { plan, phase: Phase::Idle, request_id: String::new() }
+        Self { plan, phase: Phase::Idle, caller: Caller::default() }
     }
 
     /// The request's headers have come; `last`: it has no body.
     pub fn request_headers(&mut self, headers: &Headers, last: bool) -> Step {
         let route = route::route(headers, last, self.plan.request_bytes);
         if route != Route::NotOurs {
-            self.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
+            self.caller.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
         }
         match route {
             Route::NotOurs => Step::Pass,
             Route::Answer(reply) => Step::Answer(self.finished(reply)),
-            Route::Chat => {
+            Route::Refuse(client, error) => {
+                self.caller.client = client;
+                self.answer(&error)
+            }
+            Route::Chat(client) => {
+                self.caller.client = client;
+                if client == Client::Anthropic {
+                    self.caller.betas = headers.all("anthropic-beta");
+                }
                 self.phase = Phase::Gathering;
                 Step::Wait
             }
@@ -87,7 +96,7 @@ impl Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        match Attempt::translate(&self.plan, body) {
+        match Attempt::translate(&self.plan, &self.caller, body) {
             Ok(attempt) => {
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
                 self.send(host, Box::new(attempt), deadline)
@@ -119,9 +128,11 @@ impl Whole {
                 return ReplyStep::Pass;
             }
             Phase::Answered => return ReplyStep::Pass,
-            Phase::Sent(asked) => reply::begin(asked, &self.plan, host, &self.request_id, headers, last),
+            Phase::Sent(asked) => reply::begin(asked, &self.caller, &self.plan, host, headers, last),
             // The request has not left: Envoy speaks.
-            Phase::Gathering | Phase::Parked { .. } => reply::refused(None, host, headers, last),
+            Phase::Gathering | Phase::Parked { .. } => {
+                reply::refused(None, &self.caller, host, headers, last)
+            }
             Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
         };
         self.replying(Box::new(incoming), step)
@@ -137,7 +148,7 @@ impl Whole {
     ) -> ReplyStep {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Replying(mut incoming) => {
-                let step = incoming.chunk(host, bytes, last, out);
+                let step = incoming.chunk(&self.caller, host, bytes, last, out);
                 self.replying(incoming, step)
             }
             other @ (Phase::Idle
@@ -156,8 +167,11 @@ impl Whole {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
-                if !self.request_id.is_empty() {
-                    headers.add("x-request-id", self.request_id.as_str());
+                if !self.caller.request_id.is_empty() {
+                    headers.add("x-request-id", self.caller.request_id.as_str());
+                    if self.caller.client == Client::Anthropic {
+                        headers.add("request-id", self.caller.request_id.as_str());
+                    }
                 }
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
@@ -172,8 +186,8 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
-        if !self.request_id.is_empty() {
-            reply.headers.push(("x-request-id", self.request_id.clone()));
+        if !self.caller.request_id.is_empty() {
+            reply.headers.push(("x-request-id", self.caller.request_id.clone()));
         }
         reply
     }
@@ -195,12 +209,12 @@ impl Whole {
 
     /// The answer to a request for which the host could not do what it was told.
     pub fn fault(&mut self, problem: &str) -> Reply {
-        self.finished(Error::new(Kind::Internal, problem).openai_reply())
+        self.finished(self.caller.refuse(&Error::new(Kind::Internal, problem)))
     }
 
     /// The answer to a request that would have to wait where too many do.
     pub fn crowded(&mut self) -> Reply {
-        self.finished(token::unavailable(1000).openai_reply())
+        self.finished(self.caller.refuse(&token::unavailable(1000)))
     }
 
     /// How many bytes a request holds that was told to [`Step::Park`].
@@ -212,6 +226,6 @@ impl Whole {
     }
 
     fn answer(&mut self, error: &Error) -> Step {
-        Step::Answer(self.finished(error.openai_reply()))
+        Step::Answer(self.finished(self.caller.refuse(error)))
     }
 }

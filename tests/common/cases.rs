@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fairlead::base::headers::Headers;
-use fairlead::dialect::Upstream;
+use fairlead::dialect::{Client, Upstream};
 use fairlead::frame::eventstream::{Kind, encode};
 use serde_json::value::RawValue;
 
@@ -13,7 +13,9 @@ use super::client::headers;
 
 /// One folder.
 pub struct Case {
+    /// The folder's name, below that of the client's dialect unless that is OpenAI's.
     pub name: String,
+    pub client: Client,
     pub folder: PathBuf,
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -40,28 +42,42 @@ pub struct Said<'c> {
 
 /// All cases, in order.
 pub fn cases() -> Vec<Case> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/openai");
-    let mut cases: Vec<Case> =
-        fs::read_dir(&root).unwrap().map(|entry| read(&entry.unwrap().path())).collect();
-    cases.sort_by(|a, b| a.name.cmp(&b.name));
-    assert!(!cases.is_empty(), "no cases in {}", root.display());
+    let mut cases = Vec::new();
+    for &client in Client::ALL {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(client.name());
+        let folders = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
+        let before = cases.len();
+        cases.extend(folders.map(|entry| read(client, &entry.unwrap().path())));
+        assert!(cases.len() > before, "no cases in {}", root.display());
+    }
+    cases.sort_by(|a: &Case, b: &Case| a.name.cmp(&b.name));
     cases
 }
 
-fn read(folder: &Path) -> Case {
+fn read(client: Client, folder: &Path) -> Case {
     let files = fs::read_dir(folder).unwrap().map(|entry| {
         let path = entry.unwrap().path();
         (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
     });
     let files = files.collect();
-    let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-    Case { name, folder: folder.to_owned(), files }
+    let folder_name = folder.file_name().unwrap().to_str().unwrap();
+    let name = match client {
+        Client::OpenAi => folder_name.to_owned(),
+        Client::Anthropic => format!("{}/{folder_name}", client.name()),
+    };
+    Case { name, client, folder: folder.to_owned(), files }
 }
 
 impl Case {
     /// What the client sends.
     pub fn request(&self) -> &[u8] {
         self.files.get("request.json").unwrap_or_else(|| panic!("{}: request.json is missing", self.name))
+    }
+
+    /// Headers that the client sends besides, from `headers.json`.
+    pub fn headers(&self) -> BTreeMap<String, String> {
+        let file = self.files.get("headers.json");
+        file.map_or_else(BTreeMap::new, |bytes| serde_json::from_slice(bytes).unwrap())
     }
 
     /// What upstreams say, in order.

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Outgoing, Reply, ReplyStep, Step};
 use fairlead::config::Environment;
-use fairlead::dialect::Upstream;
+use fairlead::dialect::{Client, Upstream};
 use fairlead::pipeline::{Plan, Whole};
 
+use super::cases::Case;
 use super::envoy::FakeHost;
 
 /// The token that the plans of [`plan`] call Vertex AI with, once [`sign_in`] has run.
@@ -99,9 +100,17 @@ pub const REQUEST_ID: &str = "0f7a6c1e-3b52-4d8f-9a10-6b1f2e3d4c5b";
 
 /// What a client's headers may look like at worst.
 pub fn request_headers() -> Headers {
+    request_headers_of(Client::OpenAi)
+}
+
+fn request_headers_of(client: Client) -> Headers {
+    let path = match client {
+        Client::OpenAi => "/v1/chat/completions",
+        Client::Anthropic => "/v1/messages?beta=true",
+    };
     headers(&[
         (":method", "POST"),
-        (":path", "/v1/chat/completions"),
+        (":path", path),
         (":authority", "gateway.example"),
         (":scheme", "http"),
         ("content-type", "application/json"),
@@ -155,16 +164,29 @@ impl From<Reply> for Got {
 pub struct Exchange<'h> {
     pub whole: Whole,
     pub host: &'h FakeHost,
+    headers: Headers,
 }
 
 impl<'h> Exchange<'h> {
     pub fn new(plan: &Rc<Plan>, host: &'h FakeHost) -> Self {
-        Self { whole: Whole::new(Rc::clone(plan)), host }
+        Self { whole: Whole::new(Rc::clone(plan)), host, headers: request_headers() }
+    }
+
+    /// One that has begun already.
+    pub fn begun(whole: Whole, host: &'h FakeHost) -> Self {
+        Self { whole, host, headers: request_headers() }
+    }
+
+    /// The same for the client of a case.
+    pub fn of(case: &Case, plan: &Rc<Plan>, host: &'h FakeHost) -> Self {
+        let mut headers = request_headers_of(case.client);
+        case.headers().iter().for_each(|(name, value)| headers.add(name, value.as_str()));
+        Self { headers, ..Self::new(plan, host) }
     }
 
     /// Sends a chat request.
     pub fn send(&mut self, body: &[u8]) -> Step {
-        let step = self.whole.request_headers(&request_headers(), false);
+        let step = self.whole.request_headers(&self.headers, false);
         assert_eq!(step, Step::Wait, "a chat request waits for its body");
         self.whole.request_body(self.host, body)
     }

@@ -50,12 +50,26 @@ fn unique(names: &[&str], case: &str) {
 
 /// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and its types.
 fn converse(body: &Value, case: &str) {
-    members(body, &["system", "messages", "inferenceConfig", "toolConfig", "outputConfig"], case);
+    let known = [
+        "system",
+        "messages",
+        "inferenceConfig",
+        "toolConfig",
+        "outputConfig",
+        "additionalModelRequestFields",
+        "additionalModelResponseFieldPaths",
+    ];
+    members(body, &known, case);
     if let Some(system) = body.get("system") {
-        list(system, case).iter().for_each(|block| {
-            text(one(block, &["text"], case).1, case);
-        });
+        cache_points(list(system, case), case);
+        for block in list(system, case) {
+            if let ("text", words) = one(block, &["text", "cachePoint"], case) {
+                text(words, case);
+            }
+        }
     }
+    converse_extra(body, case);
+    let mut documents = Vec::new();
     let mut calls: Vec<&str> = Vec::new();
     for (index, message) in list(&body["messages"], case).iter().enumerate() {
         members(message, &["role", "content"], case);
@@ -63,12 +77,40 @@ fn converse(body: &Value, case: &str) {
         assert_eq!(message["role"], role, "{case}: turns alternate and a user begins");
         let mut results = Vec::new();
         let mut asked = Vec::new();
-        for block in list(&message["content"], case) {
-            match one(block, &["text", "image", "toolUse", "toolResult"], case) {
+        let content = list(&message["content"], case);
+        cache_points(content, case);
+        let holds = |kind| content.iter().any(|block| block.get(kind).is_some());
+        assert!(!holds("document") || holds("text"), "{case}: a document without a text beside it");
+        for block in content {
+            let known = [
+                "text",
+                "image",
+                "document",
+                "searchResult",
+                "reasoningContent",
+                "cachePoint",
+                "toolUse",
+                "toolResult",
+            ];
+            match one(block, &known, case) {
                 ("text", words) => {
                     text(words, case);
                 }
                 ("image", image) => converse_image(image, case),
+                ("document", document) => documents.push(converse_document(document, case)),
+                ("searchResult", result) => converse_search_result(result, case),
+                ("cachePoint", _) => {}
+                ("reasoningContent", thought) => {
+                    assert_eq!(role, "assistant", "{case}");
+                    match one(thought, &["reasoningText", "redactedContent"], case) {
+                        ("reasoningText", thought) => {
+                            members(thought, &["text", "signature"], case);
+                            // Claude takes no thought without its signature.
+                            text(&thought["signature"], case);
+                        }
+                        (_, data) => base64(data, case),
+                    }
+                }
                 ("toolUse", call) => {
                     assert_eq!(role, "assistant", "{case}");
                     members(call, &["toolUseId", "name", "input"], case);
@@ -78,11 +120,17 @@ fn converse(body: &Value, case: &str) {
                 }
                 (_, result) => {
                     assert_eq!(role, "user", "{case}");
-                    members(result, &["toolUseId", "content"], case);
-                    for block in result["content"].as_array().expect(case) {
-                        match one(block, &["text", "image"], case) {
+                    members(result, &["toolUseId", "content", "status"], case);
+                    let content = result["content"].as_array().expect(case);
+                    if let Some(status) = result.get("status") {
+                        assert!(status == "error" && !content.is_empty(), "{case}: {result}");
+                    }
+                    for block in content {
+                        match one(block, &["text", "image", "document", "searchResult"], case) {
                             ("text", words) => drop(text(words, case)),
-                            (_, image) => converse_image(image, case),
+                            ("image", image) => converse_image(image, case),
+                            ("document", document) => documents.push(converse_document(document, case)),
+                            (_, result) => converse_search_result(result, case),
                         }
                     }
                     results.push(text(&result["toolUseId"], case));
@@ -101,6 +149,7 @@ fn converse(body: &Value, case: &str) {
         }
     }
     assert!(calls.is_empty(), "{case}: {calls:?} unanswered");
+    unique(&documents, case);
     if let Some(config) = body.get("inferenceConfig") {
         let known = ["maxTokens", "temperature", "topP", "stopSequences"];
         assert!(!members(config, &known, case).is_empty(), "{case}");
@@ -111,7 +160,10 @@ fn converse(body: &Value, case: &str) {
     }
     if let Some(config) = body.get("toolConfig") {
         members(config, &["tools", "toolChoice"], case);
-        let specs = list(&config["tools"], case).iter().map(|tool| one(tool, &["toolSpec"], case).1);
+        cache_points(list(&config["tools"], case), case);
+        let tools =
+            list(&config["tools"], case).iter().map(|tool| one(tool, &["toolSpec", "cachePoint"], case));
+        let specs = tools.filter(|(kind, _)| *kind == "toolSpec").map(|(_, spec)| spec);
         let names: Vec<&str> = specs
             .map(|spec| {
                 members(spec, &["name", "description", "inputSchema", "strict"], case);
@@ -128,12 +180,92 @@ fn converse(body: &Value, case: &str) {
         }
     }
     if let Some(output) = body.get("outputConfig") {
-        let (_, format) = one(output, &["textFormat"], case);
+        let output = members(output, &["textFormat", "effort"], case);
+        assert!(!output.is_empty(), "{case}");
+        if let Some(effort) = output.get("effort") {
+            assert!(["low", "medium", "high", "xhigh", "max"].contains(&text(effort, case)), "{case}");
+        }
+        let Some(format) = output.get("textFormat") else { return };
         members(format, &["type", "structure"], case);
         let (_, schema) = one(&format["structure"], &["jsonSchema"], case);
         members(schema, &["schema", "name", "description"], case);
         assert!(serde_json::from_str::<Map<String, Value>>(text(&schema["schema"], case)).is_ok(), "{case}");
     }
+}
+
+/// A mark stands behind what it marks, and there are at most four.
+fn cache_points(blocks: &[Value], case: &str) {
+    let is_point = |block: &Value| block.get("cachePoint").is_some();
+    let points = blocks.iter().filter(|block| is_point(block));
+    assert!(points.clone().count() <= 4, "{case}");
+    for point in points {
+        let point = members(&point["cachePoint"], &["type", "ttl"], case);
+        assert_eq!(point["type"], "default", "{case}");
+        assert!(point.get("ttl").is_none_or(|ttl| ttl == "5m" || ttl == "1h"), "{case}");
+    }
+    for (index, block) in blocks.iter().enumerate() {
+        if is_point(block) {
+            let before = index.checked_sub(1).and_then(|before| blocks.get(before));
+            let before = before.unwrap_or_else(|| panic!("{case}: a mark of nothing"));
+            assert!(!is_point(before) && before.get("document").is_none(), "{case}: {before}");
+        }
+    }
+}
+
+/// What goes beyond Converse, as Claude takes it.
+fn converse_extra(body: &Value, case: &str) {
+    if let Some(paths) = body.get("additionalModelResponseFieldPaths") {
+        assert_eq!(*paths, serde_json::json!(["/stop_sequence"]), "{case}");
+    }
+    let Some(extra) = body.get("additionalModelRequestFields") else { return };
+    let known =
+        ["thinking", "top_k", "anthropic_beta", "reasoningConfig", "reasoning_effort", "inferenceConfig"];
+    assert!(!members(extra, &known, case).is_empty(), "{case}");
+    let Some(thinking) = extra.get("thinking") else { return };
+    members(thinking, &["type", "budget_tokens", "display"], case);
+    if thinking["type"] == "enabled" {
+        let (budget, most) = (&thinking["budget_tokens"], &body["inferenceConfig"]["maxTokens"]);
+        assert!(budget.as_u64() >= Some(1024), "{case}: {budget}");
+        let interleaved = extra.get("anthropic_beta").is_some();
+        assert!(interleaved || budget.as_u64() < most.as_u64(), "{case}: {budget} of {most}");
+    } else {
+        assert_eq!(thinking["type"], "adaptive", "{case}");
+    }
+    assert!(extra.get("top_k").is_none(), "{case}: top_k beside thinking");
+    let temperature = body["inferenceConfig"].get("temperature");
+    assert!(temperature.is_none_or(|value| value.as_f64() == Some(1.0)), "{case}");
+    let choice = &body["toolConfig"]["toolChoice"];
+    assert!(
+        choice.get("any").is_none() && choice.get("tool").is_none(),
+        "{case}: thinking and a forced tool"
+    );
+}
+
+/// A document; gives its name.
+fn converse_document<'v>(document: &'v Value, case: &str) -> &'v str {
+    members(document, &["format", "name", "source", "context", "citations"], case);
+    let formats = ["pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"];
+    assert!(formats.contains(&text(&document["format"], case)), "{case}");
+    match one(&document["source"], &["bytes", "text", "content"], case) {
+        ("bytes", data) => base64(data, case),
+        ("text", words) => drop(text(words, case)),
+        (_, pieces) => {
+            list(pieces, case).iter().for_each(|piece| assert!(!text(&piece["text"], case).is_empty()))
+        }
+    }
+    let name = text(&document["name"], case);
+    let words = name.split(' ').all(|word| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-()[]".contains(&b))
+    });
+    assert!(words && name.len() <= 200, "{case}: {name}");
+    name
+}
+
+fn converse_search_result(result: &Value, case: &str) {
+    members(result, &["source", "title", "content", "citations"], case);
+    text(&result["source"], case);
+    text(&result["title"], case);
+    list(&result["content"], case).iter().for_each(|piece| assert!(!text(&piece["text"], case).is_empty()));
 }
 
 fn converse_image(image: &Value, case: &str) {
@@ -172,7 +304,7 @@ fn gemini(body: &Value, case: &str) {
             assert!(signature.is_none() || kind == "functionCall", "{case}");
             match kind {
                 "text" => drop(text(value, case)),
-                "inlineData" => gemini_image(value, case),
+                "inlineData" => gemini_data(value, case),
                 "functionCall" => {
                     assert_eq!(role, "model", "{case}");
                     members(value, &["name", "args"], case);
@@ -184,7 +316,7 @@ fn gemini(body: &Value, case: &str) {
                     members(value, &["name", "response", "parts"], case);
                     assert!(value["response"].is_object(), "{case}");
                     if let Some(parts) = value.get("parts") {
-                        list(parts, case).iter().for_each(|part| gemini_image(&part["inlineData"], case));
+                        list(parts, case).iter().for_each(|part| gemini_data(&part["inlineData"], case));
                     }
                     results.push(text(&value["name"], case).to_owned());
                 }
@@ -229,10 +361,17 @@ fn gemini(body: &Value, case: &str) {
             "stopSequences",
             "responseMimeType",
             "responseJsonSchema",
+            "topK",
+            "thinkingConfig",
         ];
         assert!(!members(config, &known, case).is_empty(), "{case}");
         if let Some(stops) = config.get("stopSequences") {
             assert!(list(stops, case).len() <= 5, "{case}");
+        }
+        if let Some(thinking) = config.get("thinkingConfig") {
+            members(thinking, &["thinkingBudget", "thinkingLevel", "includeThoughts"], case);
+            let (budget, level) = (thinking.get("thinkingBudget"), thinking.get("thinkingLevel"));
+            assert!(budget.is_some() != level.is_some(), "{case}: {thinking}");
         }
         if config.get("responseJsonSchema").is_some() {
             assert_eq!(config["responseMimeType"], "application/json", "{case}");
@@ -240,8 +379,10 @@ fn gemini(body: &Value, case: &str) {
     }
 }
 
-fn gemini_image(data: &Value, case: &str) {
+fn gemini_data(data: &Value, case: &str) {
     members(data, &["mimeType", "data"], case);
-    assert!(text(&data["mimeType"], case).starts_with("image/"), "{case}");
+    let media_type = text(&data["mimeType"], case);
+    let known = ["application/pdf", "text/plain"];
+    assert!(media_type.starts_with("image/") || known.contains(&media_type), "{case}");
     base64(&data["data"], case);
 }

@@ -23,11 +23,13 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         arguments(call)?;
         ended = Stop::ToolCalls;
     }
-    let stop = stop(reply.stop_reason.as_str(), ended)?;
+    let why = stop(reply.stop_reason.as_str(), ended)?;
+    sink.event(Event::Start { id: None });
+    let mut calls = 0;
     for block in blocks {
-        emit(block, sink)?;
+        emit(block, &mut calls, sink)?;
     }
-    sink.event(Event::Stop(stop));
+    sink.event(Event::Stop { why, sequence: sequence(reply.additional) });
     if let Some(counts) = &reply.usage {
         sink.event(Event::Usage(usage(counts)));
     }
@@ -35,9 +37,17 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
 }
 
 /// A block may hold text in several places; kinds that are not listed say nothing a client could read.
-fn emit(block: &wire::Block<'_>, sink: &mut dyn Sink) -> Result<(), Error> {
-    if let Some(thought) = block.reasoning.as_ref().and_then(|reasoning| reasoning.text.as_ref()) {
-        say(Event::Reasoning, thought.text, sink);
+fn emit(block: &wire::Block<'_>, calls: &mut usize, sink: &mut dyn Sink) -> Result<(), Error> {
+    if let Some(reasoning) = &block.reasoning {
+        if let Some(thought) = &reasoning.text {
+            say(Event::Reasoning, thought.text, sink);
+            if let Some(signature) = thought.signature {
+                say(Event::Signature, signature, sink);
+            }
+        }
+        if let Some(data) = reasoning.redacted {
+            say(Event::Redacted, data, sink);
+        }
     }
     if let Some(text) = block.text {
         say(Event::Text, text, sink);
@@ -49,8 +59,12 @@ fn emit(block: &wire::Block<'_>, sink: &mut dyn Sink) -> Result<(), Error> {
     if let Some(call) = client_call(block) {
         sink.event(Event::ToolStart { id: call.id, name: call.name, signature: None });
         if let Some(input) = arguments(call)? {
-            sink.event(Event::ToolArguments(Arguments::Object(input)));
+            sink.event(Event::ToolArguments { call: *calls, arguments: Arguments::Object(input) });
         }
+        sink.event(Event::ToolEnd { call: *calls });
+        *calls += 1;
+    } else {
+        sink.event(Event::BlockEnd);
     }
     Ok(())
 }
@@ -82,8 +96,10 @@ fn say<'a>(event: fn(Text<'a>) -> Event<'a>, text: Text<'a>, sink: &mut dyn Sink
 /// `tool_use` without any (strands-rl/strands-env#252), and clients act on either.
 fn stop(reason: &str, ended: Stop) -> Result<Stop, Error> {
     Ok(match reason {
+        "stop_sequence" if ended == Stop::End => Stop::Sequence,
         "end_turn" | "stop_sequence" | "tool_use" => ended,
-        "max_tokens" | "model_context_window_exceeded" => Stop::Length,
+        "max_tokens" => Stop::Length,
+        "model_context_window_exceeded" => Stop::Context,
         "guardrail_intervened" | "content_filtered" => Stop::Filtered,
         "malformed_model_output" | "malformed_tool_use" => {
             let problem = "Amazon Bedrock: the model's output was malformed and was cut off; try again";
@@ -95,9 +111,19 @@ fn stop(reason: &str, ended: Stop) -> Result<Stop, Error> {
     })
 }
 
+/// The sequence that ended the reply, if the model tells: docs.aws.amazon.com/bedrock/latest/APIReference/
+/// API_runtime_Converse.html, `additionalModelResponseFieldPaths`.
+fn sequence(additional: Option<&RawValue>) -> Option<Text<'_>> {
+    let additional: wire::Additional<'_> = json::read(additional?.get()).ok()?;
+    additional.stop_sequence
+}
+
 /// Bedrock counts cached tokens apart from `inputTokens`; the sum is the whole prompt
 /// (docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html).
-fn usage(counts: &wire::Usage) -> Usage {
+fn usage(counts: &wire::Usage<'_>) -> Usage {
+    let details = counts.cache_details.iter().flatten();
+    let of_an_hour = details.filter(|detail| detail.ttl.as_ref().is_some_and(|ttl| ttl.as_str() == "1h"));
+    let cache_write_hour = of_an_hour.filter_map(|detail| detail.input).fold(0, u64::saturating_add);
     let cache_read = counts.cache_read.unwrap_or(0);
     let cache_write = counts.cache_write.unwrap_or(0);
     Usage {
@@ -105,6 +131,7 @@ fn usage(counts: &wire::Usage) -> Usage {
         output: counts.output.unwrap_or(0),
         cache_read,
         cache_write,
+        cache_write_hour,
         reasoning: 0,
     }
 }
@@ -135,37 +162,58 @@ impl StreamDecoder {
         self.frames.finish()?;
         match self.reply.phase {
             Phase::Stopped => Ok(()),
-            Phase::Speaking(_) => Err(garbled("the stream ended before the reply was complete")),
+            Phase::Speaking => Err(garbled("the stream ended before the reply was complete")),
         }
     }
 }
+
+/// How many calls may be open at a time. Bedrock opens one after the other; this leaves room for models
+/// that mix the arguments of parallel calls.
+const MOST_OPEN: usize = 64;
+
+/// How much of one block of encrypted thoughts is held, until it is whole. Claude's have some kilobytes.
+const MOST_REDACTED: usize = 1024 * 1024;
 
 /// How far a streamed reply has come.
 struct Reply {
     phase: Phase,
     /// What a proper end would mean by now.
     ended: Stop,
+    /// The client's calls so far.
+    calls: usize,
+    open: Vec<Open>,
+    /// Encrypted thoughts of the block that is open; base64.
+    redacted: String,
 }
 
 impl Default for Reply {
     fn default() -> Self {
-        Self { phase: Phase::Speaking(Call::None), ended: Stop::End }
+        let (open, redacted) = (Vec::new(), String::new());
+        Self { phase: Phase::Speaking, ended: Stop::End, calls: 0, open, redacted }
     }
 }
 
+#[derive(Clone, Copy, PartialEq)]
 enum Phase {
-    Speaking(Call),
+    Speaking,
     /// After `messageStop`; only `metadata` may follow.
     Stopped,
 }
 
-/// Whose arguments may come, and their `contentBlockIndex`. Text and thoughts need no memory.
+/// A tool call whose arguments may come. Text and thoughts need no memory.
 #[derive(Clone, Copy)]
-enum Call {
-    None,
-    OfTheClient(u64),
+struct Open {
+    /// `contentBlockIndex`.
+    index: u64,
+    owner: Owner,
+}
+
+#[derive(Clone, Copy)]
+enum Owner {
+    /// The number of the call among those of the client.
+    Client(usize),
     /// A tool that Bedrock runs itself.
-    OfTheService(u64),
+    Service,
 }
 
 impl Reply {
@@ -181,68 +229,108 @@ impl Reply {
         match name {
             "contentBlockDelta" => self.delta(&read_event(payload)?, sink),
             "contentBlockStart" => self.start(&read_event(payload)?, sink),
+            "contentBlockStop" => self.end(&read_event(payload)?, sink),
+            "messageStart" => {
+                sink.event(Event::Start { id: None });
+                Ok(())
+            }
             "messageStop" => {
                 self.speaking()?;
+                self.unveil(sink);
                 let end: wire::MessageStop<'_> = read_event(payload)?;
-                sink.event(Event::Stop(stop(end.reason.as_str(), self.ended)?));
+                let why = stop(end.reason.as_str(), self.ended)?;
+                sink.event(Event::Stop { why, sequence: sequence(end.additional) });
                 self.phase = Phase::Stopped;
                 Ok(())
             }
             "metadata" => {
-                let metadata: wire::Metadata = read_event(payload)?;
+                let metadata: wire::Metadata<'_> = read_event(payload)?;
                 if let Some(counts) = &metadata.usage {
                     sink.event(Event::Usage(usage(counts)));
                 }
                 Ok(())
             }
-            // `messageStart` and `contentBlockStop` tell nothing that the others do not; an event of
-            // another name is one that Bedrock has added.
+            // One that Bedrock has added.
             _ => Ok(()),
         }
     }
 
     fn start(&mut self, block: &wire::BlockStart<'_>, sink: &mut dyn Sink) -> Result<(), Error> {
         self.speaking()?;
-        let call = match &block.start.tool_use {
-            None => Call::None,
-            Some(call) if call.is_of_the_service() => Call::OfTheService(block.index),
-            Some(call) => {
-                sink.event(Event::ToolStart { id: call.id, name: call.name, signature: None });
-                self.ended = Stop::ToolCalls;
-                Call::OfTheClient(block.index)
-            }
+        let Some(call) = &block.start.tool_use else { return Ok(()) };
+        if self.open.len() >= MOST_OPEN || self.open.iter().any(|open| open.index == block.index) {
+            return Err(garbled("too many tool calls at a time"));
+        }
+        let owner = if call.is_of_the_service() {
+            Owner::Service
+        } else {
+            sink.event(Event::ToolStart { id: call.id, name: call.name, signature: None });
+            self.ended = Stop::ToolCalls;
+            self.calls += 1;
+            Owner::Client(self.calls - 1)
         };
-        self.phase = Phase::Speaking(call);
+        self.open.push(Open { index: block.index, owner });
         Ok(())
     }
 
     fn delta(&mut self, block: &wire::BlockDelta<'_>, sink: &mut dyn Sink) -> Result<(), Error> {
-        let call = self.speaking()?;
+        self.speaking()?;
         let delta = &block.delta;
-        if let Some(thought) = delta.reasoning.as_ref().and_then(|reasoning| reasoning.text) {
-            say(Event::Reasoning, thought, sink);
-        }
         if let Some(text) = delta.text {
             say(Event::Text, text, sink);
         }
+        if let Some(reasoning) = &delta.reasoning {
+            if let Some(thought) = reasoning.text {
+                say(Event::Reasoning, thought, sink);
+            }
+            if let Some(signature) = reasoning.signature {
+                say(Event::Signature, signature, sink);
+            }
+            if let Some(data) = reasoning.redacted {
+                if self.redacted.len() + data.escaped().len() > MOST_REDACTED {
+                    return Err(garbled("a block of encrypted thoughts has no end"));
+                }
+                self.redacted.push_str(data.escaped());
+            }
+        }
         let Some(arguments) = &delta.tool_use else { return Ok(()) };
-        match call {
-            Call::OfTheClient(index) if index == block.index => {
-                say(|piece| Event::ToolArguments(Arguments::Piece(piece)), arguments.input, sink);
+        match self.open.iter().find(|open| open.index == block.index).map(|open| open.owner) {
+            Some(Owner::Client(call)) => {
+                if !arguments.input.is_empty() {
+                    let arguments = Arguments::Piece(arguments.input);
+                    sink.event(Event::ToolArguments { call, arguments });
+                }
                 Ok(())
             }
-            Call::OfTheService(index) if index == block.index => Ok(()),
-            // Bedrock sends one block after the other. Should it ever mix the arguments of two calls, an
-            // error is better than a call with the arguments of another.
-            Call::None | Call::OfTheClient(_) | Call::OfTheService(_) => {
-                Err(garbled("arguments came for a tool call that is not open"))
-            }
+            Some(Owner::Service) => Ok(()),
+            None => Err(garbled("arguments came for a tool call that is not open")),
         }
     }
 
-    fn speaking(&self) -> Result<Call, Error> {
+    fn end(&mut self, block: &wire::BlockStop, sink: &mut dyn Sink) -> Result<(), Error> {
+        self.speaking()?;
+        self.unveil(sink);
+        match self.open.iter().position(|open| open.index == block.index) {
+            None => sink.event(Event::BlockEnd),
+            Some(at) => match self.open.swap_remove(at).owner {
+                Owner::Client(call) => sink.event(Event::ToolEnd { call }),
+                Owner::Service => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Hands over a block of encrypted thoughts, whole: clients can send only whole ones back.
+    fn unveil(&mut self, sink: &mut dyn Sink) {
+        if !self.redacted.is_empty() {
+            sink.event(Event::Redacted(Text::from_escaped(&self.redacted)));
+            self.redacted.clear();
+        }
+    }
+
+    fn speaking(&self) -> Result<(), Error> {
         match self.phase {
-            Phase::Speaking(call) => Ok(call),
+            Phase::Speaking => Ok(()),
             Phase::Stopped => Err(garbled("the reply went on after its end")),
         }
     }
@@ -275,15 +363,24 @@ mod tests {
     impl Sink for Lines {
         fn event(&mut self, event: Event<'_>) {
             self.0.push(match event {
-                Event::Start { id } => format!("start {}", id.escaped()),
+                Event::Start { .. } => return,
                 Event::Text(text) => format!("text {}", text.escaped()),
                 Event::Reasoning(text) => format!("thought {}", text.escaped()),
+                Event::Signature(text) => format!("proof {}", text.escaped()),
+                Event::Redacted(text) => format!("redacted {}", text.escaped()),
+                Event::BlockEnd => "end".to_owned(),
                 Event::ToolStart { id, name, .. } => format!("call {} {}", id.escaped(), name.escaped()),
-                Event::ToolArguments(Arguments::Piece(text)) => format!("piece {}", text.escaped()),
-                Event::ToolArguments(Arguments::Object(json)) => format!("object {json}"),
-                Event::Stop(stop) => format!("stop {stop:?}"),
-                Event::Usage(Usage { input, output, cache_read, cache_write, .. }) => {
-                    format!("usage {input} {output} {cache_read} {cache_write}")
+                Event::ToolArguments { call, arguments: Arguments::Piece(text) } => {
+                    format!("{call} piece {}", text.escaped())
+                }
+                Event::ToolArguments { call, arguments: Arguments::Object(json) } => {
+                    format!("{call} object {json}")
+                }
+                Event::ToolEnd { call } => format!("{call} end"),
+                Event::Stop { why, sequence: None } => format!("stop {why:?}"),
+                Event::Stop { why, sequence: Some(text) } => format!("stop {why:?} {}", text.escaped()),
+                Event::Usage(Usage { input, output, cache_read, cache_write, cache_write_hour, .. }) => {
+                    format!("usage {input} {output} {cache_read} {cache_write} {cache_write_hour}")
                 }
             });
         }
@@ -362,20 +459,26 @@ mod tests {
         (
             "metadata",
             r#"{"metrics":{"latencyMs":9},"usage":{"inputTokens":10,"outputTokens":20,"totalTokens":47,
-            "cacheReadInputTokens":15,"cacheWriteInputTokens":2,"cacheDetails":[]}}"#,
+            "cacheReadInputTokens":15,"cacheWriteInputTokens":2,
+            "cacheDetails":[{"ttl":"1h","inputTokens":2},{"ttl":"5m","inputTokens":0}]}}"#,
         ),
     ];
 
     const TALK_LINES: &[&str] = &[
         "thought Hm.",
+        "proof c2ln",
+        "end",
         r#"text Grüße \"🦀\"\n"#,
         r"text \ud83e\udd80 ok",
+        "end",
         "call tooluse_1 now",
+        "0 end",
         "call tooluse_2 weather",
-        r#"piece {\"city\": \"Mün"#,
-        r#"piece chen\"}"#,
+        r#"1 piece {\"city\": \"Mün"#,
+        r#"1 piece chen\"}"#,
+        "1 end",
         "stop ToolCalls",
-        "usage 27 20 15 2",
+        "usage 27 20 15 2 2",
     ];
 
     #[test]
@@ -437,7 +540,7 @@ mod tests {
             ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"citation":{"title":"b"}}}"#),
             (
                 "contentBlockDelta",
-                r#"{"contentBlockIndex":2,"delta":{"reasoningContent":{"redactedContent":"AA=="}}}"#,
+                r#"{"contentBlockIndex":2,"delta":{"reasoningContent":{"somethingNew":"AA=="}}}"#,
             ),
             ("contentBlockDelta", r#"{"contentBlockIndex":3,"delta":{"toolResult":[{"text":"c"}]}}"#),
             ("messageStop", r#"{"stopReason":"end_turn","additionalModelResponseFields":{"x":1}}"#),
@@ -460,7 +563,75 @@ mod tests {
         assert_eq!((lines, error), (vec!["text 4".to_owned(), "stop End".to_owned()], None));
         let content = r#"[{"toolUse":{"toolUseId":"t","name":"n","input":{},"type":"server_tool_use"}},
             {"toolResult":{"toolUseId":"t","content":[]}},{"text":"4"}]"#;
-        assert_eq!(whole(&reply(content, "end_turn")).unwrap(), ["text 4", "stop End", "usage 1 2 0 0"]);
+        let lines = ["end", "end", "text 4", "end", "stop End", "usage 1 2 0 0 0"];
+        assert_eq!(whole(&reply(content, "end_turn")).unwrap(), lines);
+    }
+
+    #[test]
+    fn arguments_of_two_calls_may_come_mixed() {
+        let (lines, error) = stream(&frames([
+            (
+                "contentBlockStart",
+                r#"{"contentBlockIndex":1,"start":{"toolUse":{"toolUseId":"a","name":"f"}}}"#,
+            ),
+            (
+                "contentBlockStart",
+                r#"{"contentBlockIndex":2,"start":{"toolUse":{"toolUseId":"b","name":"g"}}}"#,
+            ),
+            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"toolUse":{"input":"{\"b\""}}}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":1,"delta":{"toolUse":{"input":"{}"}}}"#),
+            ("contentBlockStop", r#"{"contentBlockIndex":1}"#),
+            ("contentBlockDelta", r#"{"contentBlockIndex":2,"delta":{"toolUse":{"input":":1}"}}}"#),
+            ("contentBlockStop", r#"{"contentBlockIndex":2}"#),
+            ("messageStop", r#"{"stopReason":"tool_use"}"#),
+        ]));
+        let expected = [
+            "call a f",
+            "call b g",
+            r#"1 piece {\"b\""#,
+            "0 piece {}",
+            "0 end",
+            "1 piece :1}",
+            "1 end",
+            "stop ToolCalls",
+        ];
+        assert_eq!((lines, error), (expected.map(str::to_owned).to_vec(), None));
+    }
+
+    #[test]
+    fn encrypted_thoughts_are_handed_over_whole() {
+        let piece = |data| {
+            format!(
+                r#"{{"contentBlockIndex":0,"delta":{{"reasoningContent":{{"redactedContent":"{data}"}}}}}}"#
+            )
+        };
+        let (one, two) = (piece("AAAA"), piece("BBB="));
+        let (lines, error) = stream(&frames([
+            ("contentBlockDelta", one.as_str()),
+            ("contentBlockDelta", two.as_str()),
+            ("contentBlockStop", r#"{"contentBlockIndex":0}"#),
+            ("messageStop", r#"{"stopReason":"end_turn"}"#),
+        ]));
+        assert_eq!((lines.join("|"), error), ("redacted AAAABBB=|end|stop End".to_owned(), None));
+        let endless = piece(&"A".repeat(MOST_REDACTED / 4));
+        let error = stream(&frames([("contentBlockDelta", endless.as_str()); 5])).1.unwrap();
+        assert_eq!(error.kind, Kind::UpstreamGarbled);
+    }
+
+    #[test]
+    fn the_stop_sequence_is_named_where_the_model_tells() {
+        let fields =
+            r#"{"stopReason":"stop_sequence","additionalModelResponseFields":{"stop_sequence":"\n\nEND"}}"#;
+        assert_eq!(stream(&frames([("messageStop", fields)])).0, [r"stop Sequence \n\nEND"]);
+        for strange in [r#""x""#, "[1]", r#"{"stop_sequence":null}"#, r#"{"stop_sequence":1}"#, "{}", "null"]
+        {
+            let body = reply("[]", "stop_sequence").replacen(
+                '{',
+                &format!(r#"{{"additionalModelResponseFields":{strange},"#),
+                1,
+            );
+            assert_eq!(whole(&body).unwrap()[0], "stop Sequence", "{strange}");
+        }
     }
 
     #[test]
@@ -476,7 +647,7 @@ mod tests {
                 format!(r#"{{"contentBlockIndex":{index},"delta":{{"toolUse":{{"input":"{{"}}}}}}"#);
             ("contentBlockDelta", payload)
         };
-        for events in [vec![input(0)], vec![start(0, "a"), start(1, "b"), input(0)]] {
+        for events in [vec![input(0)], vec![start(0, "a"), input(1)], vec![start(0, "a"), start(0, "b")]] {
             let bytes = frames(events.iter().map(|(name, payload)| (*name, payload.as_str())));
             assert_eq!(stream(&bytes).1.unwrap().kind, Kind::UpstreamGarbled);
         }
@@ -537,15 +708,25 @@ mod tests {
             whole(&reply(content, "tool_use")).unwrap(),
             [
                 "thought Hm.",
+                "proof c2ln",
+                "end",
+                "redacted AA==",
+                "end",
                 "text One, ",
+                "end",
                 r"text two\n",
+                "end",
                 "text three",
+                "end",
+                "end",
                 "call t1 f",
-                r#"object {"b":1.0,"a":12345678901234567890123}"#,
+                r#"0 object {"b":1.0,"a":12345678901234567890123}"#,
+                "0 end",
                 "call t2 g",
-                "object {}",
+                "1 object {}",
+                "1 end",
                 "stop ToolCalls",
-                "usage 1 2 0 0",
+                "usage 1 2 0 0 0",
             ]
         );
     }
@@ -556,7 +737,7 @@ mod tests {
             r#""inputTokens":1,"#,
             r#""inputTokens":1,"cacheReadInputTokens":100,"cacheWriteInputTokens":20,"#,
         );
-        assert_eq!(whole(&body).unwrap(), ["stop End", "usage 121 2 100 20"]);
+        assert_eq!(whole(&body).unwrap(), ["stop End", "usage 121 2 100 20 0"]);
     }
 
     #[test]
@@ -568,10 +749,10 @@ mod tests {
         // The enum of the service's model, and one that it may add.
         for (reason, after_text, after_call) in [
             ("end_turn", Some(Stop::End), Some(Stop::ToolCalls)),
-            ("stop_sequence", Some(Stop::End), Some(Stop::ToolCalls)),
+            ("stop_sequence", Some(Stop::Sequence), Some(Stop::ToolCalls)),
             ("tool_use", Some(Stop::End), Some(Stop::ToolCalls)),
             ("max_tokens", Some(Stop::Length), Some(Stop::Length)),
-            ("model_context_window_exceeded", Some(Stop::Length), Some(Stop::Length)),
+            ("model_context_window_exceeded", Some(Stop::Context), Some(Stop::Context)),
             ("guardrail_intervened", Some(Stop::Filtered), Some(Stop::Filtered)),
             ("content_filtered", Some(Stop::Filtered), Some(Stop::Filtered)),
             ("malformed_model_output", None, None),
@@ -626,6 +807,6 @@ mod tests {
     #[test]
     fn a_call_without_input_has_no_arguments_and_is_a_call_all_the_same() {
         let content = r#"[{"toolUse":{"toolUseId":"t","name":"f"}}]"#;
-        assert_eq!(whole(&reply(content, "tool_use")).unwrap()[..2], ["call t f", "stop ToolCalls"]);
+        assert_eq!(whole(&reply(content, "tool_use")).unwrap()[..2], ["call t f", "0 end"]);
     }
 }

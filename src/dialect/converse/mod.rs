@@ -4,6 +4,8 @@
 //! 1.44.5, and of <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>.
 
 mod decode;
+mod extra;
+mod model;
 mod refusal;
 mod request;
 mod wire;

@@ -1,9 +1,15 @@
 //! A chat request into the body of Converse and ConverseStream, which are the same.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::extra::Extra;
+use super::model::{Family, family};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
 use crate::chat::{
-    Content, Format, Image, Part, Place, Request, Role, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
+    SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::schema;
 
@@ -17,28 +23,39 @@ const MAX_STOPS: usize = 2500;
 /// request cannot be parsed.
 const MAX_TOKENS: u64 = i32::MAX as u64;
 
-/// Writes the body for a request. After an error `out` holds half of one.
+/// Writes the body for a request to a model. After an error `out` holds half of one.
 ///
 /// # Errors
 /// What Converse has no way to say, named by its path in the client's body.
-pub fn write(request: &Request<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
     if request.turns.is_empty() {
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
     }
     let tools = offered(request)?;
-    let history = if tools.is_empty() { History::Prose } else { History::Blocks };
+    let mut body = Body {
+        family: family(model),
+        spelling: request.spelling,
+        history: if tools.is_empty() { History::Prose } else { History::Blocks },
+        documents: BTreeSet::new(),
+        left_out: LeftOut::default(),
+    };
+    let extra = Extra::choose(request, body.family, &mut body.left_out);
     Writer::new(out).object(|w| {
         if !request.system.is_empty() {
-            w.key("system").array(|w| request.system.iter().try_for_each(|part| system(part, w)))?;
+            let due = w.key("system").array(|w| body.parts(&request.system, w, Body::system))?;
+            body.lose(due);
         }
-        w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| message(turn, history, w)))?;
-        inference(request, w)?;
+        w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| body.message(turn, w)))?;
+        inference(request, body.family, &extra, w)?;
         if !tools.is_empty() {
-            w.key("toolConfig").object(|w| tool_config(tools, request.tool_choice.as_ref(), w))?;
+            w.key("toolConfig").object(|w| body.tool_config(tools, request.tool_choice.as_ref(), w))?;
         }
-        output_config(&request.format, w)
-    })
+        output_config(&request.format, extra.effort, request.spelling, w)?;
+        extra.write(w);
+        Ok::<(), Error>(())
+    })?;
+    Ok(body.left_out)
 }
 
 /// The tools that the model is told of. Converse has no choice `none`, so there they are left out:
@@ -55,7 +72,7 @@ fn offered<'r, 'a>(request: &'r Request<'a>) -> Result<&'r [Tool<'a>], Error> {
         Some(ToolChoice::Named(name)) if tools.iter().any(|tool| tool.name == *name) => Ok(tools),
         Some(ToolChoice::Named(_)) => Err(Error::at(
             Kind::WrongValue,
-            "tool_choice.function.name",
+            request.spelling.chosen_tool,
             "names a function that is not among `tools`",
         )),
     }
@@ -72,48 +89,348 @@ enum History {
     Prose,
 }
 
-fn system(part: &Part<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    match part.content {
-        Content::Text(text) => {
-            text_block(text, w);
-            Ok(())
-        }
-        Content::Image(_) | Content::ToolCall(_) | Content::ToolResult(_) => {
-            Err(part.place.error(Kind::Unsupported, "", "instructions to this model can only be text"))
+/// What a part became.
+#[derive(Clone, Copy, PartialEq)]
+enum Written {
+    Nothing,
+    /// A block behind which a mark of the cache may stand.
+    Cacheable,
+    /// One behind which Bedrock refuses it: a document ("messages.0.content.2.type: Field required",
+    /// strands-agents/harness-sdk issue 1966; "There is nothing available to cache", opencode issue
+    /// 17300) or a thought.
+    Uncacheable,
+}
+
+/// A body as it is written.
+struct Body {
+    family: Family,
+    spelling: &'static Spelling,
+    history: History,
+    /// Names of documents; Bedrock refuses one that comes twice.
+    documents: BTreeSet<String>,
+    left_out: LeftOut,
+}
+
+impl Body {
+    fn system(&mut self, part: &Part<'_>, w: &mut Writer<'_>) -> Result<Written, Error> {
+        match part.content {
+            Content::Text(text) => {
+                text_block(text, w);
+                Ok(Written::Cacheable)
+            }
+            Content::Image(_)
+            | Content::Document(_)
+            | Content::SearchResult(_)
+            | Content::Thinking(_)
+            | Content::Redacted(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_) => {
+                Err(part.place.error(Kind::Unsupported, "", "instructions to this model can only be text"))
+            }
         }
     }
-}
 
-fn message(turn: &Turn<'_>, history: History, w: &mut Writer<'_>) -> Result<(), Error> {
-    w.object(|w| {
-        w.key("role").token(match turn.role {
-            Role::User => r#""user""#,
-            Role::Assistant => r#""assistant""#,
+    fn message(&mut self, turn: &Turn<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        w.object(|w| {
+            w.key("role").token(match turn.role {
+                Role::User => r#""user""#,
+                Role::Assistant => r#""assistant""#,
+            });
+            w.key("content").array(|w| {
+                if turn.parts.iter().all(|part| self.is_left_out(part)) {
+                    // A turn must have something in it, or the turns around it would be neighbours.
+                    return turn.parts.iter().try_for_each(|part| self.as_words(part, w));
+                }
+                let mut due = self.parts(&turn.parts, w, Body::block)?;
+                let holds =
+                    |wanted: fn(&Content<'_>) -> bool| turn.parts.iter().any(|part| wanted(&part.content));
+                // "If you include a ContentBlock with a document field in the array, you must also include
+                // a ContentBlock with a text field": botocore's model of `Message`.
+                if holds(|content| matches!(content, Content::Document(_)))
+                    && !holds(|content| matches!(content, Content::Text(_)))
+                {
+                    prose(".", w);
+                    if let Some(cache) = due.take() {
+                        self.cache_point(cache, self.family.caches(), w);
+                    }
+                }
+                self.lose(due);
+                Ok(())
+            })
+        })
+    }
+
+    /// Writes parts, and the marks of the cache behind them. A mark that may not stand where the client
+    /// put it moves on to the next place where it may; gives one that has found none.
+    fn parts(
+        &mut self,
+        parts: &[Part<'_>],
+        w: &mut Writer<'_>,
+        write: fn(&mut Self, &Part<'_>, &mut Writer<'_>) -> Result<Written, Error>,
+    ) -> Result<Option<Cache>, Error> {
+        let mut due = None;
+        let mut last = Written::Nothing;
+        for part in parts {
+            let written = write(self, part, w)?;
+            if written != Written::Nothing {
+                last = written;
+            }
+            due = part.cache.or(due);
+            if last == Written::Cacheable
+                && let Some(cache) = due.take()
+            {
+                self.cache_point(cache, self.family.caches(), w);
+                last = Written::Nothing;
+            }
+        }
+        Ok(due)
+    }
+
+    fn lose(&mut self, mark: Option<Cache>) {
+        if mark.is_some() {
+            self.left_out.note("cache_control");
+        }
+    }
+
+    fn cache_point(&mut self, cache: Cache, taken: bool, w: &mut Writer<'_>) {
+        if !taken {
+            self.left_out.note("cache_control");
+            return;
+        }
+        w.object(|w| {
+            w.key("cachePoint").object(|w| {
+                w.key("type").string("default");
+                if cache == Cache::Hour {
+                    if self.family.caches_for_an_hour() {
+                        w.key("ttl").string("1h");
+                    } else {
+                        self.left_out.note("cache_control.ttl");
+                    }
+                }
+            });
         });
-        w.key("content").array(|w| turn.parts.iter().try_for_each(|part| block(part, history, w)))
-    })
-}
+    }
 
-fn block(part: &Part<'_>, history: History, w: &mut Writer<'_>) -> Result<(), Error> {
-    match (&part.content, history) {
-        (Content::Text(text), _) => {
-            text_block(*text, w);
-            Ok(())
+    fn block(&mut self, part: &Part<'_>, w: &mut Writer<'_>) -> Result<Written, Error> {
+        if self.is_left_out(part) {
+            self.left_out.note(self.spelling.thought);
+            return Ok(Written::Nothing);
         }
-        (Content::Image(picture), _) => image_block(part.place, picture, w),
-        (Content::ToolCall(call), History::Blocks) => call_block(part.place, call, w),
-        (Content::ToolResult(result), History::Blocks) => result_block(result, w),
-        (Content::ToolCall(ToolCall { id, name, arguments, .. }), History::Prose) => {
-            prose(&format!("[tool call {}: {}({arguments})]", id.as_str(), name.as_str()), w);
-            Ok(())
+        match (&part.content, self.history) {
+            (Content::Text(text), _) => text_block(*text, w),
+            (Content::Image(picture), _) => image_block(part.place, picture, self.spelling, w)?,
+            (Content::Document(document), _) => {
+                self.document_block(part.place, document, w)?;
+                return Ok(Written::Uncacheable);
+            }
+            (Content::SearchResult(result), _) => self.search_result_block(result, w),
+            (Content::Thinking(Thinking { text, signature }), _) => {
+                reasoning_block(w, |w| {
+                    w.key("reasoningText").object(|w| {
+                        w.key("text").text(*text);
+                        if let Some(signature) = signature {
+                            w.key("signature").text(*signature);
+                        }
+                    });
+                });
+                return Ok(Written::Uncacheable);
+            }
+            (Content::Redacted(data), _) => {
+                reasoning_block(w, |w| w.key("redactedContent").text(*data));
+                return Ok(Written::Uncacheable);
+            }
+            (Content::ToolCall(call), History::Blocks) => call_block(part.place, call, self.spelling, w)?,
+            (Content::ToolResult(result), History::Blocks) => self.result_block(result, w)?,
+            (Content::ToolCall(ToolCall { id, name, arguments, .. }), History::Prose) => {
+                prose(&format!("[tool call {}: {}({arguments})]", id.as_str(), name.as_str()), w);
+            }
+            (Content::ToolResult(ToolResult { id, name, parts, failed }), History::Prose) => {
+                let (id, name) = (id.as_str(), name.as_str());
+                let word = if *failed { "error" } else { "result" };
+                prose(&format!("[{word} of tool call {id}: {name}]"), w);
+                for part in parts {
+                    self.block(part, w)?;
+                }
+                prose(&format!("[end of the {word} of tool call {id}]"), w);
+            }
         }
-        (Content::ToolResult(ToolResult { id, name, parts }), History::Prose) => {
-            let (id, name) = (id.as_str(), name.as_str());
-            prose(&format!("[result of tool call {id}: {name}]"), w);
-            parts.iter().try_for_each(|part| block(part, history, w))?;
-            prose(&format!("[end of the result of tool call {id}]"), w);
-            Ok(())
+        Ok(Written::Cacheable)
+    }
+
+    /// Thoughts are of use only to the model that had them. Claude refuses those without its signature,
+    /// and other families those with it. A family that cannot be told may be Claude.
+    fn is_left_out(&self, part: &Part<'_>) -> bool {
+        let may_be_claude = matches!(self.family, Family::Claude(_) | Family::Untold);
+        match &part.content {
+            Content::Thinking(thinking) => thinking.signature.is_none() || !may_be_claude,
+            Content::Redacted(_) => !may_be_claude,
+            Content::Text(_)
+            | Content::Image(_)
+            | Content::Document(_)
+            | Content::SearchResult(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_) => false,
         }
+    }
+
+    /// Writes a part of a turn of which nothing else is left.
+    fn as_words(&mut self, part: &Part<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        match &part.content {
+            Content::Thinking(Thinking { text, .. }) if !text.is_blank() => text_block(*text, w),
+            Content::Thinking(_) | Content::Redacted(_) => prose("[thoughts]", w),
+            Content::Text(_)
+            | Content::Image(_)
+            | Content::Document(_)
+            | Content::SearchResult(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_) => drop(self.block(part, w)?),
+        }
+        Ok(())
+    }
+
+    fn document_block(
+        &mut self,
+        place: Place,
+        document: &Document<'_>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let below = self.spelling.document;
+        let format = match &document.source {
+            DocumentSource::Inline { media_type, data } => {
+                if data.is_empty() {
+                    return Err(place.error(Kind::WrongValue, below, "holds no data"));
+                }
+                let Some(format) = document_format(media_type, *data) else {
+                    let problem = "documents must be PDF, CSV, Word, Excel, HTML, Markdown or plain text";
+                    return Err(place.error(Kind::Unsupported, below, problem));
+                };
+                format
+            }
+            DocumentSource::Texts(_) => "txt",
+            DocumentSource::Address(_) => {
+                let problem = "this model's cloud does not fetch documents; send the document itself";
+                return Err(place.error(Kind::Unsupported, below, problem));
+            }
+        };
+        let name = self.document_name(document.title);
+        w.object(|w| {
+            w.key("document").object(|w| {
+                w.key("format").string(format);
+                w.key("name").string(&name);
+                w.key("source").object(|w| match &document.source {
+                    DocumentSource::Inline { data, .. } => w.key("bytes").text(*data),
+                    DocumentSource::Texts(texts) => match texts.as_slice() {
+                        [text] => w.key("text").text(*text),
+                        texts => {
+                            w.key("content").array(|w| texts.iter().for_each(|text| text_block(*text, w)))
+                        }
+                    },
+                    DocumentSource::Address(_) => {} // refused above
+                });
+                if let Some(context) = document.context.filter(|context| !context.is_blank()) {
+                    w.key("context").text(context);
+                }
+                if document.cited {
+                    w.key("citations").object(|w| w.key("enabled").bool(true));
+                }
+            });
+        });
+        Ok(())
+    }
+
+    /// A name that Bedrock takes and that no other document has: botocore's model of `DocumentBlock`.
+    fn document_name(&mut self, title: Option<Text<'_>>) -> String {
+        /// `DocumentBlockNameString` has 200 characters; the rest is for a number.
+        const LONGEST: usize = 180;
+        let title = title.map(Text::unescape).unwrap_or_default();
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || "-()[]".contains(c) { c } else { '-' };
+        let words = title.split_whitespace().map(|word| word.chars().map(allowed).collect::<String>());
+        let mut name = words.collect::<Vec<_>>().join(" ");
+        name.truncate(LONGEST);
+        name.truncate(name.trim_end().len());
+        if name.is_empty() {
+            name.push_str("document");
+        }
+        let mut number = self.documents.len();
+        let mut unique = name.clone();
+        while !self.documents.insert(unique.clone()) {
+            number += 1;
+            unique = format!("{name} {number}");
+        }
+        unique
+    }
+
+    fn search_result_block(&mut self, result: &SearchResult<'_>, w: &mut Writer<'_>) {
+        let SearchResult { source, title, texts, cited } = result;
+        if !matches!(self.family, Family::Claude(_)) || texts.is_empty() {
+            // Botocore's model of `SearchResultBlock`: "only supported by Anthropic Claude" models.
+            let line = Text::from_escaped("\\n");
+            let mut words = vec![*title, line, *source];
+            texts.iter().for_each(|text| words.extend([line, *text]));
+            w.object(|w| w.key("text").texts(&words));
+            return;
+        }
+        w.object(|w| {
+            w.key("searchResult").object(|w| {
+                w.key("source").text(*source);
+                w.key("title").text(*title);
+                w.key("content").array(|w| texts.iter().for_each(|text| text_block(*text, w)));
+                if *cited {
+                    w.key("citations").object(|w| w.key("enabled").bool(true));
+                }
+            });
+        });
+    }
+
+    /// The id was checked at its call. A result that says nothing has no content: Converse takes an empty
+    /// list but no blank text, and of a failure not even an empty list.
+    fn result_block(&mut self, result: &ToolResult<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        let knows_failures = self.family.knows_failures();
+        w.object(|w| {
+            w.key("toolResult").object(|w| {
+                w.key("toolUseId").string(result.id.as_str());
+                w.key("content").array(|w| {
+                    if result.failed && (!knows_failures || result.parts.is_empty()) {
+                        prose("The tool failed.", w);
+                    }
+                    for part in &result.parts {
+                        self.block(part, w)?;
+                    }
+                    Ok::<(), Error>(())
+                })?;
+                if result.failed && knows_failures {
+                    w.key("status").string("error");
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn tool_config(
+        &mut self,
+        tools: &[Tool<'_>],
+        choice: Option<&ToolChoice<'_>>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        w.key("tools").array(|w| {
+            for tool in tools {
+                tool_spec(tool, self.spelling, w)?;
+                if let Some(cache) = tool.cache {
+                    self.cache_point(cache, self.family.caches_tools(), w);
+                }
+            }
+            Ok::<(), Error>(())
+        })?;
+        match choice {
+            // `None` never comes here: then there are no tools.
+            None | Some(ToolChoice::None) => {}
+            Some(ToolChoice::Auto) => w.key("toolChoice").object(|w| w.key("auto").object(|_| {})),
+            Some(ToolChoice::Required) => w.key("toolChoice").object(|w| w.key("any").object(|_| {})),
+            Some(ToolChoice::Named(name)) => w.key("toolChoice").object(|w| {
+                w.key("tool").object(|w| w.key("name").string(name.as_str()));
+            }),
+        }
+        Ok(())
     }
 }
 
@@ -125,17 +442,45 @@ fn prose(text: &str, w: &mut Writer<'_>) {
     w.object(|w| w.key("text").string(text));
 }
 
-fn image_block(place: Place, image: &Image<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    let refuse = |kind, problem| Err(place.error(kind, ".image_url.url", problem));
+fn reasoning_block(w: &mut Writer<'_>, members: impl FnOnce(&mut Writer<'_>)) {
+    w.object(|w| w.key("reasoningContent").object(members));
+}
+
+/// `DocumentFormat` of a media type. A PDF is known by its first bytes too, `%PDF-` in base64.
+fn document_format(media_type: &str, data: Text<'_>) -> Option<&'static str> {
+    const WORD: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+    const EXCEL: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+    if data.escaped().starts_with("JVBERi0") {
+        return Some("pdf");
+    }
+    match media_type {
+        "application/pdf" => Some("pdf"),
+        "text/plain" => Some("txt"),
+        "text/markdown" => Some("md"),
+        "text/html" => Some("html"),
+        "text/csv" => Some("csv"),
+        "application/msword" => Some("doc"),
+        "application/vnd.ms-excel" => Some("xls"),
+        WORD => Some("docx"),
+        EXCEL => Some("xlsx"),
+        _ => None,
+    }
+}
+
+fn image_block(
+    place: Place,
+    image: &Image<'_>,
+    spelling: &Spelling,
+    w: &mut Writer<'_>,
+) -> Result<(), Error> {
+    let refuse = |kind, problem: &str| Err(place.error(kind, spelling.image, problem));
     let Image::Inline { media_type, data } = image else {
-        return refuse(
-            Kind::Unsupported,
-            "this model's cloud does not fetch images; send the image itself as a data URL, \
-             `data:image/png;base64,...`",
-        );
+        let way_out = spelling.inline_image;
+        let problem = format!("this model's cloud does not fetch images; send the image itself {way_out}");
+        return refuse(Kind::Unsupported, &problem);
     };
     if data.is_empty() {
-        return refuse(Kind::WrongValue, "the data URL holds no data");
+        return refuse(Kind::WrongValue, "holds no data");
     }
     let Some(format) = format_of(*data).or_else(|| declared_format(media_type)) else {
         return refuse(Kind::Unsupported, "images must be PNG, JPEG, GIF or WebP");
@@ -175,9 +520,14 @@ fn declared_format(media_type: &str) -> Option<&'static str> {
     }
 }
 
-fn call_block(place: Place, call: &ToolCall<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    check_id(place, call.id.as_str())?;
-    check_name(place, call.name.as_str())?;
+fn call_block(
+    place: Place,
+    call: &ToolCall<'_>,
+    spelling: &Spelling,
+    w: &mut Writer<'_>,
+) -> Result<(), Error> {
+    check_id(place, spelling.call_id, call.id.as_str())?;
+    check_name(place, spelling.call_name, call.name.as_str())?;
     w.object(|w| {
         w.key("toolUse").object(|w| {
             w.key("toolUseId").string(call.id.as_str());
@@ -188,34 +538,22 @@ fn call_block(place: Place, call: &ToolCall<'_>, w: &mut Writer<'_>) -> Result<(
     Ok(())
 }
 
-/// The id was checked at its call. A result that says nothing has no content: Converse takes an empty
-/// list but no blank text.
-fn result_block(result: &ToolResult<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    w.object(|w| {
-        w.key("toolResult").object(|w| {
-            w.key("toolUseId").string(result.id.as_str());
-            w.key("content")
-                .array(|w| result.parts.iter().try_for_each(|part| block(part, History::Blocks, w)))
-        })
-    })
-}
-
-fn check_id(place: Place, id: &str) -> Result<(), Error> {
+fn check_id(place: Place, below: &str, id: &str) -> Result<(), Error> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
     if is_name(id, fits) {
         return Ok(());
     }
     let problem = "this model takes ids of 1 to 64 letters, digits, `_`, `.`, `:` and `-`";
-    Err(place.error(Kind::WrongValue, ".id", problem))
+    Err(place.error(Kind::WrongValue, below, problem))
 }
 
-fn check_name(place: Place, name: &str) -> Result<(), Error> {
+fn check_name(place: Place, below: &str, name: &str) -> Result<(), Error> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
     if is_name(name, fits) {
         return Ok(());
     }
     let problem = "this model takes names of 1 to 64 letters, digits, `_` and `-`";
-    Err(place.error(Kind::WrongValue, ".function.name", problem))
+    Err(place.error(Kind::WrongValue, below, problem))
 }
 
 fn is_name(name: &str, fits: impl Fn(u8) -> bool) -> bool {
@@ -223,14 +561,16 @@ fn is_name(name: &str, fits: impl Fn(u8) -> bool) -> bool {
 }
 
 /// `inferenceConfig`, if anything is to be said there.
-fn inference(request: &Request<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    let sampling = &request.sampling;
-    if let Some(max_tokens) = sampling.max_tokens
-        && !(1..=MAX_TOKENS).contains(&max_tokens.value())
-    {
-        let given = |field: &&str| request.fields.iter().any(|name| name == field);
-        let field = Some("max_completion_tokens").filter(given).unwrap_or("max_tokens");
-        return Err(Error::at(Kind::WrongValue, field, "must be 1 to 2147483647 for this model"));
+fn inference(
+    request: &Request<'_>,
+    family: Family,
+    extra: &Extra<'_>,
+    w: &mut Writer<'_>,
+) -> Result<(), Error> {
+    let (sampling, spelling) = (&request.sampling, request.spelling);
+    if sampling.max_tokens.is_some_and(|most| !(1..=MAX_TOKENS).contains(&most.value())) {
+        let problem = "must be 1 to 2147483647 for this model";
+        return Err(Error::at(Kind::WrongValue, spelling.max_tokens, problem));
     }
     for (field, number) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
         if number.is_some_and(|number| !(0.0..=1.0).contains(&number.value())) {
@@ -241,23 +581,31 @@ fn inference(request: &Request<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
     let stops = || sampling.stop.iter().filter(|stop| !stop.is_empty());
     let stop_count = stops().count();
     if stop_count > MAX_STOPS {
-        return Err(Error::at(Kind::WrongValue, "stop", "this model takes at most 2500 stop sequences"));
+        let problem = "this model takes at most 2500 stop sequences";
+        return Err(Error::at(Kind::WrongValue, spelling.stop, problem));
     }
-    if sampling.max_tokens.is_none()
-        && sampling.temperature.is_none()
-        && sampling.top_p.is_none()
-        && stop_count == 0
-    {
+    // "stop_sequences: each stop sequence must contain non-whitespace"
+    if matches!(family, Family::Claude(_)) && stops().any(|stop| stop.is_blank()) {
+        let problem = "this model takes no stop sequence of white space alone";
+        return Err(Error::at(Kind::Unsupported, spelling.stop, problem));
+    }
+    let most = match (sampling.max_tokens, extra.room) {
+        (Some(most), _) => Some(Cow::Borrowed(most.token())),
+        (None, Some(room)) => Some(Cow::Owned(room.to_string())),
+        (None, None) => None,
+    };
+    let (temperature, top_p) = (extra.temperature, extra.top_p);
+    if most.is_none() && temperature.is_none() && top_p.is_none() && stop_count == 0 {
         return Ok(());
     }
     w.key("inferenceConfig").object(|w| {
-        if let Some(max_tokens) = sampling.max_tokens {
-            w.key("maxTokens").token(max_tokens.token());
+        if let Some(most) = most {
+            w.key("maxTokens").token(&most);
         }
-        if let Some(temperature) = sampling.temperature {
+        if let Some(temperature) = temperature {
             w.key("temperature").token(temperature.token());
         }
-        if let Some(top_p) = sampling.top_p {
+        if let Some(top_p) = top_p {
             w.key("topP").token(top_p.token());
         }
         if stop_count > 0 {
@@ -267,29 +615,15 @@ fn inference(request: &Request<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn tool_config(tools: &[Tool<'_>], choice: Option<&ToolChoice<'_>>, w: &mut Writer<'_>) -> Result<(), Error> {
-    w.key("tools").array(|w| tools.iter().try_for_each(|tool| tool_spec(tool, w)))?;
-    match choice {
-        // `None` never comes here: then there are no tools.
-        None | Some(ToolChoice::None) => {}
-        Some(ToolChoice::Auto) => w.key("toolChoice").object(|w| w.key("auto").object(|_| {})),
-        Some(ToolChoice::Required) => w.key("toolChoice").object(|w| w.key("any").object(|_| {})),
-        Some(ToolChoice::Named(name)) => w.key("toolChoice").object(|w| {
-            w.key("tool").object(|w| w.key("name").string(name.as_str()));
-        }),
-    }
-    Ok(())
-}
-
-fn tool_spec(tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    check_name(tool.place, tool.name.as_str())?;
+fn tool_spec(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result<(), Error> {
+    check_name(tool.place, spelling.tool_name, tool.name.as_str())?;
     w.object(|w| {
         w.key("toolSpec").object(|w| {
             w.key("name").string(tool.name.as_str());
             if let Some(description) = tool.description.filter(|description| !description.is_blank()) {
                 w.key("description").text(description);
             }
-            w.key("inputSchema").object(|w| schema::write_parameters(tool, w.key("json")))?;
+            w.key("inputSchema").object(|w| schema::write_parameters(tool, spelling, w.key("json")))?;
             // `false` is the default, and models without the feature refuse the member.
             if tool.strict == Some(true) {
                 w.key("strict").bool(true);
@@ -299,39 +633,51 @@ fn tool_spec(tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
     })
 }
 
-/// `outputConfig`, if the reply must have a shape.
-fn output_config(format: &Format<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-    match *format {
-        Format::Text => Ok(()),
+/// `outputConfig`, if the reply must have a shape or take some trouble.
+fn output_config(
+    format: &Format<'_>,
+    effort: Option<&str>,
+    spelling: &Spelling,
+    w: &mut Writer<'_>,
+) -> Result<(), Error> {
+    let schema = match *format {
+        Format::Text => None,
         // Bedrock decodes under a schema that must close every object, and an object that is closed and
         // names no properties is always `{}` (stdapi-ai/stdapi.ai#96). So "some JSON object" cannot be
         // said, and without it the model answers in prose (BerriAI/litellm#35214).
-        Format::JsonObject => Err(Error::at(
-            Kind::Unsupported,
-            "response_format.type",
-            "this model's cloud has no `json_object`; use `json_schema` with the schema that you expect",
-        )),
-        Format::JsonSchema { name, description, schema } => {
-            w.key("outputConfig").object(|w| {
-                w.key("textFormat").object(|w| {
-                    w.key("type").string("json_schema");
-                    w.key("structure").object(|w| {
-                        w.key("jsonSchema").object(|w| {
-                            // A string that holds JSON, unlike the schemas of tools.
-                            w.key("schema").string(schema.get());
-                            if let Some(name) = name {
-                                w.key("name").text(name);
-                            }
-                            if let Some(description) = description {
-                                w.key("description").text(description);
-                            }
-                        });
+        Format::JsonObject => {
+            let problem = "this model's cloud has no `json_object`; use `json_schema` with the schema that \
+                you expect";
+            return Err(Error::at(Kind::Unsupported, spelling.format, problem));
+        }
+        Format::JsonSchema { name, description, schema } => Some((name, description, schema)),
+    };
+    if schema.is_none() && effort.is_none() {
+        return Ok(());
+    }
+    w.key("outputConfig").object(|w| {
+        if let Some((name, description, schema)) = schema {
+            w.key("textFormat").object(|w| {
+                w.key("type").string("json_schema");
+                w.key("structure").object(|w| {
+                    w.key("jsonSchema").object(|w| {
+                        // A string that holds JSON, unlike the schemas of tools.
+                        w.key("schema").string(schema.get());
+                        if let Some(name) = name {
+                            w.key("name").text(name);
+                        }
+                        if let Some(description) = description {
+                            w.key("description").text(description);
+                        }
                     });
                 });
             });
-            Ok(())
         }
-    }
+        if let Some(effort) = effort {
+            w.key("effort").string(effort);
+        }
+    });
+    Ok(())
 }
 
 #[cfg(test)]
@@ -343,7 +689,26 @@ mod tests {
 
     use super::*;
     use crate::base::json::{Count, Number, Str};
-    use crate::chat::{Delivery, Sampling};
+    use crate::chat::{Delivery, Reasoning, Sampling};
+
+    const SPELLING: Spelling = Spelling {
+        image: ".image",
+        inline_image: "itself",
+        document: ".document",
+        call_id: ".id",
+        call_name: ".call_name",
+        tool_name: ".tool_name",
+        tool_schema: ".schema",
+        chosen_tool: "tool_choice.name",
+        max_tokens: "max",
+        stop: "stops",
+        format: "format",
+        thinking: "thinking",
+        effort: "effort",
+        thought: "thought",
+    };
+
+    const CLAUDE: &str = "us.anthropic.claude-sonnet-4-20250514-v1:0";
 
     fn text(text: &str) -> Text<'_> {
         Text::plain(text).unwrap()
@@ -366,7 +731,7 @@ mod tests {
     }
 
     fn part(content: Content<'_>) -> Part<'_> {
-        Part { place: Place::Part(1, 2), content }
+        Part { place: Place::Part(1, 2), content, cache: None }
     }
 
     fn user(parts: Vec<Part<'_>>) -> Turn<'_> {
@@ -381,8 +746,11 @@ mod tests {
             tool_choice: None,
             parallel_tool_calls: None,
             sampling: Sampling::default(),
+            reasoning: Reasoning::default(),
             format: Format::Text,
             delivery: Delivery::Whole,
+            betas: Vec::new(),
+            spelling: &SPELLING,
             fields: Vec::new(),
         }
     }
@@ -399,18 +767,19 @@ mod tests {
             description: Some(text("d")),
             parameters,
             strict: None,
+            cache: None,
         }
     }
 
     fn call<'a>(id: &'a str, name: &'a str, arguments: &'a str) -> Part<'a> {
         let call =
             ToolCall { id: str(id), name: str(name), arguments: Cow::Borrowed(arguments), signature: None };
-        Part { place: Place::Call(1, 0), content: Content::ToolCall(call) }
+        Part { place: Place::Call(1, 0), content: Content::ToolCall(call), cache: None }
     }
 
     fn result<'a>(id: &'a str, name: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
-        let result = ToolResult { id: str(id), name: str(name), parts };
-        Part { place: Place::Result(2), content: Content::ToolResult(result) }
+        let result = ToolResult { id: str(id), name: str(name), parts, failed: false };
+        Part { place: Place::Result(2), content: Content::ToolResult(result), cache: None }
     }
 
     /// Two calls at once, the second with an empty result, then another question.
@@ -435,9 +804,14 @@ mod tests {
     }
 
     fn body(request: &Request<'_>) -> String {
+        written_for(CLAUDE, request).0
+    }
+
+    /// The body, and what was left out of it.
+    fn written_for(model: &str, request: &Request<'_>) -> (String, Vec<&'static str>) {
         let mut out = Vec::new();
-        write(request, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        let left_out = write(request, model, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), left_out.0)
     }
 
     fn value(request: &Request<'_>) -> Value {
@@ -445,7 +819,7 @@ mod tests {
     }
 
     fn refused(request: &Request<'_>) -> Error {
-        write(request, &mut Vec::new()).unwrap_err()
+        write(request, CLAUDE, &mut Vec::new()).unwrap_err()
     }
 
     fn param(request: &Request<'_>) -> String {
@@ -500,13 +874,10 @@ mod tests {
         }
         body(&sampled(Sampling { temperature: number("1.0"), top_p: number("1"), ..default() }));
         for count in ["0", "2147483648", "99999999999999999999999"].map(count) {
-            let mut request = sampled(Sampling { max_tokens: count, ..default() });
-            assert_eq!(param(&request), "max_tokens");
-            request.fields = vec![Cow::Borrowed("max_tokens"), Cow::Borrowed("max_completion_tokens")];
-            assert_eq!(param(&request), "max_completion_tokens");
+            assert_eq!(param(&sampled(Sampling { max_tokens: count, ..default() })), "max");
         }
         body(&sampled(Sampling { max_tokens: count("2147483647"), ..default() }));
-        assert_eq!(param(&sampled(Sampling { stop: vec![text("a"); 2501], ..default() })), "stop");
+        assert_eq!(param(&sampled(Sampling { stop: vec![text("a"); 2501], ..default() })), "stops");
     }
 
     #[test]
@@ -543,7 +914,7 @@ mod tests {
             Image::Address(text("https://example.com/a.png")),
         ] {
             let request = asking(vec![user(vec![part(Content::Image(image))])]);
-            assert_eq!(param(&request), "messages[1].content[2].image_url.url");
+            assert_eq!(param(&request), "messages[1].content[2].image");
         }
     }
 
@@ -622,10 +993,10 @@ mod tests {
             assert_eq!(param(&called(call(id, "f", "{}"))), "messages[1].tool_calls[0].id");
         }
         for name in ["", "a.b", "ns:f", "é", &long] {
-            let path = "messages[1].tool_calls[0].function.name";
+            let path = "messages[1].tool_calls[0].call_name";
             assert_eq!(param(&called(call("c", name, "{}"))), path);
             let offered = Request { tools: vec![tool(name)], ..hello() };
-            assert_eq!(param(&offered), "tools[0].function.name");
+            assert_eq!(param(&offered), "tools[0].tool_name");
         }
         body(&called(call("call_a.b:c-1", "a_b-C1", "{}")));
     }
@@ -662,7 +1033,7 @@ mod tests {
         let body = body(&request);
         assert!(body.ends_with(&expected.concat()), "{body}");
         request.tools = vec![bare(Some(raw("true")))];
-        assert_eq!(param(&request), "tools[0].function.parameters");
+        assert_eq!(param(&request), "tools[0].schema");
     }
 
     #[test]
@@ -681,7 +1052,7 @@ mod tests {
         assert_eq!(param(&choosing(Some(ToolChoice::Required), Vec::new())), "tool_choice");
         for tools in [tools(), Vec::new()] {
             let choice = Some(ToolChoice::Named(str("h")));
-            assert_eq!(param(&choosing(choice, tools)), "tool_choice.function.name");
+            assert_eq!(param(&choosing(choice, tools)), "tool_choice.name");
         }
     }
 
@@ -705,7 +1076,7 @@ mod tests {
     #[test]
     fn json_without_a_schema_is_refused_with_the_way_out() {
         let error = refused(&Request { format: Format::JsonObject, ..hello() });
-        assert_eq!(error.param.as_deref(), Some("response_format.type"));
+        assert_eq!(error.param.as_deref(), Some("format"));
         assert!(error.message.contains("json_schema"), "{}", error.message);
     }
 }

@@ -16,7 +16,18 @@ pub struct Reply<'a> {
     pub output: Output<'a>,
     #[serde(borrow, rename = "stopReason")]
     pub stop_reason: Str<'a>,
-    pub usage: Option<Usage>,
+    #[serde(borrow)]
+    pub usage: Option<Usage<'a>>,
+    /// What was asked for in `additionalModelResponseFieldPaths`; any JSON.
+    #[serde(borrow, rename = "additionalModelResponseFields")]
+    pub additional: Option<&'a RawValue>,
+}
+
+/// Of `additionalModelResponseFields`: Claude's own name for the sequence that ended its reply.
+#[derive(Deserialize)]
+pub struct Additional<'a> {
+    #[serde(borrow)]
+    pub stop_sequence: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -69,12 +80,17 @@ impl ToolUse<'_> {
 pub struct Reasoning<'a> {
     #[serde(borrow, rename = "reasoningText")]
     pub text: Option<ReasoningText<'a>>,
+    /// Base64.
+    #[serde(borrow, rename = "redactedContent")]
+    pub redacted: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
 pub struct ReasoningText<'a> {
     #[serde(borrow)]
     pub text: Text<'a>,
+    #[serde(borrow)]
+    pub signature: Option<Text<'a>>,
 }
 
 /// `CitationsContentBlock`: text of the reply, in pieces, beside the sources it rests on.
@@ -121,7 +137,19 @@ pub struct Delta<'a> {
     #[serde(borrow, rename = "toolUse")]
     pub tool_use: Option<ToolDelta<'a>>,
     #[serde(borrow, rename = "reasoningContent")]
-    pub reasoning: Option<Piece<'a>>,
+    pub reasoning: Option<ReasoningDelta<'a>>,
+}
+
+/// `ReasoningContentBlockDelta`, a union.
+#[derive(Deserialize)]
+pub struct ReasoningDelta<'a> {
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub signature: Option<Text<'a>>,
+    /// Base64.
+    #[serde(borrow, rename = "redactedContent")]
+    pub redacted: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -131,22 +159,32 @@ pub struct ToolDelta<'a> {
     pub input: Text<'a>,
 }
 
+/// `contentBlockStop`.
+#[derive(Deserialize)]
+pub struct BlockStop {
+    #[serde(rename = "contentBlockIndex")]
+    pub index: u64,
+}
+
 /// `messageStop`.
 #[derive(Deserialize)]
 pub struct MessageStop<'a> {
     #[serde(borrow, rename = "stopReason")]
     pub reason: Str<'a>,
+    #[serde(borrow, rename = "additionalModelResponseFields")]
+    pub additional: Option<&'a RawValue>,
 }
 
 /// `metadata`.
 #[derive(Deserialize)]
-pub struct Metadata {
-    pub usage: Option<Usage>,
+pub struct Metadata<'a> {
+    #[serde(borrow)]
+    pub usage: Option<Usage<'a>>,
 }
 
 /// `TokenUsage`.
 #[derive(Deserialize)]
-pub struct Usage {
+pub struct Usage<'a> {
     /// Without the two below.
     #[serde(rename = "inputTokens")]
     pub input: Option<u64>,
@@ -156,4 +194,16 @@ pub struct Usage {
     pub cache_read: Option<u64>,
     #[serde(rename = "cacheWriteInputTokens")]
     pub cache_write: Option<u64>,
+    /// What was written to the cache, by how long it stays.
+    #[serde(borrow, rename = "cacheDetails")]
+    pub cache_details: Option<Vec<CacheDetail<'a>>>,
+}
+
+/// `CacheDetail`.
+#[derive(Deserialize)]
+pub struct CacheDetail<'a> {
+    #[serde(borrow)]
+    pub ttl: Option<Str<'a>>,
+    #[serde(rename = "inputTokens")]
+    pub input: Option<u64>,
 }

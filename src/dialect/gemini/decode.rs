@@ -93,7 +93,7 @@ struct Reply {
     begun: bool,
     /// Marks the ids of tool calls that Gemini gave none.
     mark: Option<String>,
-    calls: u32,
+    calls: usize,
     stop: Option<Stop>,
     counts: Counts,
 }
@@ -111,7 +111,7 @@ impl Reply {
         let begun = std::mem::replace(&mut self.begun, true);
         if let Some(id) = piece.response_id.filter(|id| !id.is_empty()) {
             if !begun {
-                sink.event(Event::Start { id });
+                sink.event(Event::Start { id: Some(id) });
             }
             self.mark.get_or_insert_with(|| mark(id));
         }
@@ -172,22 +172,24 @@ impl Reply {
                 Text::plain(&made).unwrap_or_default()
             }
         };
-        self.calls = self.calls.saturating_add(1);
+        let call = self.calls;
+        self.calls = call.saturating_add(1);
         sink.event(Event::ToolStart { id, name, signature });
-        sink.event(Event::ToolArguments(Arguments::Object(&arguments)));
+        sink.event(Event::ToolArguments { call, arguments: Arguments::Object(&arguments) });
+        sink.event(Event::ToolEnd { call });
         Ok(())
     }
 
     /// No more pieces will come.
     fn end(&self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let stop = match self.stop {
+        let why = match self.stop {
             // To Gemini calling tools is a way to come to an end.
             Some(Stop::End) if self.calls > 0 => Stop::ToolCalls,
             Some(stop) => stop,
             None if self.begun => return Err(garbled("Vertex AI's reply ended before it was complete")),
             None => return Err(garbled("Vertex AI sent an empty reply")),
         };
-        sink.event(Event::Stop(stop));
+        sink.event(Event::Stop { why, sequence: None });
         if let Some(usage) = self.counts.usage() {
             sink.event(Event::Usage(usage));
         }
@@ -263,6 +265,7 @@ impl Counts {
             output: output.unwrap_or(0),
             cache_read: self.cached.unwrap_or(0),
             cache_write: 0,
+            cache_write_hour: 0,
             reasoning: self.thoughts.unwrap_or(0),
         })
     }
@@ -338,15 +341,17 @@ mod tests {
     impl Sink for Lines {
         fn event(&mut self, event: Event<'_>) {
             self.0.push(match event {
-                Event::Start { id } => format!("start {}", id.unescape()),
+                Event::Start { id } => format!("start {}", id.unwrap_or_default().unescape()),
                 Event::Text(text) => format!("text {}", text.unescape()),
                 Event::Reasoning(text) => format!("thought {}", text.unescape()),
                 Event::ToolStart { id, name, signature } => {
                     let signature = signature.map(|text| format!(" {}", text.unescape()));
                     format!("call {} {}{}", id.unescape(), name.unescape(), signature.unwrap_or_default())
                 }
-                Event::ToolArguments(arguments) => format!("{arguments:?}"),
-                Event::Stop(stop) => format!("{stop:?}"),
+                Event::ToolArguments { arguments, .. } => format!("{arguments:?}"),
+                Event::ToolEnd { .. } => return,
+                Event::Signature(_) | Event::Redacted(_) | Event::BlockEnd => "never".to_owned(),
+                Event::Stop { why, .. } => format!("{why:?}"),
                 Event::Usage(u) => {
                     format!(
                         "usage {} {} {} {} {}",
@@ -692,7 +697,7 @@ mod tests {
         assert!(long.iter().all(|id| is_id(id)), "{long:?}");
         let mut decoded = Reply {
             mark: Some(mark(Text::plain(&"x".repeat(500)).unwrap())),
-            calls: u32::MAX,
+            calls: u32::MAX as usize,
             ..Reply::default()
         };
         let mut last = Lines::default();

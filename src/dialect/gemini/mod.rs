@@ -3,6 +3,7 @@
 mod decode;
 mod refusal;
 mod request;
+mod thinking;
 mod wire;
 
 pub use decode::{StreamDecoder, decode};

@@ -7,10 +7,12 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::thinking;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Number, Text, Writer};
 use crate::chat::{
-    Content, Format, Image, Part, Request, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
+    Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::schema;
 
@@ -18,9 +20,12 @@ use crate::dialect::schema;
 ///
 /// # Errors
 /// What Gemini has no way to say, named by its path in the client's body.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
     let generation = generation(model);
     check(request, generation)?;
+    let mut left_out = LeftOut::default();
+    note(request, &mut left_out);
+    let thinking = thinking::choose(model, request, &mut left_out);
     Writer::new(out).object(|w| {
         if !request.system.is_empty() {
             w.key("systemInstruction").object(|w| {
@@ -37,19 +42,35 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<()
             }
         });
         if !request.tools.is_empty() {
-            write_tools(w, &request.tools)?;
+            write_tools(w, &request.tools, request.spelling)?;
             if let Some(choice) = &request.tool_choice {
                 write_tool_choice(w, choice);
             }
         }
-        write_generation_config(w, &request.sampling, &request.format);
-        Ok(())
-    })
+        write_generation_config(w, &request.sampling, thinking, &request.format);
+        Ok::<(), Error>(())
+    })?;
+    Ok(left_out)
+}
+
+/// Notes what Gemini has no place for. It keeps its own cache, and thoughts come back as the signatures of
+/// calls only.
+fn note(request: &Request<'_>, left_out: &mut LeftOut) {
+    let parts = || request.turns.iter().flat_map(|turn| &turn.parts).chain(&request.system);
+    if parts().any(|part| part.cache.is_some()) || request.tools.iter().any(|tool| tool.cache.is_some()) {
+        left_out.note("cache_control");
+    }
+    if parts().any(|part| matches!(part.content, Content::Thinking(_) | Content::Redacted(_))) {
+        left_out.note(request.spelling.thought);
+    }
+    if !request.betas.is_empty() {
+        left_out.note("anthropic-beta");
+    }
 }
 
 /// The major version of a Gemini model by its name: 2 for `gemini-2.5-pro-exp-03-25`. Names that carry
 /// none (`gemini-flash-latest`, a tuned model's number) count as the newest.
-fn generation(model: &str) -> u32 {
+pub fn generation(model: &str) -> u32 {
     let name = model.rsplit('/').next().unwrap_or(model);
     let version = name.strip_prefix("gemini-").unwrap_or_default();
     let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
@@ -59,7 +80,7 @@ fn generation(model: &str) -> u32 {
 /// The generation that began to refuse a step of tool calls without a thought signature, and to take
 /// images in tool results (2.5 answers "`function_response.parts` is not supported for this model",
 /// gemini-cli issue 19436).
-const GEMINI_3: u32 = 3;
+pub const GEMINI_3: u32 = 3;
 
 /// Refuses what cannot be said, so that writing cannot fail half-way.
 fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
@@ -74,20 +95,25 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
     }
     for part in request.turns.iter().flat_map(|turn| &turn.parts) {
         match &part.content {
-            Content::Text(_) | Content::ToolCall(_) => {}
-            Content::Image(image) => check_image(part, image, IMAGES)?,
-            Content::ToolResult(result) => check_result(result, generation)?,
+            Content::Text(_)
+            | Content::SearchResult(_)
+            | Content::Thinking(_)
+            | Content::Redacted(_)
+            | Content::ToolCall(_) => {}
+            Content::Image(image) => check_image(part, image, IMAGES, request.spelling)?,
+            Content::Document(document) => check_document(part, document, request.spelling)?,
+            Content::ToolResult(result) => check_result(result, generation, request.spelling)?,
         }
     }
     for tool in &request.tools {
         if !is_function_name(tool.name.as_str()) {
             let problem = "is no name for a function of Gemini, which must start with a letter or an \
                 underscore, go on with letters, digits, `_`, `.`, `:` or `-`, and have at most 128 characters";
-            return Err(tool.place.error(Kind::Unsupported, ".function.name", problem));
+            return Err(tool.place.error(Kind::Unsupported, request.spelling.tool_name, problem));
         }
     }
     check_tool_choice(request)?;
-    check_sampling(&request.sampling)
+    check_sampling(&request.sampling, request.spelling)
 }
 
 /// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding; no GIF among them.
@@ -97,35 +123,53 @@ const IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp", "image/heic",
 /// responses.
 const RESULT_IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp"];
 
-fn check_image(part: &Part<'_>, image: &Image<'_>, taken: &[&str]) -> Result<(), Error> {
+fn check_image(part: &Part<'_>, image: &Image<'_>, taken: &[&str], spelling: &Spelling) -> Result<(), Error> {
     let problem = match image {
         Image::Inline { media_type, .. } if taken.contains(&mime_type(media_type)) => return Ok(()),
         Image::Inline { .. } => {
             format!("Gemini does not take this type of image here; send one of {}", taken.join(", "))
         }
-        Image::Address(_) => "an address is not fetched; send the image itself as a data URL \
-            (`data:image/png;base64,…`)"
-            .to_owned(),
+        Image::Address(_) => {
+            format!("an address is not fetched; send the image itself {}", spelling.inline_image)
+        }
     };
-    Err(part.place.error(Kind::Unsupported, ".image_url.url", &problem))
+    Err(part.place.error(Kind::Unsupported, spelling.image, &problem))
 }
+
+/// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/document-understanding.
+fn check_document(part: &Part<'_>, document: &Document<'_>, spelling: &Spelling) -> Result<(), Error> {
+    let problem = match &document.source {
+        DocumentSource::Inline { media_type, .. } if DOCUMENTS.contains(&media_type.as_ref()) => {
+            return Ok(());
+        }
+        DocumentSource::Texts(_) => return Ok(()),
+        DocumentSource::Inline { .. } => "Gemini takes documents as PDF or plain text; send one of them",
+        DocumentSource::Address(_) => "an address is not fetched; send the document itself",
+    };
+    Err(part.place.error(Kind::Unsupported, spelling.document, problem))
+}
+
+const DOCUMENTS: &[&str] = &["application/pdf", "text/plain"];
 
 /// `image/jpg` is not registered, but widely sent; Google knows only the registered name.
 fn mime_type(media_type: &str) -> &str {
     if media_type == "image/jpg" { "image/jpeg" } else { media_type }
 }
 
-fn check_result(result: &ToolResult<'_>, generation: u32) -> Result<(), Error> {
+fn check_result(result: &ToolResult<'_>, generation: u32, spelling: &Spelling) -> Result<(), Error> {
     for part in &result.parts {
+        let is_text = |document: &Document<'_>| matches!(document.source, DocumentSource::Texts(_));
         match &part.content {
-            Content::Text(_) => {}
-            Content::Image(_) if generation < GEMINI_3 => {
-                let problem = "this model takes no images in tool results (Gemini 3 and later do); send it \
-                    in a user message";
+            Content::Text(_) | Content::SearchResult(_) => {}
+            Content::Document(document) if is_text(document) => {}
+            Content::Image(_) | Content::Document(_) if generation < GEMINI_3 => {
+                let problem = "this model takes no images or files in tool results (Gemini 3 and later do); \
+                    send it in a user message";
                 return Err(part.place.error(Kind::Unsupported, "", problem));
             }
-            Content::Image(image) => check_image(part, image, RESULT_IMAGES)?,
-            Content::ToolCall(_) | Content::ToolResult(_) => {
+            Content::Image(image) => check_image(part, image, RESULT_IMAGES, spelling)?,
+            Content::Document(document) => check_document(part, document, spelling)?,
+            Content::Thinking(_) | Content::Redacted(_) | Content::ToolCall(_) | Content::ToolResult(_) => {
                 return Err(part.place.error(Kind::Unsupported, "", "a tool result must be text or images"));
             }
         }
@@ -147,7 +191,7 @@ fn check_tool_choice(request: &Request<'_>) -> Result<(), Error> {
         Some(ToolChoice::Required) if !request.tools.is_empty() => return Ok(()),
         Some(ToolChoice::Required) => ("tool_choice", "demands a tool call, but `tools` offers none"),
         Some(ToolChoice::Named(name)) if request.tools.iter().any(|tool| tool.name == *name) => return Ok(()),
-        Some(ToolChoice::Named(_)) => ("tool_choice.function.name", "is none of the functions in `tools`"),
+        Some(ToolChoice::Named(_)) => (request.spelling.chosen_tool, "is none of the functions in `tools`"),
     };
     Err(Error::at(Kind::WrongValue, path, problem))
 }
@@ -155,7 +199,7 @@ fn check_tool_choice(request: &Request<'_>) -> Result<(), Error> {
 /// Gemini refuses more: ai.google.dev/api/generate-content#generationconfig. OpenAI allows 4.
 const MOST_STOPS: usize = 5;
 
-fn check_sampling(sampling: &Sampling<'_>) -> Result<(), Error> {
+fn check_sampling(sampling: &Sampling<'_>, spelling: &Spelling) -> Result<(), Error> {
     let within = |number: Option<Number<'_>>, most: f64, path: &str| match number {
         Some(number) if !(0.0..=most).contains(&number.value()) => {
             Err(Error::at(Kind::WrongValue, path, &format!("must be from 0 to {most}")))
@@ -166,7 +210,7 @@ fn check_sampling(sampling: &Sampling<'_>) -> Result<(), Error> {
     within(sampling.top_p, 1.0, "top_p")?;
     if sampling.stop.len() > MOST_STOPS {
         let problem = format!("Gemini takes at most {MOST_STOPS} stop sequences");
-        return Err(Error::at(Kind::Unsupported, "stop", &problem));
+        return Err(Error::at(Kind::Unsupported, spelling.stop, &problem));
     }
     // `GenerationConfig.seed` is an int32; a part of a larger seed would be another seed.
     if sampling.seed.is_some_and(|seed| seed.token().parse::<i32>().is_err()) {
@@ -182,7 +226,10 @@ fn check_sampling(sampling: &Sampling<'_>) -> Result<(), Error> {
 /// vellum-assistant pull request 39495); two user contents in a row are no trouble.
 fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32) {
     for results in [true, false] {
-        let is_meant = |part: &&Part<'_>| matches!(part.content, Content::ToolResult(_)) == results;
+        let is_thought =
+            |part: &Part<'_>| matches!(part.content, Content::Thinking(_) | Content::Redacted(_));
+        let is_meant =
+            |part: &&Part<'_>| matches!(part.content, Content::ToolResult(_)) == results && !is_thought(part);
         let mut parts = turn.parts.iter().filter(is_meant).peekable();
         if parts.peek().is_none() {
             continue;
@@ -209,6 +256,11 @@ fn write_part(w: &mut Writer<'_>, part: &Part<'_>, must_be_signed: bool) {
     match &part.content {
         Content::Text(text) => w.object(|w| w.key("text").text(*text)),
         Content::Image(image) => write_image(w, image),
+        Content::Document(document) => write_document(w, document),
+        Content::SearchResult(result) => {
+            w.object(|w| w.key("text").texts(&lines_of(result)));
+        }
+        Content::Thinking(_) | Content::Redacted(_) => {} // `write_turn` has passed over it
         Content::ToolCall(call) => write_call(w, call, must_be_signed),
         Content::ToolResult(result) => write_result(w, result),
     }
@@ -216,14 +268,49 @@ fn write_part(w: &mut Writer<'_>, part: &Part<'_>, must_be_signed: bool) {
 
 fn write_image(w: &mut Writer<'_>, image: &Image<'_>) {
     match image {
-        Image::Inline { media_type, data } => w.object(|w| {
-            w.key("inlineData").object(|w| {
-                w.key("mimeType").string(mime_type(media_type));
-                w.key("data").text(*data);
-            });
-        }),
+        Image::Inline { media_type, data } => write_data(w, mime_type(media_type), *data),
         Image::Address(_) => {} // `check` has refused it
     }
+}
+
+fn write_data(w: &mut Writer<'_>, mime_type: &str, data: Text<'_>) {
+    w.object(|w| {
+        w.key("inlineData").object(|w| {
+            w.key("mimeType").string(mime_type);
+            w.key("data").text(data);
+        });
+    });
+}
+
+/// A file as it is, a text as text under its title.
+fn write_document(w: &mut Writer<'_>, document: &Document<'_>) {
+    let about = [document.title, document.context].into_iter().flatten().filter(|text| !text.is_blank());
+    match &document.source {
+        DocumentSource::Inline { media_type, data } => {
+            about.for_each(|text| w.object(|w| w.key("text").text(text)));
+            write_data(w, media_type, *data);
+        }
+        DocumentSource::Texts(texts) => {
+            w.object(|w| w.key("text").texts(&lines(about.chain(texts.iter().copied()))));
+        }
+        DocumentSource::Address(_) => {} // `check` has refused it
+    }
+}
+
+/// Texts as lines of one: two must not run into one word.
+fn lines<'a>(texts: impl IntoIterator<Item = Text<'a>>) -> Vec<Text<'a>> {
+    let mut lines = Vec::new();
+    for text in texts {
+        if !lines.is_empty() {
+            lines.push(Text::from_escaped("\\n"));
+        }
+        lines.push(text);
+    }
+    lines
+}
+
+fn lines_of<'a>(result: &SearchResult<'a>) -> Vec<Text<'a>> {
+    lines([result.title, result.source].into_iter().chain(result.texts.iter().copied()))
 }
 
 /// What Google documents for calls whose signature nobody has: made by another model, or lost by the
@@ -248,31 +335,46 @@ fn write_call(w: &mut Writer<'_>, call: &ToolCall<'_>, must_be_signed: bool) {
 }
 
 fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>) {
-    let mut texts = Vec::new();
-    let mut images = Vec::new();
+    let mut texts: Vec<Text<'_>> = Vec::new();
+    let mut media = Vec::new();
     for part in &result.parts {
         match &part.content {
-            Content::Text(text) => {
-                // Two texts must not run into one word.
-                if !texts.is_empty() {
-                    texts.push(Text::from_escaped("\\n"));
-                }
-                texts.push(*text);
+            Content::Text(text) => texts.push(*text),
+            Content::SearchResult(found) => {
+                texts.extend([found.title, found.source].iter().chain(&found.texts));
             }
-            Content::Image(image) => images.push(image),
-            Content::ToolCall(_) | Content::ToolResult(_) => {} // `check` has refused it
+            Content::Document(Document { source, title, context, .. }) => {
+                texts.extend(title.iter().chain(context));
+                match source {
+                    DocumentSource::Texts(pages) => texts.extend(pages),
+                    DocumentSource::Inline { media_type, data } => media.push((media_type.as_ref(), *data)),
+                    DocumentSource::Address(_) => {} // `check` has refused it
+                }
+            }
+            Content::Image(Image::Inline { media_type, data }) => media.push((mime_type(media_type), *data)),
+            Content::Image(Image::Address(_))
+            | Content::Thinking(_)
+            | Content::Redacted(_)
+            | Content::ToolCall(_)
+            | Content::ToolResult(_) => {} // `check` has refused it
         }
     }
+    let texts = lines(texts);
     w.object(|w| {
         w.key("functionResponse").object(|w| {
             w.key("name").string(result.name.as_str());
             w.key("response");
-            match as_object(&texts) {
+            match as_object(&texts).filter(|_| !result.failed) {
                 Some(object) => w.token(object.trim()),
+                // The two keys that `FunctionResponse.response` of google-genai 3.4 has a meaning for.
+                None if result.failed && texts.is_empty() => {
+                    w.object(|w| w.key("error").string("The tool failed."));
+                }
+                None if result.failed => w.object(|w| w.key("error").texts(&texts)),
                 None => w.object(|w| w.key("output").texts(&texts)),
             }
-            if !images.is_empty() {
-                w.key("parts").array(|w| images.into_iter().for_each(|image| write_image(w, image)));
+            if !media.is_empty() {
+                w.key("parts").array(|w| media.iter().for_each(|(kind, data)| write_data(w, kind, *data)));
             }
         });
     });
@@ -326,7 +428,7 @@ fn after_string(json: &str) -> Option<&str> {
     }
 }
 
-fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) -> Result<(), Error> {
+fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> Result<(), Error> {
     w.key("tools").array(|w| {
         w.object(|w| {
             w.key("functionDeclarations").array(|w| {
@@ -338,7 +440,7 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>]) -> Result<(), Error> {
                         }
                         // Takes JSON Schema as it is; `parameters` would want Google's own dialect of it.
                         if tool.parameters.is_some_and(|schema| !is_empty(schema)) {
-                            schema::write_parameters(tool, w.key("parametersJsonSchema"))?;
+                            schema::write_parameters(tool, spelling, w.key("parametersJsonSchema"))?;
                         }
                         Ok::<(), Error>(())
                     })?;
@@ -370,7 +472,12 @@ fn write_tool_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>) {
     });
 }
 
-fn write_generation_config(w: &mut Writer<'_>, sampling: &Sampling<'_>, format: &Format<'_>) {
+fn write_generation_config(
+    w: &mut Writer<'_>,
+    sampling: &Sampling<'_>,
+    thinking: Option<thinking::Config>,
+    format: &Format<'_>,
+) {
     let numbers = [
         ("temperature", sampling.temperature),
         ("topP", sampling.top_p),
@@ -379,6 +486,8 @@ fn write_generation_config(w: &mut Writer<'_>, sampling: &Sampling<'_>, format: 
         ("frequencyPenalty", sampling.frequency_penalty),
     ];
     let any = sampling.max_tokens.is_some()
+        || sampling.top_k.is_some()
+        || thinking.is_some()
         || numbers.iter().any(|(_, number)| number.is_some())
         || !sampling.stop.is_empty()
         || !matches!(format, Format::Text);
@@ -393,6 +502,12 @@ fn write_generation_config(w: &mut Writer<'_>, sampling: &Sampling<'_>, format: 
             if let Some(number) = number {
                 w.key(key).token(number.token());
             }
+        }
+        if let Some(top_k) = sampling.top_k {
+            w.key("topK").token(top_k.token());
+        }
+        if let Some(thinking) = thinking {
+            w.key("thinkingConfig").object(|w| thinking.write(w));
         }
         if !sampling.stop.is_empty() {
             w.key("stopSequences").array(|w| sampling.stop.iter().for_each(|stop| w.text(*stop)));
@@ -414,7 +529,7 @@ mod tests {
 
     use super::*;
     use crate::base::json::{Count, Str};
-    use crate::chat::{Delivery, Place};
+    use crate::chat::{Delivery, Place, Reasoning};
 
     fn raw(json: &str) -> &RawValue {
         serde_json::from_str(json).unwrap()
@@ -431,7 +546,7 @@ mod tests {
     }
 
     fn part(content: Content<'_>) -> Part<'_> {
-        Part { place: Place::Part(1, 0), content }
+        Part { place: Place::Part(1, 0), content, cache: None }
     }
 
     fn said(words: &str) -> Part<'_> {
@@ -453,7 +568,12 @@ mod tests {
     }
 
     fn result<'a>(function: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
-        part(Content::ToolResult(ToolResult { id: name("call_1"), name: name(function), parts }))
+        part(Content::ToolResult(ToolResult {
+            id: name("call_1"),
+            name: name(function),
+            parts,
+            failed: false,
+        }))
     }
 
     fn user(parts: Vec<Part<'_>>) -> Turn<'_> {
@@ -471,8 +591,26 @@ mod tests {
             description: None,
             parameters: parameters.map(raw),
             strict: None,
+            cache: None,
         }
     }
+
+    const SPELLING: Spelling = Spelling {
+        image: ".image",
+        inline_image: "itself",
+        document: ".document",
+        call_id: ".id",
+        call_name: ".call_name",
+        tool_name: ".tool_name",
+        tool_schema: ".schema",
+        chosen_tool: "tool_choice.name",
+        max_tokens: "max",
+        stop: "stops",
+        format: "format",
+        thinking: "thinking",
+        effort: "effort",
+        thought: "thought",
+    };
 
     fn request(turns: Vec<Turn<'_>>) -> Request<'_> {
         Request {
@@ -482,8 +620,11 @@ mod tests {
             tool_choice: None,
             parallel_tool_calls: None,
             sampling: Sampling::default(),
+            reasoning: Reasoning::default(),
             format: Format::Text,
             delivery: Delivery::Whole,
+            betas: vec![],
+            spelling: &SPELLING,
             fields: vec![],
         }
     }
@@ -682,7 +823,7 @@ mod tests {
         );
         assert_eq!(refused("gemini-2.5-pro", &request), "messages[1].content[0]");
         let request = tool_turns(vec![call("f", None)], vec![result("f", vec![image("image/heic")])]);
-        assert_eq!(refused("gemini-3-pro-preview", &request), "messages[1].content[0].image_url.url");
+        assert_eq!(refused("gemini-3-pro-preview", &request), "messages[1].content[0].image");
     }
 
     #[test]
@@ -691,7 +832,7 @@ mod tests {
             [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a.png"))))]
         {
             let request = request(vec![user(vec![part])]);
-            assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0].image_url.url");
+            assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0].image");
         }
     }
 
@@ -715,7 +856,7 @@ mod tests {
         for wrong in ["1st", "-x", "", "a b", "é", &long] {
             let mut request = hello();
             request.tools = vec![tool(wrong, None)];
-            assert_eq!(refused("gemini-2.5-flash", &request), "tools[0].function.name", "{wrong}");
+            assert_eq!(refused("gemini-2.5-flash", &request), "tools[0].tool_name", "{wrong}");
         }
         let mut request = hello();
         request.tools = vec![tool("_a.b:c-D9", None)];
@@ -748,9 +889,9 @@ mod tests {
         assert_eq!(written(&choosing(ToolChoice::None)), written(&hello()));
         assert_eq!(refused("gemini-2.5-flash", &choosing(ToolChoice::Required)), "tool_choice");
         let mut named = choosing(ToolChoice::Named(name("f")));
-        assert_eq!(refused("gemini-2.5-flash", &named), "tool_choice.function.name");
+        assert_eq!(refused("gemini-2.5-flash", &named), "tool_choice.name");
         named.tools = vec![tool("g", None)];
-        assert_eq!(refused("gemini-2.5-flash", &named), "tool_choice.function.name");
+        assert_eq!(refused("gemini-2.5-flash", &named), "tool_choice.name");
     }
 
     fn number(token: &str) -> Option<Number<'_>> {
@@ -762,6 +903,8 @@ mod tests {
             max_tokens: Some(serde_json::from_str::<Count<'_>>("0").unwrap()),
             temperature: number("0"),
             top_p: number("0.0"),
+            top_k: None,
+            name_stop: false,
             stop: vec![text("x"), text(r"\n")],
             seed: number("-2147483648"),
             presence_penalty: number("0"),
@@ -808,7 +951,7 @@ mod tests {
         assert_eq!(with(|s| s.temperature = number("-0.1")), "temperature");
         assert_eq!(with(|s| s.temperature = number("1e999")), "temperature");
         assert_eq!(with(|s| s.top_p = number("1.5")), "top_p");
-        assert_eq!(with(|s| s.stop = vec![text("x"); 6]), "stop");
+        assert_eq!(with(|s| s.stop = vec![text("x"); 6]), "stops");
         assert_eq!(with(|s| s.seed = number("2147483648")), "seed");
         assert_eq!(with(|s| s.seed = number("1.5")), "seed");
     }

@@ -4,5 +4,5 @@ mod reply;
 mod request;
 mod wire;
 
-pub use reply::{StreamWriter, Title, WholeWriter};
-pub use request::{Asked, parse};
+pub use reply::{StreamWriter, WholeWriter};
+pub use request::parse;

@@ -4,26 +4,15 @@
 use crate::base::error::Error;
 use crate::base::json::{Text, Writer};
 use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::dialect::Title;
 
-/// What every reply says of itself.
-#[derive(Clone, Debug)]
-pub struct Title {
-    /// The upstream's id of the reply, until it says another in its body.
-    pub id: String,
-    /// Unix time in seconds.
-    pub created: u64,
-    /// The model as the client asked for it.
-    pub model: String,
-}
-
-impl Title {
-    fn write(&self, w: &mut Writer<'_>, object: &str) {
-        // OpenAI's ids have this prefix, and some clients look for it.
-        w.key("id").string(&format!("chatcmpl-{}", self.id));
-        w.key("object").string(object);
-        w.key("created").number(self.created);
-        w.key("model").string(&self.model);
-    }
+/// Writes the members that every reply and every chunk begins with.
+fn write_title(title: &Title, w: &mut Writer<'_>, object: &str) {
+    // OpenAI's ids have this prefix, and some clients look for it.
+    w.key("id").string(&format!("chatcmpl-{}", title.id));
+    w.key("object").string(object);
+    w.key("created").number(title.created);
+    w.key("model").string(&title.model);
 }
 
 /// Writes chunks as the events come.
@@ -33,23 +22,25 @@ pub struct StreamWriter {
     usage_wanted: bool,
     /// Every chunk up to its delta, and from its delta to `finish_reason`; made at the first chunk.
     head: Vec<u8>,
-    calls: Calls,
+    calls: Vec<Arrival>,
+    /// The thoughts of this block, escaped: with their proof they are told again as a whole block.
+    thought: String,
     usage: Option<Usage>,
     out: Vec<u8>,
 }
 
-/// Where a stream stands with its tool calls.
-#[derive(Clone, Copy)]
-struct Calls {
-    begun: u64,
-    /// The latest call has had no argument yet; `""` would be no JSON.
-    bare: bool,
+/// How far a tool call has come.
+#[derive(Clone, Copy, PartialEq)]
+enum Arrival {
+    /// It has had no argument yet; `""` would be no JSON.
+    Bare,
+    Begun,
 }
 
 impl StreamWriter {
     pub fn new(title: Title, usage_wanted: bool) -> Self {
-        let calls = Calls { begun: 0, bare: false };
-        Self { title, usage_wanted, head: Vec::new(), calls, usage: None, out: Vec::new() }
+        let (head, out) = (Vec::new(), Vec::new());
+        Self { title, usage_wanted, head, calls: Vec::new(), thought: String::new(), usage: None, out }
     }
 
     /// What was written since the last call; the caller clears it.
@@ -63,7 +54,7 @@ impl StreamWriter {
             self.out.extend_from_slice(b"data: ");
             let title = &self.title;
             Writer::new(&mut self.out).object(|w| {
-                title.write(w, "chat.completion.chunk");
+                write_title(title, w, "chat.completion.chunk");
                 w.key("choices").array(|_| {});
                 write_usage(w.key("usage"), usage);
             });
@@ -99,7 +90,7 @@ impl StreamWriter {
         let head = &mut self.head;
         head.extend_from_slice(b"data: ");
         Writer::new(head).object(|w| {
-            self.title.write(w, "chat.completion.chunk");
+            write_title(&self.title, w, "chat.completion.chunk");
             w.key("choices").array(|w| {
                 w.object(|w| {
                     w.key("index").number(0);
@@ -115,19 +106,26 @@ impl StreamWriter {
         });
     }
 
-    /// A call that had no arguments has empty ones.
-    fn close_call(&mut self) {
-        if self.calls.bare {
-            self.arguments(&Arguments::Object("{}"));
+    /// Calls that had no arguments have empty ones.
+    fn close_calls(&mut self) {
+        for call in 0..self.calls.len() {
+            self.close_call(call);
         }
     }
 
-    fn arguments(&mut self, arguments: &Arguments<'_>) {
+    fn close_call(&mut self, call: usize) {
+        if self.calls.get(call) == Some(&Arrival::Bare) {
+            self.arguments(call, &Arguments::Object("{}"));
+        }
+    }
+
+    fn arguments(&mut self, call: usize, arguments: &Arguments<'_>) {
         if matches!(arguments, Arguments::Piece(text) if text.is_empty()) {
             return;
         }
-        self.calls.bare = false;
-        let index = self.calls.begun.saturating_sub(1);
+        let Some(arrival) = self.calls.get_mut(call) else { return };
+        *arrival = Arrival::Begun;
+        let index = call as u64;
         self.chunk(None, |w| {
             w.key("tool_calls").array(|w| {
                 w.object(|w| {
@@ -148,15 +146,29 @@ impl StreamWriter {
 impl Sink for StreamWriter {
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Start { id } => self.title.id = id.unescape().into_owned(),
+            Event::Start { id } => self.title.name(id),
             Event::Text(text) if text.is_empty() => {}
             Event::Text(text) => self.chunk(None, |w| w.key("content").text(text)),
             Event::Reasoning(text) if text.is_empty() => {}
-            Event::Reasoning(text) => self.chunk(None, |w| w.key("reasoning_content").text(text)),
+            Event::Reasoning(text) => {
+                self.thought.push_str(text.escaped());
+                self.chunk(None, |w| w.key("reasoning_content").text(text));
+            }
+            Event::Signature(signature) => {
+                let thought = std::mem::take(&mut self.thought);
+                self.chunk(None, |w| {
+                    w.key("thinking_blocks").array(|w| {
+                        write_thought(w, Text::from_escaped(&thought), signature);
+                    });
+                });
+            }
+            Event::Redacted(data) => {
+                self.chunk(None, |w| w.key("thinking_blocks").array(|w| write_redacted(w, data)));
+            }
+            Event::BlockEnd => self.thought.clear(),
             Event::ToolStart { id, name, signature } => {
-                self.close_call();
-                let index = self.calls.begun;
-                self.calls = Calls { begun: index + 1, bare: true };
+                let index = self.calls.len() as u64;
+                self.calls.push(Arrival::Bare);
                 self.chunk(None, |w| {
                     w.key("tool_calls").array(|w| {
                         w.object(|w| {
@@ -166,10 +178,11 @@ impl Sink for StreamWriter {
                     });
                 });
             }
-            Event::ToolArguments(arguments) => self.arguments(&arguments),
-            Event::Stop(stop) => {
-                self.close_call();
-                self.chunk(Some(finish_reason(stop, self.calls.begun > 0)), |_| {});
+            Event::ToolArguments { call, arguments } => self.arguments(call, &arguments),
+            Event::ToolEnd { call } => self.close_call(call),
+            Event::Stop { why, .. } => {
+                self.close_calls();
+                self.chunk(Some(finish_reason(why, !self.calls.is_empty())), |_| {});
             }
             Event::Usage(usage) => self.usage = Some(usage),
         }
@@ -183,9 +196,18 @@ pub struct WholeWriter {
     content: String,
     /// Escaped text.
     reasoning: String,
+    thoughts: Vec<Thought>,
+    /// Where in `reasoning` the block that is not proved yet begins.
+    unproved: usize,
     calls: Vec<WholeCall>,
     stop: Option<Stop>,
     usage: Option<Usage>,
+}
+
+/// A block of thoughts that the model wants back, its strings escaped.
+enum Thought {
+    Proved { text: String, signature: String },
+    Redacted(String),
 }
 
 /// A tool call, its strings escaped.
@@ -199,13 +221,14 @@ struct WholeCall {
 impl WholeWriter {
     pub fn new(title: Title) -> Self {
         let (content, reasoning) = (String::new(), String::new());
-        Self { title, content, reasoning, calls: Vec::new(), stop: None, usage: None }
+        let (thoughts, calls) = (Vec::new(), Vec::new());
+        Self { title, content, reasoning, thoughts, unproved: 0, calls, stop: None, usage: None }
     }
 
     /// Writes the reply.
     pub fn finish(&self, out: &mut Vec<u8>) {
         Writer::new(out).object(|w| {
-            self.title.write(w, "chat.completion");
+            write_title(&self.title, w, "chat.completion");
             w.key("choices").array(|w| {
                 w.object(|w| {
                     w.key("index").number(0);
@@ -233,6 +256,18 @@ impl WholeWriter {
         if !self.reasoning.is_empty() {
             w.key("reasoning_content").text(Text::from_escaped(&self.reasoning));
         }
+        if !self.thoughts.is_empty() {
+            w.key("thinking_blocks").array(|w| {
+                for thought in &self.thoughts {
+                    match thought {
+                        Thought::Proved { text, signature } => {
+                            write_thought(w, Text::from_escaped(text), Text::from_escaped(signature));
+                        }
+                        Thought::Redacted(data) => write_redacted(w, Text::from_escaped(data)),
+                    }
+                }
+            });
+        }
         if !self.calls.is_empty() {
             w.key("tool_calls").array(|w| {
                 for call in &self.calls {
@@ -253,17 +288,24 @@ impl WholeWriter {
 impl Sink for WholeWriter {
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Start { id } => self.title.id = id.unescape().into_owned(),
+            Event::Start { id } => self.title.name(id),
             Event::Text(text) => self.content.push_str(text.escaped()),
             Event::Reasoning(text) => self.reasoning.push_str(text.escaped()),
+            Event::Signature(signature) => {
+                let text = self.reasoning.get(self.unproved..).unwrap_or_default().to_owned();
+                self.unproved = self.reasoning.len();
+                self.thoughts.push(Thought::Proved { text, signature: signature.escaped().to_owned() });
+            }
+            Event::Redacted(data) => self.thoughts.push(Thought::Redacted(data.escaped().to_owned())),
+            Event::BlockEnd => self.unproved = self.reasoning.len(),
             Event::ToolStart { id, name, signature } => self.calls.push(WholeCall {
                 id: id.escaped().to_owned(),
                 name: name.escaped().to_owned(),
                 signature: signature.map(|text| text.escaped().to_owned()),
                 arguments: String::new(),
             }),
-            Event::ToolArguments(arguments) => {
-                let Some(call) = self.calls.last_mut() else { return };
+            Event::ToolArguments { call, arguments } => {
+                let Some(call) = self.calls.get_mut(call) else { return };
                 match arguments {
                     Arguments::Piece(text) => call.arguments.push_str(text.escaped()),
                     Arguments::Object(json) => {
@@ -275,10 +317,27 @@ impl Sink for WholeWriter {
                     }
                 }
             }
-            Event::Stop(stop) => self.stop = Some(stop),
+            Event::ToolEnd { .. } => {}
+            Event::Stop { why, .. } => self.stop = Some(why),
             Event::Usage(usage) => self.usage = Some(usage),
         }
     }
+}
+
+/// Writes a block of thoughts with its proof, in the shape that clients know from other gateways.
+fn write_thought(w: &mut Writer<'_>, text: Text<'_>, signature: Text<'_>) {
+    w.object(|w| {
+        w.key("type").string("thinking");
+        w.key("thinking").text(text);
+        w.key("signature").text(signature);
+    });
+}
+
+fn write_redacted(w: &mut Writer<'_>, data: Text<'_>) {
+    w.object(|w| {
+        w.key("type").string("redacted_thinking");
+        w.key("data").text(data);
+    });
 }
 
 /// Writes the members of a tool call but its index.
@@ -307,8 +366,8 @@ fn write_call(
 fn finish_reason(stop: Stop, called: bool) -> &'static str {
     match stop {
         Stop::End if called => "tool_calls",
-        Stop::End => "stop",
-        Stop::Length => "length",
+        Stop::End | Stop::Sequence => "stop",
+        Stop::Length | Stop::Context => "length",
         Stop::ToolCalls => "tool_calls",
         Stop::Filtered => "content_filter",
     }

@@ -2,56 +2,59 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::wire;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Fields, Number, Str, Text, Unreadable, wrong_type};
+use crate::base::json::{Number, Str, Text, wrong_type};
 use crate::chat::{
-    Content, Delivery, Format, Image, Part, Place, Request, Role, Sampling, Tool, ToolCall, ToolChoice,
-    ToolResult, Turn,
+    Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
+    ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tool, ToolCall, ToolChoice,
 };
+use crate::dialect::Asked;
 use crate::dialect::fates::{OPENAI_CHAT, OPENAI_CHAT_DEFAULTS};
+use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
+use crate::dialect::talk::{Answer, Talk};
 
-/// A request and the model that it asks for.
-#[derive(Debug)]
-pub struct Asked<'a> {
-    /// As the client wrote it.
-    pub model: Str<'a>,
-    pub request: Request<'a>,
-}
+/// What the parts of a chat completion request are called.
+const SPELLING: Spelling = Spelling {
+    image: ".image_url.url",
+    inline_image: "as a data URL, `data:image/png;base64,...`",
+    document: ".file",
+    call_id: ".id",
+    call_name: ".function.name",
+    tool_name: ".function.name",
+    tool_schema: ".function.parameters",
+    chosen_tool: "tool_choice.function.name",
+    max_tokens: "max_tokens",
+    stop: "stop",
+    format: "response_format.type",
+    thinking: "reasoning_effort",
+    effort: "reasoning_effort",
+    thought: "messages[].reasoning_content",
+};
+
+/// The same for those who use the newer name.
+const NEWER_SPELLING: Spelling = Spelling { max_tokens: "max_completion_tokens", ..SPELLING };
 
 /// Reads a chat completion request.
 ///
 /// # Errors
 /// The first thing that is wrong, named by its path.
 pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
-    // Once for all: slices of it need no check of their own.
-    let text = std::str::from_utf8(body).map_err(|e| {
-        Error::new(Kind::NotJson, format!("the body is not UTF-8 at byte {}", e.valid_up_to()))
-    })?;
-    let body: wire::Body<'_> = json::read(text).map_err(|fault| unreadable("", fault))?;
+    let text = reading::text(body)?;
+    let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
-    let mut talk = Conversation::default();
+    let mut conversation = Conversation::default();
     for (index, raw) in messages.into_iter().enumerate() {
-        talk.message(index, raw, &mut fields)?;
+        conversation.message(index, raw, &mut fields)?;
     }
-    talk.results_are_in()?;
-    match talk.turns.first() {
-        None => return Err(Error::at(Kind::WrongValue, "messages", "needs at least one user message")),
-        Some(turn) if turn.role == Role::Assistant => {
-            return Err(Error::at(
-                Kind::WrongValue,
-                "messages",
-                "must have a user message before the first reply",
-            ));
-        }
-        Some(_) => {}
-    }
+    let Conversation { system, mut talk } = conversation;
+    talk.results_are_in(UNANSWERED)?;
+    let turns = talk.finish()?;
 
     for (field, most) in
         [("max_completion_tokens", body.max_completion_tokens), ("max_tokens", body.max_tokens)]
@@ -62,8 +65,8 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     }
 
     let request = Request {
-        system: talk.system,
-        turns: talk.turns,
+        system,
+        turns,
         tools: tools(body.tools.unwrap_or_default(), &mut fields)?,
         tool_choice: body.tool_choice.map(|raw| tool_choice(raw, &mut fields)).transpose()?,
         parallel_tool_calls: body.parallel_tool_calls,
@@ -72,40 +75,39 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
             max_tokens: body.max_completion_tokens.or(body.max_tokens),
             temperature: body.temperature,
             top_p: body.top_p,
+            top_k: None,
+            name_stop: false,
             stop: body.stop.map(stop).transpose()?.unwrap_or_default(),
             seed: body.seed,
             presence_penalty: body.presence_penalty.filter(|number| says_something(*number)),
             frequency_penalty: body.frequency_penalty.filter(|number| says_something(*number)),
         },
+        reasoning: reasoning(body.reasoning_effort.as_ref())?,
         format: body
             .response_format
             .map_or(Ok(Format::Text), |format| response_format(format, &mut fields))?,
         delivery: delivery(body.stream, body.stream_options, &mut fields),
-        fields,
+        betas: Vec::new(),
+        spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
+        fields: fields.0,
     };
     Ok(Asked { model, request })
 }
+
+/// What a tool call without its result is told.
+const UNANSWERED: &str = "has no result: a tool message with its id must follow before any other message";
 
 /// The conversation as it grows, message by message.
 #[derive(Default)]
 struct Conversation<'a> {
     system: Vec<Part<'a>>,
-    turns: Vec<Turn<'a>>,
-    /// The calls of the latest reply, each with its result once that has come.
-    calls: Vec<Call<'a>>,
-}
-
-struct Call<'a> {
-    place: Place,
-    id: Str<'a>,
-    name: Str<'a>,
-    result: Option<Part<'a>>,
+    talk: Talk<'a>,
 }
 
 impl<'a> Conversation<'a> {
     fn message(&mut self, index: usize, raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<(), Error> {
-        let message: wire::Message<'a> = read(raw, || format!("messages[{index}]"))?;
-        keep(fields, "messages[].", &message.other);
+        let mut message: wire::Message<'a> = read(raw, || format!("messages[{index}]"))?;
+        fields.keep("messages[].", &message.other);
         let Some(role) = &message.role else {
             return Err(missing(&format!("messages[{index}].role"), "is system, user, assistant or tool"));
         };
@@ -117,11 +119,13 @@ impl<'a> Conversation<'a> {
             return Err(Error::at(Kind::Unsupported, format!("messages[{index}].{field}"), way_out));
         }
         if role.as_str() != "tool" {
-            self.results_are_in()?;
+            self.talk.results_are_in(UNANSWERED)?;
         }
+        let mark = message.cache_control.take();
+        let cache = mark.map(|mark| mark.read(|| format!("messages[{index}]."), fields)).transpose()?;
         match role.as_str() {
             "system" | "developer" => {
-                let parts = contents(index, message.content, fields)?;
+                let mut parts = contents(index, message.content, fields)?;
                 for part in &parts {
                     if !matches!(part.content, Content::Text(_)) {
                         return Err(part.place.error(
@@ -131,28 +135,33 @@ impl<'a> Conversation<'a> {
                         ));
                     }
                 }
+                put(cache, &mut parts);
                 self.system.extend(parts);
             }
             "user" => {
-                let parts = contents(index, message.content, fields)?;
+                let mut parts = contents(index, message.content, fields)?;
                 if parts.is_empty() {
                     let problem = "is blank, and the clouds refuse blank messages; leave the message out";
                     return Err(Place::Message(index).error(Kind::WrongValue, "", problem));
                 }
-                self.push(Role::User, parts);
+                put(cache, &mut parts);
+                self.talk.push(Role::User, parts);
             }
             "assistant" => {
-                let mut parts = contents(index, message.content, fields)?;
+                let mut parts = thoughts(index, message.reasoning_content, message.thinking_blocks, fields)?;
+                parts.extend(contents(index, message.content, fields)?);
                 if let Some(refusal) = message.refusal.filter(|text| !text.is_blank()) {
-                    parts.push(Part { place: Place::Message(index), content: Content::Text(refusal) });
+                    let content = Content::Text(refusal);
+                    parts.push(Part { place: Place::Message(index), content, cache: None });
                 }
                 for (call, raw) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
                     parts.push(self.call(Place::Call(index, call), raw, fields)?);
                 }
+                put(cache, &mut parts);
                 // A reply that says nothing (some clients keep them) is left out.
-                self.push(Role::Assistant, parts);
+                self.talk.push(Role::Assistant, parts);
             }
-            "tool" => self.result(index, message, fields)?,
+            "tool" => self.result(index, message, cache, fields)?,
             "function" => {
                 let problem = "`function` is the old form of `tool`; send a tool message with tool_call_id";
                 return Err(Error::at(Kind::Unsupported, format!("messages[{index}].role"), problem));
@@ -165,20 +174,9 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
-    /// Adds to the turn, or begins the next one: the clouds want turns that alternate.
-    fn push(&mut self, role: Role, parts: Vec<Part<'a>>) {
-        if parts.is_empty() {
-            return;
-        }
-        match self.turns.last_mut() {
-            Some(turn) if turn.role == role => turn.parts.extend(parts),
-            _ => self.turns.push(Turn { role, parts }),
-        }
-    }
-
     fn call(&mut self, place: Place, raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<Part<'a>, Error> {
         let call: wire::ToolCall<'a> = read(raw, || place.to_string())?;
-        keep(fields, "messages[].tool_calls[].", &call.other);
+        fields.keep("messages[].tool_calls[].", &call.other);
         if let Some(kind) = call.kind.filter(|kind| kind.as_str() != "function") {
             let problem = if kind.as_str() == "custom" {
                 "is a custom tool call, which only OpenAI's models make; leave it out"
@@ -193,7 +191,7 @@ impl<'a> Conversation<'a> {
         let Some(function) = call.function else {
             return Err(missing(&format!("{place}.function"), "tells what was called"));
         };
-        keep(fields, "messages[].tool_calls[].function.", &function.other);
+        fields.keep("messages[].tool_calls[].function.", &function.other);
         let Some(name) = function.name else {
             return Err(missing(&format!("{place}.function.name"), "tells what was called"));
         };
@@ -206,64 +204,41 @@ impl<'a> Conversation<'a> {
             let problem = "must be a JSON object, written as a string";
             return Err(place.error(Kind::WrongValue, ".function.arguments", problem));
         }
-        if self.calls.len() >= MOST_TOOLS {
-            return Err(place.error(Kind::WrongValue, "", "is one call too many for a message"));
-        }
-        if self.calls.iter().any(|known| known.id == id) {
-            return Err(place.error(
-                Kind::WrongValue,
-                ".id",
-                "is the id of another call of this message too",
-            ));
-        }
-        self.calls.push(Call { place, id: id.clone(), name: name.clone(), result: None });
+        self.talk.call(place, &id, &name)?;
         let mut signature = None;
         if let Some(extra) = call.extra_content {
-            keep(fields, "messages[].tool_calls[].extra_content.", &extra.other);
+            fields.keep("messages[].tool_calls[].extra_content.", &extra.other);
             if let Some(google) = extra.google {
-                keep(fields, "messages[].tool_calls[].extra_content.google.", &google.other);
+                fields.keep("messages[].tool_calls[].extra_content.google.", &google.other);
                 signature = google.thought_signature;
             }
         }
-        Ok(Part { place, content: Content::ToolCall(ToolCall { id, name, arguments, signature }) })
+        let content = Content::ToolCall(ToolCall { id, name, arguments, signature });
+        Ok(Part { place, content, cache: None })
     }
 
     fn result(
         &mut self,
         index: usize,
         message: wire::Message<'a>,
+        cache: Option<Cache>,
         fields: &mut Seen<'a>,
     ) -> Result<(), Error> {
         let place = Place::Result(index);
         let Some(id) = message.tool_call_id else {
             return Err(missing(&place.to_string(), "names the call that this is the result of"));
         };
-        let parts = contents(index, message.content, fields)?;
-        let Some(call) = self.calls.iter_mut().find(|call| call.id == id) else {
-            let problem = "names no tool call of the assistant message before it";
-            return Err(place.error(Kind::WrongValue, "", problem));
-        };
-        if call.result.is_some() {
-            return Err(place.error(Kind::WrongValue, "", "names a call that has its result already"));
-        }
-        let result = ToolResult { id, name: call.name.clone(), parts };
-        call.result = Some(Part { place, content: Content::ToolResult(result) });
-        Ok(())
+        let mut parts = contents(index, message.content, fields)?;
+        // A mark on the last part of a result belongs behind the result: no cloud takes one inside.
+        let cache = cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
+        self.talk.result("", id, Answer { place, parts, failed: false, cache })
     }
+}
 
-    /// Puts the results of the latest calls into a user turn, in the order of the calls.
-    fn results_are_in(&mut self) -> Result<(), Error> {
-        let mut results = Vec::with_capacity(self.calls.len());
-        for call in self.calls.drain(..) {
-            let Some(result) = call.result else {
-                let problem =
-                    "has no result: a tool message with its id must follow before any other message";
-                return Err(call.place.error(Kind::WrongValue, "", problem));
-            };
-            results.push(result);
-        }
-        self.push(Role::User, results);
-        Ok(())
+/// Puts the mark of a message behind its last part.
+fn put(cache: Option<Cache>, parts: &mut [Part<'_>]) {
+    if let (Some(cache), Some(part)) = (cache, parts.last_mut()) {
+        part.cache = Some(cache);
     }
 }
 
@@ -279,7 +254,7 @@ fn contents<'a>(
         return Ok(if text.is_blank() {
             Vec::new()
         } else {
-            vec![Part { place, content: Content::Text(text) }]
+            vec![Part { place, content: Content::Text(text), cache: None }]
         });
     }
     if !content.get().starts_with('[') {
@@ -291,7 +266,7 @@ fn contents<'a>(
     for (number, raw) in raws.into_iter().enumerate() {
         let place = Place::Part(index, number);
         let part: wire::Part<'a> = read(raw, || place.to_string())?;
-        keep(fields, "messages[].content[].", &part.other);
+        fields.keep("messages[].content[].", &part.other);
         let Some(kind) = part.kind else {
             return Err(missing(
                 &format!("{place}.type"),
@@ -318,56 +293,144 @@ fn contents<'a>(
                 };
                 for (name, value) in part.image_url.iter().flat_map(|image| image.other.given()) {
                     if (name, value.get()) != ("detail", r#""auto""#) {
-                        see(fields, || format!("messages[].content[].image_url.{name}"));
+                        fields.see(|| format!("messages[].content[].image_url.{name}"));
                     }
                 }
                 Content::Image(image(place, url)?)
             }
-            "input_audio" | "file" => {
+            "file" => Content::Document(document(place, part.file, fields)?),
+            "input_audio" => {
                 return Err(place.error(
                     Kind::Unsupported,
                     ".type",
-                    "parts of this type are not supported; send text or images",
+                    "parts of this type are not supported; send text, images or files",
                 ));
             }
-            _ => return Err(place.error(Kind::Unsupported, ".type", "must be text or image_url")),
+            _ => return Err(place.error(Kind::Unsupported, ".type", "must be text, image_url or file")),
         };
+        let mark = part.cache_control;
+        let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
         if !matches!(content, Content::Text(text) if text.is_blank()) {
-            parts.push(Part { place, content });
+            parts.push(Part { place, content, cache });
         }
     }
     Ok(parts)
 }
 
-/// Reads an image's address. RFC 2397: `data:<media type>;base64,<data>`.
+/// Reads an image's address.
 fn image(place: Place, url: Text<'_>) -> Result<Image<'_>, Error> {
-    let wrong = |problem| place.error(Kind::WrongValue, ".image_url.url", problem);
-    let starts =
-        |prefix: &str| url.escaped().get(..prefix.len()).is_some_and(|s| s.eq_ignore_ascii_case(prefix));
-    if !starts("data:") {
-        if starts("https:") || starts("http:") || starts("gs:") {
-            return Ok(Image::Address(url));
+    if starts(url, "https:") || starts(url, "http:") || starts(url, "gs:") {
+        return Ok(Image::Address(url));
+    }
+    let (media_type, data) = data_url(url, "image/png")
+        .map_err(|problem| place.error(Kind::WrongValue, ".image_url.url", &problem))?;
+    Ok(Image::Inline { media_type, data })
+}
+
+/// Reads a file, which OpenAI's API takes as a data URL of some kind of document.
+fn document<'a>(
+    place: Place,
+    file: Option<wire::File<'a>>,
+    fields: &mut Seen<'a>,
+) -> Result<Document<'a>, Error> {
+    let Some(file) = file else { return Err(missing(&format!("{place}.file"), "is the document")) };
+    fields.keep("messages[].content[].file.", &file.other);
+    let Some(url) = file.file_data else {
+        if file.file_id.is_some() {
+            let problem = "names a file that only OpenAI keeps; send it as file_data";
+            return Err(place.error(Kind::Unsupported, ".file.file_id", problem));
         }
-        return Err(wrong("must be a data URL such as `data:image/png;base64,…`"));
+        return Err(missing(&format!("{place}.file.file_data"), "is the document, as a data URL"));
+    };
+    let (media_type, data) = data_url(url, "application/pdf")
+        .map_err(|problem| place.error(Kind::WrongValue, ".file.file_data", &problem))?;
+    let source = DocumentSource::Inline { media_type, data };
+    Ok(Document { source, title: file.filename, context: None, cited: false })
+}
+
+fn starts(url: Text<'_>, prefix: &str) -> bool {
+    url.escaped().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
+
+/// Media type, in lower case, and base64 of a URL of RFC 2397: `data:<media type>;base64,<data>`.
+fn data_url<'a>(url: Text<'a>, example: &str) -> Result<(Cow<'a, str>, Text<'a>), String> {
+    if !starts(url, "data:") {
+        return Err(format!("must be a data URL such as `data:{example};base64,…`"));
     }
     let Some((head, data)) = url.split_once(',') else {
-        return Err(wrong("is a data URL without a comma and data behind it"));
+        return Err("is a data URL without a comma and data behind it".to_owned());
     };
     let head = head.unescape();
     let description = head.get("data:".len()..).unwrap_or_default();
     let (media_type, parameters) = description.split_once(';').unwrap_or((description, ""));
     if !parameters.split(';').any(|parameter| parameter.trim().eq_ignore_ascii_case("base64")) {
-        return Err(wrong("must hold base64: `data:image/png;base64,…`"));
+        return Err(format!("must hold base64: `data:{example};base64,…`"));
     }
     if data.is_blank() {
-        return Err(wrong("holds no data"));
+        return Err("holds no data".to_owned());
     }
-    Ok(Image::Inline { media_type: Cow::Owned(media_type.trim().to_ascii_lowercase()), data })
+    Ok((Cow::Owned(media_type.trim().to_ascii_lowercase()), data))
 }
 
-/// How many tools a request may offer and a message may call. The clouds take fewer (Gemini 512, Bedrock
-/// less for most models); the bound keeps the look for doubles cheap.
-const MOST_TOOLS: usize = 512;
+/// The thoughts of an earlier reply: `thinking_blocks` with their proofs, or the text alone.
+fn thoughts<'a>(
+    index: usize,
+    text: Option<Text<'a>>,
+    blocks: Option<Vec<&'a RawValue>>,
+    fields: &mut Seen<'a>,
+) -> Result<Vec<Part<'a>>, Error> {
+    let place = Place::Message(index);
+    let part = |content| Part { place, content, cache: None };
+    let blocks = blocks.unwrap_or_default();
+    if blocks.is_empty() {
+        let text = text.filter(|text| !text.is_blank());
+        let thought = text.map(|text| part(Content::Thinking(Thinking { text, signature: None })));
+        return Ok(thought.into_iter().collect());
+    }
+    let mut parts = Vec::with_capacity(blocks.len());
+    for (number, raw) in blocks.into_iter().enumerate() {
+        let path = || format!("messages[{index}].thinking_blocks[{number}]");
+        let block: wire::ThinkingBlock<'a> = read(raw, path)?;
+        fields.keep("messages[].thinking_blocks[].", &block.other);
+        let is_blank = block.thinking.is_some_and(Text::is_blank);
+        if is_blank && block.signature.is_none() {
+            continue;
+        }
+        parts.push(part(match (block.kind.as_ref().map(Str::as_str), block.thinking, block.data) {
+            (Some("thinking"), Some(text), _) => {
+                Content::Thinking(Thinking { text, signature: block.signature })
+            }
+            (Some("redacted_thinking"), _, Some(data)) => Content::Redacted(data),
+            _ => {
+                let problem =
+                    "must be a `thinking` block with its text or a `redacted_thinking` block with data";
+                return Err(Error::at(Kind::WrongValue, path(), problem));
+            }
+        }));
+    }
+    Ok(parts)
+}
+
+/// platform.openai.com/docs/api-reference/chat/create#chat-create-reasoning_effort.
+fn reasoning(effort: Option<&Str<'_>>) -> Result<Reasoning<'static>, Error> {
+    let effort = match effort.map(Str::as_str) {
+        None => return Ok(Reasoning::default()),
+        Some("none") => {
+            return Ok(Reasoning { mode: Some(ReasoningMode::Off), ..Reasoning::default() });
+        }
+        Some("minimal") => Effort::Minimal,
+        Some("low") => Effort::Low,
+        Some("medium") => Effort::Medium,
+        Some("high") => Effort::High,
+        Some("xhigh") => Effort::ExtraHigh,
+        Some("max") => Effort::Max,
+        Some(_) => {
+            let problem = "must be none, minimal, low, medium, high, xhigh or max";
+            return Err(Error::at(Kind::WrongValue, "reasoning_effort", problem));
+        }
+    };
+    Ok(Reasoning { mode: Some(ReasoningMode::Adaptive), effort: Some(effort), shown: None })
+}
 
 fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<'a>>, Error> {
     if raws.len() > MOST_TOOLS {
@@ -378,7 +441,7 @@ fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<
     for (index, raw) in raws.into_iter().enumerate() {
         let place = Place::Tool(index);
         let tool: wire::Tool<'a> = read(raw, || place.to_string())?;
-        keep(fields, "tools[].", &tool.other);
+        fields.keep("tools[].", &tool.other);
         if tool.kind.as_ref().is_some_and(|kind| kind.as_str() != "function") {
             return Err(place.error(
                 Kind::Unsupported,
@@ -389,7 +452,7 @@ fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<
         let Some(function) = tool.function else {
             return Err(missing(&format!("{place}.function"), "describes the function"));
         };
-        keep(fields, "tools[].function.", &function.other);
+        fields.keep("tools[].function.", &function.other);
         let Some(name) = function.name else {
             return Err(missing(&format!("{place}.function.name"), "is what the model calls it by"));
         };
@@ -397,6 +460,8 @@ fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<
             let problem = wrong_type(parameters, "a JSON Schema");
             return Err(place.error(Kind::WrongType, ".function.parameters", &problem));
         }
+        let mark = tool.cache_control;
+        let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
         if tools.iter().any(|known| known.name == name) {
             return Err(place.error(Kind::WrongValue, ".function.name", "is the name of another tool too"));
         }
@@ -406,6 +471,7 @@ fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<
             description: function.description,
             parameters: function.parameters,
             strict: function.strict,
+            cache,
         });
     }
     Ok(tools)
@@ -427,7 +493,7 @@ fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoic
         return Err(wrong(Kind::WrongType, FORMS));
     }
     let choice: wire::ToolChoice<'a> = read(raw, || "tool_choice".to_owned())?;
-    keep(fields, "tool_choice.", &choice.other);
+    fields.keep("tool_choice.", &choice.other);
     match choice.kind.as_ref().map(Str::as_str) {
         Some("function") => {}
         Some("allowed_tools") => {
@@ -439,7 +505,7 @@ fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoic
         Some(_) | None => return Err(wrong(Kind::WrongValue, FORMS)),
     }
     if let Some(function) = &choice.function {
-        keep(fields, "tool_choice.function.", &function.other);
+        fields.keep("tool_choice.function.", &function.other);
     }
     match choice.function.and_then(|function| function.name) {
         Some(name) => Ok(ToolChoice::Named(name)),
@@ -453,7 +519,7 @@ fn delivery<'a>(
     fields: &mut Seen<'a>,
 ) -> Delivery {
     if let Some(options) = &options {
-        keep(fields, "stream_options.", &options.other);
+        fields.keep("stream_options.", &options.other);
     }
     match stream {
         Some(true) => {
@@ -481,7 +547,7 @@ fn stop(raw: &RawValue) -> Result<Vec<Text<'_>>, Error> {
 }
 
 fn response_format<'a>(format: wire::ResponseFormat<'a>, fields: &mut Seen<'a>) -> Result<Format<'a>, Error> {
-    keep(fields, "response_format.", &format.other);
+    fields.keep("response_format.", &format.other);
     match format.kind.as_ref().map(Str::as_str) {
         Some("text") => Ok(Format::Text),
         Some("json_object") => Ok(Format::JsonObject),
@@ -496,7 +562,7 @@ fn response_format<'a>(format: wire::ResponseFormat<'a>, fields: &mut Seen<'a>) 
                 let problem = wrong_type(schema, "an object");
                 return Err(Error::at(Kind::WrongType, "response_format.json_schema.schema", &problem));
             }
-            keep(fields, "response_format.json_schema.", &named.other);
+            fields.keep("response_format.json_schema.", &named.other);
             Ok(Format::JsonSchema { name: named.name, description: named.description, schema })
         }
         Some(_) => Err(Error::at(
@@ -508,12 +574,9 @@ fn response_format<'a>(format: wire::ResponseFormat<'a>, fields: &mut Seen<'a>) 
     }
 }
 
-/// Names of fields that were given, each once.
-type Seen<'a> = Vec<Cow<'a, str>>;
-
 /// The top-level fields that say something other than the API's own default.
 fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
-    let mut fields: Seen<'a> = Vec::new();
+    let mut fields = Seen::default();
     for name in body.known() {
         let silent = match name {
             "parallel_tool_calls" => body.parallel_tool_calls == Some(true),
@@ -522,7 +585,7 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
             _ => false,
         };
         if !silent {
-            fields.push(Cow::Borrowed(name));
+            fields.must_see(name);
         }
     }
     for (name, value) in body.other.given() {
@@ -530,36 +593,11 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
             continue;
         }
         match OPENAI_CHAT.iter().find(|row| row.field == name) {
-            // However much else there is, what has a fate of its own is never overlooked.
-            Some(row) if !fields.iter().any(|seen| seen == row.field) => {
-                fields.push(Cow::Borrowed(row.field))
-            }
-            Some(_) => {}
-            None => see(&mut fields, || name.to_owned()),
+            Some(row) => fields.must_see(row.field),
+            None => fields.see(|| name.to_owned()),
         }
     }
     fields
-}
-
-/// Notes members that the vocabulary has no word for.
-fn keep<'a>(fields: &mut Seen<'a>, prefix: &str, other: &Fields<'a>) {
-    for (name, _) in other.given() {
-        see(fields, || format!("{prefix}{name}"));
-    }
-}
-
-/// How many unknown fields are named: a body of nothing else must not cost more than its size, and the
-/// names leave in a header.
-const MOST_NAMED: usize = 64;
-
-fn see<'a>(fields: &mut Seen<'a>, name: impl FnOnce() -> String) {
-    if fields.len() >= MOST_NAMED {
-        return;
-    }
-    let name = Cow::Owned(name());
-    if !fields.contains(&name) {
-        fields.push(name);
-    }
 }
 
 /// A penalty of zero is the same as none.
@@ -578,24 +616,4 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
 
 fn is_object(text: &str) -> bool {
     text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
-}
-
-fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, place: impl FnOnce() -> String) -> Result<T, Error> {
-    json::read(raw.get()).map_err(|fault| unreadable(&place(), fault))
-}
-
-fn unreadable(place: &str, fault: Unreadable) -> Error {
-    if fault.syntax && place.is_empty() {
-        return Error::new(Kind::NotJson, format!("the body is not JSON: {}", fault.problem));
-    }
-    let dot = if place.is_empty() || fault.path.is_empty() || fault.path.starts_with('[') { "" } else { "." };
-    let path = format!("{place}{dot}{}", fault.path);
-    if path.is_empty() {
-        return Error::new(Kind::WrongType, format!("the body: {}", fault.problem));
-    }
-    Error::at(Kind::WrongType, path, &fault.problem)
-}
-
-fn missing(path: &str, purpose: &str) -> Error {
-    Error::at(Kind::Missing, path, &format!("is missing; it {purpose}"))
 }

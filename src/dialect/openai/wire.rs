@@ -5,6 +5,7 @@
 use serde_json::value::RawValue;
 
 use crate::base::json::{Count, Number, Str, Text, object};
+use crate::dialect::reading::CacheControl;
 
 object! {
     pub struct Body<'a> {
@@ -24,6 +25,7 @@ object! {
         tool_choice: &'a RawValue,
         parallel_tool_calls: bool,
         response_format: ResponseFormat<'a>,
+        reasoning_effort: Str<'a>,
     }
 }
 
@@ -42,6 +44,9 @@ object! {
         tool_call_id: Str<'a>,
         function_call: &'a RawValue,
         audio: &'a RawValue,
+        reasoning_content: Text<'a>,
+        thinking_blocks: Vec<&'a RawValue>,
+        cache_control: CacheControl<'a>,
     }
 }
 
@@ -51,6 +56,26 @@ object! {
         text: Text<'a>,
         refusal: Text<'a>,
         image_url: ImageUrl<'a>,
+        file: File<'a>,
+        cache_control: CacheControl<'a>,
+    }
+}
+
+object! {
+    /// A block of thoughts, as the replies of this and of other gateways have it.
+    pub struct ThinkingBlock<'a> {
+        kind as "type": Str<'a>,
+        thinking: Text<'a>,
+        signature: Text<'a>,
+        data: Text<'a>,
+    }
+}
+
+object! {
+    pub struct File<'a> {
+        file_data: Text<'a>,
+        filename: Text<'a>,
+        file_id: &'a RawValue,
     }
 }
 
@@ -94,6 +119,7 @@ object! {
     pub struct Tool<'a> {
         kind as "type": Str<'a>,
         function: Function<'a>,
+        cache_control: CacheControl<'a>,
     }
 }
 

@@ -1,0 +1,482 @@
+//! A message: events in, one JSON reply or a stream of blocks out. docs.claude.com/en/api/messages and
+//! …/en/docs/build-with-claude/streaming.
+
+use serde_json::value::RawValue;
+
+use super::GOOGLE_PROOF;
+use crate::base::error::Error;
+use crate::base::json::{Text, Writer};
+use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::dialect::Title;
+
+/// Writes server-sent events as the upstream's events come.
+///
+/// Every block is opened before its first delta and closed before the message ends, and blocks are
+/// numbered in the order in which they open. The reason of the stop waits for [`StreamWriter::finish`],
+/// because it leaves with the token counts, which some upstreams tell last.
+pub struct StreamWriter {
+    title: Title,
+    begun: bool,
+    /// Blocks that were opened so far.
+    blocks: u64,
+    open: Open,
+    calls: Vec<Call>,
+    stop: Option<(Stop, Option<String>)>,
+    usage: Usage,
+    out: Vec<u8>,
+}
+
+/// The block of words that is open. Blocks of tool calls may be open beside it.
+#[derive(Clone, Copy, PartialEq)]
+enum Open {
+    Nothing,
+    Text(u64),
+    Thinking(u64),
+}
+
+/// A tool call's block.
+#[derive(Clone, Copy)]
+struct Call {
+    index: u64,
+    phase: CallPhase,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum CallPhase {
+    /// It has had no input yet.
+    Bare,
+    Begun,
+    Closed,
+}
+
+impl StreamWriter {
+    pub fn new(title: Title) -> Self {
+        Self {
+            title,
+            begun: false,
+            blocks: 0,
+            open: Open::Nothing,
+            calls: Vec::new(),
+            stop: None,
+            usage: Usage::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// What was written since the last call; the caller clears it.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// The reply is complete: why it ended, what it cost, and the end.
+    pub fn finish(&mut self) {
+        self.begin();
+        self.close_words();
+        self.close_calls();
+        let (why, sequence) = self.stop.take().unwrap_or((Stop::End, None));
+        let reason = stop_reason(why, !self.calls.is_empty());
+        let usage = self.usage;
+        self.send("message_delta", |w| {
+            w.key("delta").object(|w| {
+                w.key("stop_reason").string(reason);
+                w.key("stop_sequence");
+                match sequence.as_deref().filter(|_| why == Stop::Sequence) {
+                    Some(sequence) => w.text(Text::from_escaped(sequence)),
+                    None => w.null(),
+                }
+            });
+            // All counts once more: those of `message_start` were written before anybody knew them, and
+            // the SDKs let these replace them.
+            w.key("usage").object(|w| write_counts(w, usage));
+        });
+        self.send("message_stop", |_| {});
+    }
+
+    /// The reply will not be completed. No `message_stop` follows, so that nobody takes it for whole.
+    pub fn fail(&mut self, error: &Error, request_id: &str) {
+        self.out.extend_from_slice(b"event: error\ndata: ");
+        error.write_anthropic(request_id, &mut self.out);
+        self.out.extend_from_slice(b"\n\n");
+    }
+
+    fn send(&mut self, name: &'static str, members: impl FnOnce(&mut Writer<'_>)) {
+        self.out.extend_from_slice(b"event: ");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\ndata: ");
+        Writer::new(&mut self.out).object(|w| {
+            w.key("type").string(name);
+            members(w);
+        });
+        self.out.extend_from_slice(b"\n\n");
+    }
+
+    /// Writes `message_start`, once.
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
+        let title = self.title.clone();
+        self.send("message_start", |w| {
+            w.key("message").object(|w| {
+                write_title(&title, w);
+                w.key("content").array(|_| {});
+                w.key("stop_reason").null();
+                w.key("stop_sequence").null();
+                w.key("usage").object(|w| write_counts(w, Usage::default()));
+            });
+        });
+    }
+
+    /// Opens a block; gives its number.
+    fn start(&mut self, block: impl FnOnce(&mut Writer<'_>)) -> u64 {
+        self.begin();
+        let index = self.blocks;
+        self.blocks = index.saturating_add(1);
+        self.send("content_block_start", |w| {
+            w.key("index").number(index);
+            w.key("content_block").object(block);
+        });
+        index
+    }
+
+    fn delta(&mut self, index: u64, kind: &'static str, key: &'static str, text: Text<'_>) {
+        self.send("content_block_delta", |w| {
+            w.key("index").number(index);
+            w.key("delta").object(|w| {
+                w.key("type").string(kind);
+                w.key(key).text(text);
+            });
+        });
+    }
+
+    fn close(&mut self, index: u64) {
+        self.send("content_block_stop", |w| w.key("index").number(index));
+    }
+
+    fn text(&mut self, text: Text<'_>) {
+        let index = match self.open {
+            Open::Text(index) => index,
+            Open::Nothing | Open::Thinking(_) => {
+                self.close_words();
+                let index = self.start(|w| {
+                    w.key("type").string("text");
+                    w.key("text").string("");
+                });
+                self.open = Open::Text(index);
+                index
+            }
+        };
+        self.delta(index, "text_delta", "text", text);
+    }
+
+    /// The number of the block of thoughts that is open; opens one if there is none.
+    fn thinking(&mut self) -> u64 {
+        match self.open {
+            Open::Thinking(index) => index,
+            Open::Nothing | Open::Text(_) => {
+                self.close_words();
+                let index = self.start(|w| {
+                    w.key("type").string("thinking");
+                    w.key("thinking").string("");
+                    w.key("signature").string("");
+                });
+                self.open = Open::Thinking(index);
+                index
+            }
+        }
+    }
+
+    fn call(&mut self, id: Text<'_>, name: Text<'_>, signature: Option<Text<'_>>) {
+        if let Some(signature) = signature {
+            let index = self.thinking();
+            let proof = [GOOGLE_PROOF, signature.escaped()].concat();
+            self.delta(index, "signature_delta", "signature", Text::from_escaped(&proof));
+        }
+        self.close_words();
+        let index = self.start(|w| write_call(w, id, name, |w| w.object(|_| {})));
+        self.calls.push(Call { index, phase: CallPhase::Bare });
+    }
+
+    fn arguments(&mut self, call: usize, arguments: &Arguments<'_>) {
+        if matches!(arguments, Arguments::Piece(text) if text.is_empty()) {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(call).filter(|call| call.phase != CallPhase::Closed) else {
+            return;
+        };
+        call.phase = CallPhase::Begun;
+        let index = call.index;
+        self.send("content_block_delta", |w| {
+            w.key("index").number(index);
+            w.key("delta").object(|w| {
+                w.key("type").string("input_json_delta");
+                w.key("partial_json");
+                match arguments {
+                    Arguments::Piece(text) => w.text(*text),
+                    Arguments::Object(json) => w.string(json),
+                }
+            });
+        });
+    }
+
+    fn close_words(&mut self) {
+        match std::mem::replace(&mut self.open, Open::Nothing) {
+            Open::Nothing => {}
+            Open::Text(index) | Open::Thinking(index) => self.close(index),
+        }
+    }
+
+    fn close_call(&mut self, call: usize) {
+        let phase = self.calls.get(call).map_or(CallPhase::Closed, |call| call.phase);
+        if phase == CallPhase::Closed {
+            return;
+        }
+        if phase == CallPhase::Bare {
+            // Whoever parses the pieces themselves would stumble over none at all.
+            self.arguments(call, &Arguments::Object("{}"));
+        }
+        if let Some(call) = self.calls.get_mut(call) {
+            call.phase = CallPhase::Closed;
+            let index = call.index;
+            self.close(index);
+        }
+    }
+
+    fn close_calls(&mut self) {
+        for call in 0..self.calls.len() {
+            self.close_call(call);
+        }
+    }
+}
+
+impl Sink for StreamWriter {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start { id } => {
+                self.title.name(id);
+                // At once: while a model thinks to itself, this is all that a client hears for long.
+                self.begin();
+            }
+            Event::Text(text) if text.is_empty() => {}
+            Event::Text(text) => self.text(text),
+            Event::Reasoning(text) if text.is_empty() => {}
+            Event::Reasoning(text) => {
+                let index = self.thinking();
+                self.delta(index, "thinking_delta", "thinking", text);
+            }
+            Event::Signature(signature) => {
+                let index = self.thinking();
+                self.delta(index, "signature_delta", "signature", signature);
+                self.close_words();
+            }
+            Event::Redacted(data) => {
+                self.close_words();
+                let index = self.start(|w| write_redacted(w, data));
+                self.close(index);
+            }
+            Event::BlockEnd => self.close_words(),
+            Event::ToolStart { id, name, signature } => self.call(id, name, signature),
+            Event::ToolArguments { call, arguments } => self.arguments(call, &arguments),
+            Event::ToolEnd { call } => self.close_call(call),
+            Event::Stop { why, sequence } => {
+                self.stop = Some((why, sequence.map(|text| text.escaped().to_owned())));
+            }
+            Event::Usage(usage) => self.usage = usage,
+        }
+    }
+}
+
+/// Gathers the events of a whole reply.
+pub struct WholeWriter {
+    title: Title,
+    blocks: Vec<Block>,
+    /// Words that come now belong to the block before.
+    open: bool,
+    /// Where in `blocks` the calls are.
+    calls: Vec<usize>,
+    stop: Option<(Stop, Option<String>)>,
+    usage: Usage,
+}
+
+/// A block, its strings escaped.
+enum Block {
+    Text(String),
+    Thinking {
+        text: String,
+        signature: String,
+    },
+    Redacted(String),
+    /// `input` is JSON.
+    Call {
+        id: String,
+        name: String,
+        input: String,
+    },
+}
+
+impl WholeWriter {
+    pub fn new(title: Title) -> Self {
+        let (blocks, calls) = (Vec::new(), Vec::new());
+        Self { title, blocks, open: false, calls, stop: None, usage: Usage::default() }
+    }
+
+    /// Writes the reply.
+    pub fn finish(&self, out: &mut Vec<u8>) {
+        let (why, sequence) = match &self.stop {
+            Some((why, sequence)) => (*why, sequence.as_deref()),
+            None => (Stop::End, None),
+        };
+        Writer::new(out).object(|w| {
+            write_title(&self.title, w);
+            w.key("content").array(|w| self.blocks.iter().for_each(|block| w.object(|w| block.write(w))));
+            w.key("stop_reason").string(stop_reason(why, !self.calls.is_empty()));
+            w.key("stop_sequence");
+            match sequence.filter(|_| why == Stop::Sequence) {
+                Some(sequence) => w.text(Text::from_escaped(sequence)),
+                None => w.null(),
+            }
+            w.key("usage").object(|w| {
+                write_counts(w, self.usage);
+                if self.usage.cache_write > 0 {
+                    let Usage { cache_write, cache_write_hour, .. } = self.usage;
+                    w.key("cache_creation").object(|w| {
+                        let short = cache_write.saturating_sub(cache_write_hour);
+                        w.key("ephemeral_5m_input_tokens").number(short);
+                        w.key("ephemeral_1h_input_tokens").number(cache_write_hour);
+                    });
+                }
+            });
+        });
+    }
+
+    fn say(&mut self, words: Text<'_>) {
+        let open = std::mem::replace(&mut self.open, true);
+        match self.blocks.last_mut().filter(|_| open) {
+            Some(Block::Text(text)) => text.push_str(words.escaped()),
+            _ => self.blocks.push(Block::Text(words.escaped().to_owned())),
+        }
+    }
+
+    /// The block of thoughts that is open; a new one if there is none.
+    fn think(&mut self, words: &str, proof: &[&str]) {
+        let open = std::mem::replace(&mut self.open, true);
+        match self.blocks.last_mut().filter(|_| open) {
+            Some(Block::Thinking { text, signature }) => {
+                text.push_str(words);
+                proof.iter().for_each(|piece| signature.push_str(piece));
+            }
+            _ => self.blocks.push(Block::Thinking { text: words.to_owned(), signature: proof.concat() }),
+        }
+    }
+}
+
+impl Block {
+    fn write(&self, w: &mut Writer<'_>) {
+        match self {
+            Block::Text(text) => {
+                w.key("type").string("text");
+                w.key("text").text(Text::from_escaped(text));
+            }
+            Block::Thinking { text, signature } => {
+                w.key("type").string("thinking");
+                w.key("thinking").text(Text::from_escaped(text));
+                w.key("signature").text(Text::from_escaped(signature));
+            }
+            Block::Redacted(data) => write_redacted(w, Text::from_escaped(data)),
+            Block::Call { id, name, input } => {
+                write_call(w, Text::from_escaped(id), Text::from_escaped(name), |w| {
+                    // Pieces of a stream may have been cut off; a half object would spoil the reply.
+                    let whole = serde_json::from_str::<&RawValue>(input).is_ok();
+                    w.token(if whole { input } else { "{}" });
+                });
+            }
+        }
+    }
+}
+
+impl Sink for WholeWriter {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start { id } => self.title.name(id),
+            Event::Text(text) => self.say(text),
+            Event::Reasoning(text) => self.think(text.escaped(), &[]),
+            Event::Signature(signature) => {
+                self.think("", &[signature.escaped()]);
+                self.open = false;
+            }
+            Event::Redacted(data) => {
+                self.blocks.push(Block::Redacted(data.escaped().to_owned()));
+                self.open = false;
+            }
+            Event::BlockEnd => self.open = false,
+            Event::ToolStart { id, name, signature } => {
+                if let Some(signature) = signature {
+                    self.think("", &[GOOGLE_PROOF, signature.escaped()]);
+                }
+                self.open = false;
+                self.calls.push(self.blocks.len());
+                let (id, name) = (id.escaped().to_owned(), name.escaped().to_owned());
+                self.blocks.push(Block::Call { id, name, input: String::new() });
+            }
+            Event::ToolArguments { call, arguments } => {
+                let block = self.calls.get(call).and_then(|at| self.blocks.get_mut(*at));
+                let Some(Block::Call { input, .. }) = block else { return };
+                match arguments {
+                    Arguments::Piece(text) => input.push_str(&text.unescape()),
+                    Arguments::Object(json) => input.push_str(json),
+                }
+            }
+            Event::ToolEnd { .. } => {}
+            Event::Stop { why, sequence } => {
+                self.stop = Some((why, sequence.map(|text| text.escaped().to_owned())));
+            }
+            Event::Usage(usage) => self.usage = usage,
+        }
+    }
+}
+
+/// Writes the members that a message begins with.
+fn write_title(title: &Title, w: &mut Writer<'_>) {
+    // Anthropic's ids have this prefix.
+    w.key("id").string(&format!("msg_{}", title.id));
+    w.key("type").string("message");
+    w.key("role").string("assistant");
+    w.key("model").string(&title.model);
+}
+
+fn write_call(w: &mut Writer<'_>, id: Text<'_>, name: Text<'_>, input: impl FnOnce(&mut Writer<'_>)) {
+    w.key("type").string("tool_use");
+    w.key("id").text(id);
+    w.key("name").text(name);
+    input(w.key("input"));
+}
+
+fn write_redacted(w: &mut Writer<'_>, data: Text<'_>) {
+    w.key("type").string("redacted_thinking");
+    w.key("data").text(data);
+}
+
+/// Some models end a turn of tool calls with a plain end; clients loop on `tool_use` only.
+fn stop_reason(stop: Stop, called: bool) -> &'static str {
+    match stop {
+        Stop::End if called => "tool_use",
+        Stop::End => "end_turn",
+        Stop::Sequence => "stop_sequence",
+        Stop::Length => "max_tokens",
+        Stop::Context => "model_context_window_exceeded",
+        Stop::ToolCalls => "tool_use",
+        Stop::Filtered => "refusal",
+    }
+}
+
+/// Anthropic counts what came from the cache and went into it apart from `input_tokens`.
+fn write_counts(w: &mut Writer<'_>, usage: Usage) {
+    let cached = usage.cache_read.saturating_add(usage.cache_write);
+    w.key("input_tokens").number(usage.input.saturating_sub(cached));
+    w.key("cache_creation_input_tokens").number(usage.cache_write);
+    w.key("cache_read_input_tokens").number(usage.cache_read);
+    w.key("output_tokens").number(usage.output);
+    if usage.reasoning > 0 {
+        w.key("output_tokens_details").object(|w| w.key("thinking_tokens").number(usage.reasoning));
+    }
+}

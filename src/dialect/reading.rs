@@ -1,0 +1,110 @@
+//! How the bodies of clients are read, whatever their dialect: problems by path, and names of the unknown.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::base::error::{Error, Kind};
+use crate::base::json::{self, Fields, Str, Unreadable, object};
+use crate::chat::Cache;
+
+/// The body as text, checked once for all: slices of it need no check of their own.
+pub fn text(body: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(body)
+        .map_err(|e| Error::new(Kind::NotJson, format!("the body is not UTF-8 at byte {}", e.valid_up_to())))
+}
+
+/// Reads the whole body.
+pub fn body<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+    json::read(text).map_err(|fault| unreadable("", fault))
+}
+
+/// Reads a part of the body that stands at `place`.
+pub fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, place: impl FnOnce() -> String) -> Result<T, Error> {
+    json::read(raw.get()).map_err(|fault| unreadable(&place(), fault))
+}
+
+fn unreadable(place: &str, fault: Unreadable) -> Error {
+    if fault.syntax && place.is_empty() {
+        return Error::new(Kind::NotJson, format!("the body is not JSON: {}", fault.problem));
+    }
+    let dot = if place.is_empty() || fault.path.is_empty() || fault.path.starts_with('[') { "" } else { "." };
+    let path = format!("{place}{dot}{}", fault.path);
+    if path.is_empty() {
+        return Error::new(Kind::WrongType, format!("the body: {}", fault.problem));
+    }
+    Error::at(Kind::WrongType, path, &fault.problem)
+}
+
+/// The error about a member that must be there.
+pub fn missing(path: &str, purpose: &str) -> Error {
+    Error::at(Kind::Missing, path, &format!("is missing; it {purpose}"))
+}
+
+object! {
+    /// Anthropic's `cache_control`, which clients of OpenAI's API borrow:
+    /// docs.claude.com/en/docs/build-with-claude/prompt-caching.
+    pub struct CacheControl<'a> {
+        kind as "type": Str<'a>,
+        ttl: Str<'a>,
+    }
+}
+
+impl<'a> CacheControl<'a> {
+    /// What the mark says; `place` is the part that carries it.
+    pub fn read(self, place: impl Fn() -> String, fields: &mut Seen<'a>) -> Result<Cache, Error> {
+        fields.keep("cache_control.", &self.other);
+        if self.kind.is_none_or(|kind| kind.as_str() != "ephemeral") {
+            let path = format!("{}cache_control.type", place());
+            return Err(Error::at(Kind::WrongValue, path, "must be `ephemeral`"));
+        }
+        match self.ttl.as_ref().map(Str::as_str) {
+            None | Some("5m") => Ok(Cache::Short),
+            Some("1h") => Ok(Cache::Hour),
+            Some(_) => {
+                let path = format!("{}cache_control.ttl", place());
+                Err(Error::at(Kind::WrongValue, path, "must be `5m` or `1h`"))
+            }
+        }
+    }
+}
+
+/// How many tools a request may offer and a message may call. The clouds take fewer (Gemini 512, Bedrock
+/// less for most models); the bound keeps the look for doubles cheap.
+pub const MOST_TOOLS: usize = 512;
+
+/// How many unknown fields are named: a body of nothing else must not cost more than its size, and the
+/// names leave in a header.
+const MOST_NAMED: usize = 64;
+
+/// Names of fields that were given, each once.
+#[derive(Default)]
+pub struct Seen<'a>(pub Vec<Cow<'a, str>>);
+
+impl<'a> Seen<'a> {
+    /// Notes members that the vocabulary has no word for.
+    pub fn keep(&mut self, prefix: &str, other: &Fields<'a>) {
+        for (name, _) in other.given() {
+            self.see(|| format!("{prefix}{name}"));
+        }
+    }
+
+    /// Notes a name, unless there are too many already.
+    pub fn see(&mut self, name: impl FnOnce() -> String) {
+        if self.0.len() >= MOST_NAMED {
+            return;
+        }
+        let name = Cow::Owned(name());
+        if !self.0.contains(&name) {
+            self.0.push(name);
+        }
+    }
+
+    /// Notes a field that has a fate of its own: it is never overlooked, however much else there is.
+    pub fn must_see(&mut self, name: &'static str) {
+        if !self.0.iter().any(|seen| seen == name) {
+            self.0.push(Cow::Borrowed(name));
+        }
+    }
+}
