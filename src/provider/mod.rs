@@ -124,14 +124,8 @@ impl Backend {
     ) -> Result<Authorisation, Error> {
         match &self.site {
             Site::Bedrock(site) => {
-                let request = sigv4::Request {
-                    method: "POST",
-                    host: &self.host,
-                    path: &address.path,
-                    query: address.query,
-                    headers,
-                    body,
-                };
+                let request =
+                    sigv4::Request { method: "POST", host: &self.host, path: &address.path, headers, body };
                 site.sign(host.now(), &request).map(Authorisation::Headers)
             }
             Site::Vertex(site) => site.token.authorise(host),
