@@ -336,6 +336,7 @@ pub struct Spelling {
     pub call_name: &'static str,
     pub tool_name: &'static str,
     pub tool_schema: &'static str,
+    pub strict: &'static str,
     pub chosen_tool: &'static str,
     pub max_tokens: &'static str,
     pub stop: &'static str,

@@ -100,7 +100,7 @@ fn envoys_plugin_json_is_accepted_and_says_what_it_needs() {
     let missing = Plan::compile(&text, &Environment::new()).unwrap_err();
     let paths: Vec<&str> = missing.0.iter().map(|(path, _)| path.as_str()).collect();
     let credentials = "backends.bedrock-us-east-1.credentials";
-    assert_eq!(paths, [format!("{credentials}.access_key_id"), format!("{credentials}.secret_access_key")]);
+    assert_eq!(paths, [credentials, credentials]);
     assert!(missing.to_string().contains("AWS_ACCESS_KEY_ID"), "{missing}");
 }
 

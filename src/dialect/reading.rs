@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Unreadable, object};
-use crate::chat::Cache;
+use crate::chat::{Cache, Place};
 
 /// The body as text, checked once for all: slices of it need no check of their own.
 pub fn text(body: &[u8]) -> Result<&str, Error> {
@@ -73,6 +73,19 @@ impl<'a> CacheControl<'a> {
 /// How many tools a request may offer and a message may call. The clouds take fewer (Gemini 512, Bedrock
 /// less for most models); the bound keeps the look for doubles cheap.
 pub const MOST_TOOLS: usize = 512;
+
+/// The longest name of a tool or id of a call, in bytes. Bedrock takes 64 characters, Gemini 128, and other
+/// gateways hide a signature of some hundred in the id; the bound keeps comparing them cheap.
+const LONGEST_NAME: usize = 1024;
+
+/// Refuses a name or an id that is too long to be compared with others.
+pub fn short(place: Place, below: &str, name: &Str<'_>) -> Result<(), Error> {
+    if name.as_str().len() > LONGEST_NAME {
+        let problem = format!("is longer than {LONGEST_NAME} bytes");
+        return Err(place.error(Kind::WrongValue, below, &problem));
+    }
+    Ok(())
+}
 
 /// How many unknown fields are named: a body of nothing else must not cost more than its size, and the
 /// names leave in a header.

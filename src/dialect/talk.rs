@@ -4,7 +4,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::Str;
 use crate::chat::{Content, Part, Place, Role, ToolResult, Turn};
 
-use super::reading::MOST_TOOLS;
+use super::reading::{self, MOST_TOOLS};
 
 /// What was said so far.
 #[derive(Default)]
@@ -38,6 +38,7 @@ impl<'a> Talk<'a> {
         if self.calls.len() >= MOST_TOOLS {
             return Err(place.error(Kind::WrongValue, "", "is one call too many for a message"));
         }
+        reading::short(place, ".id", id)?;
         if self.calls.iter().any(|known| known.id == *id) {
             let problem = "is the id of another call of this message too";
             return Err(place.error(Kind::WrongValue, ".id", problem));

@@ -242,6 +242,9 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
             "the body is larger than Envoy's buffer; send less, or ask the operator to raise per_connection_buffer_limit_bytes",
         ),
         408 | 504 => (Kind::TimedOut, "the cloud did not answer in time; try again"),
+        503 if details.contains("overflow") => {
+            (Kind::Overloaded, "the gateway has too many requests to this cloud under way; try again shortly")
+        }
         // Envoy's router answers 503 to a name that no cluster has, like to a cluster without hosts.
         503 if details == "cluster_not_found" => (
             Kind::Internal,

@@ -72,6 +72,12 @@ impl Whole {
         }
     }
 
+    /// Whether the bytes of this exchange are for us to read: not those of a request that is not ours, nor
+    /// those of an answer that we gave.
+    pub fn reads(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Answered)
+    }
+
     /// So many bytes of the body have come, and it is not complete.
     pub fn request_growing(&mut self, bytes: usize) -> Step {
         match self.phase {

@@ -138,6 +138,10 @@ impl Stream {
         }
     }
 
+    fn reads(&self) -> bool {
+        self.whole.as_ref().is_some_and(|whole| whole.borrow().reads())
+    }
+
     fn park(&mut self) -> Action {
         let Some(whole) = &self.whole else { return self.stuck() };
         let bytes = whole.borrow().held();
@@ -240,6 +244,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, last: bool) -> Action {
+        if !self.reads() {
+            return Action::Continue;
+        }
         if last {
             return self.complete_request(size);
         }
@@ -249,6 +256,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if !self.reads() {
+            return Action::Continue;
+        }
         // The body was complete without anyone having said so.
         let action = self.complete_request(usize::MAX >> 1);
         abi::set_headers(MapType::HttpRequestTrailers, &Headers::default());
@@ -264,10 +274,16 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, size: usize, last: bool) -> Action {
+        if !self.reads() {
+            return Action::Continue;
+        }
         self.response_chunk(size, last)
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if !self.reads() {
+            return Action::Continue;
+        }
         self.response_chunk(0, true)
     }
 }

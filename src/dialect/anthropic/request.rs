@@ -25,6 +25,7 @@ const SPELLING: Spelling = Spelling {
     call_name: ".name",
     tool_name: ".name",
     tool_schema: ".input_schema",
+    strict: "tools[].strict",
     chosen_tool: "tool_choice.name",
     max_tokens: "max_tokens",
     stop: "stop_sequences",
@@ -579,6 +580,7 @@ fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<
             let problem = wrong_type(schema, "a JSON Schema");
             return Err(place.error(Kind::WrongType, ".input_schema", &problem));
         }
+        reading::short(place, ".name", &name)?;
         if tools.iter().any(|known| known.name == name) {
             return Err(place.error(Kind::WrongValue, ".name", "is the name of another tool too"));
         }

@@ -54,6 +54,13 @@ const THINKS: Version = Version(3, 7);
 /// The first Claude that decides by itself how much to think, and the last that takes a budget.
 const ADAPTS: Version = Version(4, 6);
 
+/// The first Claude that takes either `temperature` or `top_p`, but not both (open-webui/pipelines#546,
+/// aws-samples/bedrock-access-gateway#191).
+const EITHER: Version = Version(4, 1);
+
+/// The last Claude that takes any of them (promptfoo#10307, aws-samples/bedrock-chat#1102).
+const PICKS: Version = Version(4, 6);
+
 /// Claude refuses a smaller budget.
 const LEAST_BUDGET: u64 = 1024;
 
@@ -98,8 +105,25 @@ impl<'a> Extra<'a> {
         if unless(is_thinking && top_p.is_some_and(|number| number.value() < 0.95), "top_p") {
             top_p = None;
         }
+        let version = match family {
+            Family::Claude(version) => Some(version),
+            Family::Nova | Family::Nova2 | Family::GptOss | Family::Other | Family::Untold => None,
+        };
+        // "`temperature` is deprecated for this model", and `top_p` and `top_k` with it.
+        let picks = version.is_none_or(|version| version <= PICKS);
+        if unless(!picks && temperature.is_some(), "temperature") {
+            temperature = None;
+        }
+        if unless(!picks && top_p.is_some(), "top_p") {
+            top_p = None;
+        }
+        // "`temperature` and `top_p` cannot both be specified for this model."
+        let either = version.is_some_and(|version| version >= EITHER) && temperature.is_some();
+        if unless(either && top_p.is_some(), "top_p") {
+            top_p = None;
+        }
         let to = match family {
-            Family::Claude(_) if !is_thinking => Some(TopK::Claude),
+            Family::Claude(_) if !is_thinking && picks => Some(TopK::Claude),
             Family::Nova | Family::Nova2 => Some(TopK::Nova),
             Family::Claude(_) | Family::GptOss | Family::Other | Family::Untold => None,
         };
@@ -109,6 +133,9 @@ impl<'a> Extra<'a> {
         let (betas, others): (Vec<&str>, Vec<&str>) =
             request.betas.iter().copied().partition(|beta| is_claude && BETAS.contains(beta));
         unless(!others.is_empty(), "anthropic-beta");
+        // Most models refuse a tool that has the member (litellm#31943, #32455), and those that take it refuse
+        // ordinary schemas with it (#39115); agents' SDKs put it on every tool.
+        unless(request.tools.iter().any(|tool| tool.strict == Some(true)), request.spelling.strict);
         let shows = is_thinking && matches!(family, Family::Claude(version) if version >= ADAPTS);
         let room = match thinking {
             Thinking::Budget(budget) => Some(budget.saturating_add(ANSWER)),

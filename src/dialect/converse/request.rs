@@ -624,10 +624,6 @@ fn tool_spec(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result
                 w.key("description").text(description);
             }
             w.key("inputSchema").object(|w| schema::write_parameters(tool, spelling, w.key("json")))?;
-            // `false` is the default, and models without the feature refuse the member.
-            if tool.strict == Some(true) {
-                w.key("strict").bool(true);
-            }
             Ok(())
         })
     })
@@ -699,6 +695,7 @@ mod tests {
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",
+        strict: "tools[].strict",
         chosen_tool: "tool_choice.name",
         max_tokens: "max",
         stop: "stops",
@@ -865,6 +862,33 @@ mod tests {
     }
 
     #[test]
+    fn sampling_that_a_claude_refuses_is_left_out_and_named() {
+        let mut request = hello();
+        request.sampling.temperature = number("0.2");
+        request.sampling.top_p = number("0.9");
+        request.sampling.top_k = count("5");
+        for (model, kept, expected) in [
+            ("anthropic.claude-sonnet-4-20250514-v1:0", r#""temperature":0.2,"topP":0.9"#, vec![]),
+            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", r#""temperature":0.2}"#, vec!["top_p"]),
+            ("us.anthropic.claude-opus-4-7", "", vec!["temperature", "top_p", "top_k"]),
+            ("anthropic.claude-opus-5", "", vec!["temperature", "top_p", "top_k"]),
+        ] {
+            let (body, left_out) = written_for(model, &request);
+            assert_eq!(left_out, expected, "{model}");
+            assert!(body.contains(kept), "{model}: {body}");
+            assert_eq!(body.contains("inferenceConfig"), !kept.is_empty(), "{model}: {body}");
+        }
+    }
+
+    #[test]
+    fn strict_is_left_out_and_named() {
+        let request = Request { tools: vec![Tool { strict: Some(true), ..tool("f") }], ..hello() };
+        let (body, left_out) = written_for("us.amazon.nova-lite-v1:0", &request);
+        assert!(!body.contains("strict"), "{body}");
+        assert_eq!(left_out, ["tools[].strict"]);
+    }
+
+    #[test]
     fn values_out_of_range_are_named() {
         let sampled = |sampling| Request { sampling, ..hello() };
         let default = Sampling::default;
@@ -1022,7 +1046,7 @@ mod tests {
         let empty = r#"{"json":{"type":"object","properties":{}}}"#;
         let expected = [
             r#","toolConfig":{"tools":[{"toolSpec":{"name":"f","description":"d","inputSchema":{"json":"#,
-            r#"{"type":"object","properties":{"city":{"type":"string"}}}},"strict":true}},"#,
+            r#"{"type":"object","properties":{"city":{"type":"string"}}}}}},"#,
             r#"{"toolSpec":{"name":"f","inputSchema":"#,
             empty,
             r#"}},{"toolSpec":{"name":"f","inputSchema":"#,

@@ -603,6 +603,7 @@ mod tests {
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",
+        strict: "tools[].strict",
         chosen_tool: "tool_choice.name",
         max_tokens: "max",
         stop: "stops",

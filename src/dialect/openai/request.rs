@@ -25,6 +25,7 @@ const SPELLING: Spelling = Spelling {
     call_name: ".function.name",
     tool_name: ".function.name",
     tool_schema: ".function.parameters",
+    strict: "tools[].function.strict",
     chosen_tool: "tool_choice.function.name",
     max_tokens: "max_tokens",
     stop: "stop",
@@ -462,6 +463,7 @@ fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<
         }
         let mark = tool.cache_control;
         let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
+        reading::short(place, ".function.name", &name)?;
         if tools.iter().any(|known| known.name == name) {
             return Err(place.error(Kind::WrongValue, ".function.name", "is the name of another tool too"));
         }
