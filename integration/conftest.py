@@ -100,7 +100,7 @@ def running(
     gateway.localise(config, cloud.clusters | (clusters or {}), port=port, admin_port=admin_port, plugin=plugin)
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
-        component_log_level="wasm:debug", environment={"AWS_SESSION_TOKEN": ""},
+        component_log_level="wasm:debug",
     )  # fmt: skip
     with envoy:
         gate = Gate(envoy, cloud)

@@ -173,6 +173,8 @@ class Envoy:
             **os.environ,
             "AWS_ACCESS_KEY_ID": AWS_ACCESS_KEY_ID,
             "AWS_SECRET_ACCESS_KEY": AWS_SECRET_ACCESS_KEY,
+            # The developer's own must not be signed with; an empty one counts as none.
+            "AWS_SESSION_TOKEN": "",
             **self.environment,
         }
         with self.log.open("wb") as log:
