@@ -619,7 +619,7 @@ fn what_envoy_answers_itself_becomes_openais_error_and_its_details_stay_in_the_l
             "upstream_unreachable",
         ),
         (503, "cluster_not_found", "", 500, "internal_error"),
-        (503, "upstream_reset_before_response_started{overflow}", "overflow", 503, "upstream_unreachable"),
+        (503, "upstream_reset_before_response_started{overflow}", "overflow", 503, "upstream_overloaded"),
         (
             502,
             "upstream_reset_before_response_started{protocol_error}",
