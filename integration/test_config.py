@@ -93,6 +93,15 @@ def bedrock(config: dict[str, Any]) -> Any:
     return config["backends"]["bedrock-us-east-1"]
 
 
+def keys(config: dict[str, Any]) -> Any:
+    """Gives the Bedrock backend keys of its own, and gives them back to be broken."""
+    bedrock(config)["credentials"] = {
+        "source": "static", "access_key_id": {"env": "AWS_ACCESS_KEY_ID"},
+        "secret_access_key": {"env": "AWS_SECRET_ACCESS_KEY"},
+    }  # fmt: skip
+    return bedrock(config)["credentials"]
+
+
 def vertex(config: dict[str, Any]) -> Any:
     return config["backends"]["vertex-us-central1"]
 
@@ -112,15 +121,15 @@ WRONG: dict[str, tuple[Change, list[str]]] = {
     "project-with-slash": (lambda c: vertex(c).update(project="a/b"), ["backends.vertex-us-central1.project"]),
     "host-with-scheme": (lambda c: bedrock(c).update(host="https://a.example"), ["backends.bedrock-us-east-1.host"]),
     "no-secret": (
-        lambda c: bedrock(c)["credentials"].pop("secret_access_key"),
+        lambda c: keys(c).pop("secret_access_key"),
         ["backends.bedrock-us-east-1.credentials.secret_access_key"],
     ),
     "no-variable": (
-        lambda c: bedrock(c)["credentials"].update(access_key_id={"env": "NOT_THERE"}),
+        lambda c: keys(c).update(access_key_id={"env": "NOT_THERE"}),
         ["backends.bedrock-us-east-1.credentials.access_key_id"],
     ),
     "secret-of-wrong-type": (
-        lambda c: bedrock(c)["credentials"].update(secret_access_key=[SECRETS[3]]),
+        lambda c: keys(c).update(secret_access_key=[SECRETS[3]]),
         ["backends.bedrock-us-east-1.credentials.secret_access_key"],
     ),
     "source-of-the-other": (
