@@ -1,6 +1,6 @@
 //! One request on its way to one backend: parsed, translated, authorised.
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::chat::Delivery;
@@ -74,9 +74,9 @@ impl Attempt {
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
     /// headers is in it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
-        let backend = plan.backend(self.asked.backend).ok_or_else(|| {
-            Error::new(crate::base::error::Kind::Internal, "the backend is no longer configured")
-        })?;
+        let backend = plan
+            .backend(self.asked.backend)
+            .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
         let fixed = [("content-type", "application/json")];
         let proof = match backend.authorise(host, &self.address, &fixed, &self.body)? {
             Authorisation::Headers(proof) => proof,

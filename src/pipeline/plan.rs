@@ -1,6 +1,6 @@
 //! The configuration, checked and compiled: what requests see.
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
 use crate::policy::resolve::{Rules, Target};
@@ -44,9 +44,10 @@ impl Plan {
     /// Where a request for a model goes, and what the model is called there.
     pub fn find<'a>(&'a self, asked: &'a str) -> Result<(usize, &'a Backend, &'a str), Error> {
         let Target { backend: index, model } = self.rules.find(asked)?;
-        let backend = self.backends.get(index).ok_or_else(|| {
-            Error::new(crate::base::error::Kind::Internal, "a model rule leads to no backend")
-        })?;
+        let backend = self
+            .backends
+            .get(index)
+            .ok_or_else(|| Error::new(Kind::Internal, "a model rule leads to no backend"))?;
         Ok((index, backend, model))
     }
 

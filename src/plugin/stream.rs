@@ -9,6 +9,7 @@ use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::abi;
 use super::host::Envoy;
+use crate::base::error::{Error, Kind};
 use crate::base::headers::{Headers, INTERNAL_PREFIX};
 use crate::base::host::{Outgoing, Reply, ReplyStep, Step};
 use crate::pipeline::{Plan, Whole};
@@ -226,8 +227,8 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, last: bool) -> Action {
         let Some(whole) = &self.whole else {
-            let error = crate::base::error::Error::new(
-                crate::base::error::Kind::Internal,
+            let error = Error::new(
+                Kind::Internal,
                 "the gateway has no configuration; the operator finds the reason in Envoy's log",
             );
             return answer(&error.openai_reply());
