@@ -170,12 +170,7 @@ impl Error {
         let mut body = Vec::new();
         self.write_anthropic(request_id, &mut body);
         let status = if self.kind == Kind::Overloaded { OVERLOADED } else { self.kind.row().status };
-        // The SDKs show the id of this header with every exception.
-        let mut headers = self.headers();
-        if !request_id.is_empty() {
-            headers.push(("request-id", request_id.to_owned()));
-        }
-        Reply { status, headers, body }
+        Reply { status, headers: self.headers(), body }
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {

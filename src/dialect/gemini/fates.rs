@@ -1,0 +1,73 @@
+//! What becomes of each top-level field of a client's request on its way to Gemini's generateContent.
+
+use crate::dialect::fates::Fate::{self, Dropped, Mapped};
+use crate::dialect::fates::{
+    NO_BIAS, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+};
+
+/// Fields of `POST /v1/chat/completions`.
+pub const OPENAI_CHAT: &[(&str, Fate)] = &[
+    ("model", Mapped("the model of the path")),
+    ("messages", Mapped("`contents`, `systemInstruction`")),
+    ("stream", Mapped("`:streamGenerateContent`")),
+    ("stream_options", Mapped("usage at the end of the stream")),
+    ("max_tokens", Mapped("`generationConfig.maxOutputTokens`")),
+    ("max_completion_tokens", Mapped("`generationConfig.maxOutputTokens`")),
+    ("temperature", Mapped("`generationConfig.temperature`")),
+    ("top_p", Mapped("`generationConfig.topP`")),
+    ("stop", Mapped("`generationConfig.stopSequences`")),
+    ("tools", Mapped("`tools[0].functionDeclarations`")),
+    ("tool_choice", Mapped("`toolConfig.functionCallingConfig`")),
+    ("parallel_tool_calls", Dropped),
+    ("response_format", Mapped("`generationConfig.responseMimeType`, `.responseJsonSchema`")),
+    ("seed", Mapped("`generationConfig.seed`")),
+    ("presence_penalty", Mapped("`generationConfig.presencePenalty`")),
+    ("frequency_penalty", Mapped("`generationConfig.frequencyPenalty`")),
+    ("n", ONE_REPLY),
+    ("logprobs", NO_LOGPROBS),
+    ("top_logprobs", NO_LOGPROBS),
+    ("logit_bias", NO_BIAS),
+    ("functions", USE_TOOLS),
+    ("function_call", USE_TOOLS),
+    ("modalities", TEXT_ONLY),
+    ("audio", TEXT_ONLY),
+    ("web_search_options", NO_SEARCH),
+    ("reasoning_effort", Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5")),
+    ("verbosity", Dropped),
+    ("prediction", Dropped),
+    ("service_tier", Dropped),
+    ("user", Dropped),
+    ("safety_identifier", Dropped),
+    ("prompt_cache_key", Dropped),
+    ("prompt_cache_retention", Dropped),
+    ("metadata", Dropped),
+    ("store", Dropped),
+];
+
+/// Fields of `POST /v1/messages`.
+pub const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
+    ("model", Mapped("the model of the path")),
+    ("messages", Mapped("`contents`, `systemInstruction`")),
+    ("system", Mapped("`systemInstruction`")),
+    ("stream", Mapped("`:streamGenerateContent`")),
+    ("max_tokens", Mapped("`generationConfig.maxOutputTokens`")),
+    ("temperature", Mapped("`generationConfig.temperature`")),
+    ("top_p", Mapped("`generationConfig.topP`")),
+    ("top_k", Mapped("`generationConfig.topK`")),
+    ("stop_sequences", Mapped("`generationConfig.stopSequences`")),
+    ("tools", Mapped("`tools[0].functionDeclarations`")),
+    ("tool_choice", Mapped("`toolConfig.functionCallingConfig`")),
+    ("thinking", Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5")),
+    ("output_config", Mapped("`generationConfig.responseJsonSchema`, `.thinkingConfig`")),
+    ("output_format", Mapped("`generationConfig.responseMimeType`, `.responseJsonSchema`")),
+    ("cache_control", Dropped),
+    ("container", NO_CONTAINER),
+    ("inference_geo", NO_GEO),
+    ("mcp_servers", NO_MCP),
+    ("metadata", Dropped),
+    ("service_tier", Dropped),
+    ("speed", Dropped),
+    ("context_management", Dropped),
+    ("diagnostics", Dropped),
+    ("user_profile_id", Dropped),
+];
