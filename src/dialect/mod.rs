@@ -1,12 +1,14 @@
 //! JSON to vocabulary and back. Dialects know no addresses, no keys and no clock.
 
 pub mod anthropic;
+mod claude;
 pub mod converse;
 mod extra;
 pub mod fates;
 pub mod gemini;
 pub mod openai;
 mod reading;
+pub mod relay;
 mod schema;
 mod talk;
 
@@ -110,12 +112,33 @@ impl Client {
         }
     }
 
+    /// Adds the event that ends a stream which will not be completed. What ends a whole one does not follow,
+    /// so that nobody takes it for whole.
+    fn break_off(self, error: &Error, request_id: &str, out: &mut Vec<u8>) {
+        match self {
+            Client::OpenAi => {
+                out.extend_from_slice(b"data: ");
+                error.write_openai(out);
+            }
+            Client::Anthropic => {
+                out.extend_from_slice(b"event: error\ndata: ");
+                error.write_anthropic(request_id, out);
+            }
+        }
+        out.extend_from_slice(b"\n\n");
+    }
+
     /// A writer for one streamed reply; `usage`: the token counts were asked for.
     pub fn stream(self, title: Title, usage: bool) -> StreamWriter {
         match self {
             Client::OpenAi => StreamWriter::OpenAi(openai::StreamWriter::new(title, usage)),
             Client::Anthropic => StreamWriter::Anthropic(anthropic::StreamWriter::new(title)),
         }
+    }
+
+    /// A writer that lets a stream of this dialect pass as it is.
+    pub fn relay(self, usage: bool) -> StreamWriter {
+        StreamWriter::Relay(relay::Writer::new(self, usage))
     }
 
     /// A writer for one whole reply.
@@ -131,6 +154,8 @@ impl Client {
 pub enum StreamWriter {
     OpenAi(openai::StreamWriter),
     Anthropic(anthropic::StreamWriter),
+    /// Nothing is written but what came.
+    Relay(relay::Writer),
 }
 
 impl StreamWriter {
@@ -139,6 +164,7 @@ impl StreamWriter {
         match self {
             StreamWriter::OpenAi(writer) => writer,
             StreamWriter::Anthropic(writer) => writer,
+            StreamWriter::Relay(writer) => writer,
         }
     }
 
@@ -147,6 +173,7 @@ impl StreamWriter {
         match self {
             StreamWriter::OpenAi(writer) => writer.out(),
             StreamWriter::Anthropic(writer) => writer.out(),
+            StreamWriter::Relay(writer) => writer.out(),
         }
     }
 
@@ -155,15 +182,19 @@ impl StreamWriter {
         match self {
             StreamWriter::OpenAi(writer) => writer.finish(),
             StreamWriter::Anthropic(writer) => writer.finish(),
+            // The upstream's own end has passed.
+            StreamWriter::Relay(_) => {}
         }
     }
 
     /// The reply will not be completed.
     pub fn fail(&mut self, error: &Error, request_id: &str) {
-        match self {
-            StreamWriter::OpenAi(writer) => writer.fail(error),
-            StreamWriter::Anthropic(writer) => writer.fail(error, request_id),
-        }
+        let client = match self {
+            StreamWriter::OpenAi(_) => Client::OpenAi,
+            StreamWriter::Anthropic(_) => Client::Anthropic,
+            StreamWriter::Relay(writer) => writer.client(),
+        };
+        client.break_off(error, request_id, self.out());
     }
 }
 

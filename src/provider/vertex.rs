@@ -2,6 +2,7 @@
 
 use super::{Address, superfluous, token, word};
 use crate::config::{Backend, Problems, Source};
+use crate::dialect::{Edition, Upstream};
 
 /// A project in a location.
 #[derive(Debug)]
@@ -14,7 +15,8 @@ pub struct Site {
 impl Site {
     /// Checks the configuration; gives the site and its host name.
     pub fn compile(written: &Backend, path: &str, problems: &mut Problems) -> Option<(Self, String)> {
-        superfluous(&[("region", written.region.is_some())], path, "provider `vertex`", problems);
+        let fields = [("region", written.region.is_some()), ("api", written.api.is_some())];
+        superfluous(&fields, path, "provider `vertex`", problems);
         // Projects of old domains are named `example.com:project`.
         let project =
             word(written.project.as_ref(), &format!("{path}.project"), b".:", "my-project", problems);
@@ -27,15 +29,29 @@ impl Site {
     }
 
     /// cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
-    /// and …/streamGenerateContent, whose `alt=sse` turns a JSON array into events.
-    /// `model` is a path segment.
-    pub fn address(&self, model: &str, stream: bool) -> Address {
-        let (method, query) =
-            if stream { ("streamGenerateContent", "alt=sse") } else { ("generateContent", "") };
+    /// and …/streamGenerateContent, whose `alt=sse` turns a JSON array into events; for Claude …/rawPredict and
+    /// …/streamRawPredict. `model` is a path segment.
+    pub fn address(&self, upstream: Upstream, model: &str, stream: bool) -> Address {
+        let (publisher, method, query) = match (upstream, stream) {
+            (Upstream::Messages(_), false) => ("anthropic", "rawPredict", ""),
+            (Upstream::Messages(_), true) => ("anthropic", "streamRawPredict", ""),
+            (Upstream::Gemini | Upstream::Converse, false) => ("google", "generateContent", ""),
+            (Upstream::Gemini | Upstream::Converse, true) => ("google", "streamGenerateContent", "alt=sse"),
+        };
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        let path =
-            format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}");
+        let path = format!(
+            "/v1/projects/{project}/locations/{location}/publishers/{publisher}/models/{model}:{method}"
+        );
         Address { path, query }
+    }
+
+    /// Claude is asked in the dialect of its maker, everything else in Google's.
+    pub fn upstream(model: &str) -> Upstream {
+        if model.starts_with("claude") {
+            Upstream::Messages(Edition::Vertex)
+        } else {
+            Upstream::Gemini
+        }
     }
 }
 
@@ -56,6 +72,7 @@ fn token_source(written: &Backend, path: &str, problems: &mut Problems) -> Optio
             ("access_key_id", given.access_key_id.is_some()),
             ("secret_access_key", given.secret_access_key.is_some()),
             ("session_token", given.session_token.is_some()),
+            ("api_key", given.api_key.is_some()),
         ],
         path,
         "provider `vertex`",
@@ -63,7 +80,7 @@ fn token_source(written: &Backend, path: &str, problems: &mut Problems) -> Optio
     );
     match given.source {
         Source::MetadataServer => {}
-        Source::Static | Source::Environment => {
+        Source::Static | Source::Environment | Source::ApiKey => {
             problems.add(&format!("{path}.source"), "must be `metadata_server` for provider `vertex`");
             return None;
         }
@@ -95,9 +112,15 @@ mod tests {
             token: token::Source::metadata_server("m"),
         };
         assert_eq!(
-            site.address("gemini-2.5-flash", true).target(),
+            site.address(Upstream::Gemini, "gemini-2.5-flash", true).target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
              gemini-2.5-flash:streamGenerateContent?alt=sse"
+        );
+        let claude = Site::upstream("claude-sonnet-4@20250514");
+        assert_eq!(
+            site.address(claude, "claude-sonnet-4%4020250514", false).target(),
+            "/v1/projects/example.com%3Ap/locations/us-central1/publishers/anthropic/models/\
+             claude-sonnet-4%4020250514:rawPredict"
         );
     }
 }
