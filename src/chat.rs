@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub reasoning: Reasoning<'a>,
     pub format: Format<'a>,
     pub delivery: Delivery,
+    /// Who is behind the client, in a word of its own.
+    pub user: Option<Text<'a>>,
     /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.
     pub betas: Vec<&'a str>,
     /// How errors about this request name its parts.

@@ -6,6 +6,7 @@ pub mod converse;
 mod extra;
 pub mod fates;
 pub mod gemini;
+mod media;
 pub mod openai;
 mod reading;
 pub mod relay;
@@ -18,6 +19,7 @@ use crate::base::host::Reply;
 use crate::base::json::{Str, Text};
 use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
+pub use anthropic::Edition;
 use fates::Fate;
 
 /// A dialect that a client speaks; the route tells which.
@@ -229,17 +231,30 @@ pub enum Upstream {
     Converse,
     /// Google's generateContent and streamGenerateContent.
     Gemini,
+    /// An edition of Anthropic's Messages API.
+    Messages(Edition),
 }
 
 impl Upstream {
     /// Every upstream dialect, for tables and tests.
-    pub const ALL: &[Upstream] = &[Upstream::Converse, Upstream::Gemini];
+    pub const ALL: &[Upstream] = &[
+        Upstream::Converse,
+        Upstream::Gemini,
+        Upstream::Messages(Edition::Anthropic),
+        Upstream::Messages(Edition::InvokeModel),
+        Upstream::Messages(Edition::Mantle),
+        Upstream::Messages(Edition::Vertex),
+    ];
 
     /// The name in file names of golden cases and in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Upstream::Converse => "converse",
             Upstream::Gemini => "gemini",
+            Upstream::Messages(Edition::Anthropic) => "messages",
+            Upstream::Messages(Edition::InvokeModel) => "messages-invoke_model",
+            Upstream::Messages(Edition::Mantle) => "messages-mantle",
+            Upstream::Messages(Edition::Vertex) => "messages-vertex",
         }
     }
 
@@ -248,6 +263,10 @@ impl Upstream {
         match self {
             Upstream::Converse => "Bedrock Converse",
             Upstream::Gemini => "Vertex Gemini",
+            Upstream::Messages(Edition::Anthropic) => "Anthropic",
+            Upstream::Messages(Edition::InvokeModel) => "Bedrock InvokeModel",
+            Upstream::Messages(Edition::Mantle) => "Bedrock Mantle",
+            Upstream::Messages(Edition::Vertex) => "Vertex Claude",
         }
     }
 
@@ -258,6 +277,8 @@ impl Upstream {
             (Upstream::Converse, Client::Anthropic) => converse::fates::ANTHROPIC_MESSAGES,
             (Upstream::Gemini, Client::OpenAi) => gemini::fates::OPENAI_CHAT,
             (Upstream::Gemini, Client::Anthropic) => gemini::fates::ANTHROPIC_MESSAGES,
+            (Upstream::Messages(edition), Client::OpenAi) => anthropic::fates::openai(edition),
+            (Upstream::Messages(edition), Client::Anthropic) => anthropic::fates::anthropic(edition),
         }
     }
 
@@ -266,6 +287,47 @@ impl Upstream {
         match self {
             Upstream::Converse => Cloud::Aws,
             Upstream::Gemini => Cloud::Google,
+            Upstream::Messages(Edition::Anthropic) => Cloud::Anthropic,
+            Upstream::Messages(Edition::InvokeModel | Edition::Mantle) => Cloud::Aws,
+            Upstream::Messages(Edition::Vertex) => Cloud::Google,
+        }
+    }
+
+    /// Whether a client's own dialect is spoken, so that requests and replies pass as they are: see
+    /// [`relay`].
+    pub const fn speaks(self, client: Client) -> bool {
+        match (self, client) {
+            (Upstream::Messages(_), Client::Anthropic) => true,
+            (Upstream::Messages(_), Client::OpenAi) | (Upstream::Converse | Upstream::Gemini, _) => false,
+        }
+    }
+
+    /// Headers that go out besides those of every request. `betas` is the value of the client's header
+    /// `anthropic-beta`.
+    pub fn headers(self, betas: &str) -> Vec<(&'static str, String)> {
+        match self {
+            Upstream::Converse | Upstream::Gemini => Vec::new(),
+            Upstream::Messages(edition) => edition.headers(betas),
+        }
+    }
+
+    /// Edits the body of a client whose dialect this upstream [`Upstream::speaks`], into an empty buffer.
+    /// Gives the names of the fields that were left out.
+    ///
+    /// # Errors
+    /// What the upstream has no place for, named by its path.
+    pub fn pass<'b>(
+        self,
+        body: &'b relay::Body<'_>,
+        model: &str,
+        betas: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<&'b str>, Error> {
+        match self {
+            Upstream::Messages(edition) => anthropic::pass(edition, body, model, betas, out),
+            Upstream::Converse | Upstream::Gemini => {
+                Err(Error::new(Kind::Internal, "this upstream speaks no client's dialect"))
+            }
         }
     }
 
@@ -278,14 +340,18 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::write(request, model, out),
             Upstream::Gemini => gemini::write(request, model, out),
+            Upstream::Messages(edition) => anthropic::write(edition, request, model, out),
         }
     }
 
     /// The media type of this upstream's streams.
     pub const fn stream_media_type(self) -> &'static str {
         match self {
-            Upstream::Converse => "application/vnd.amazon.eventstream",
-            Upstream::Gemini => "text/event-stream",
+            Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => {
+                "application/vnd.amazon.eventstream"
+            }
+            Upstream::Gemini
+            | Upstream::Messages(Edition::Anthropic | Edition::Mantle | Edition::Vertex) => "text/event-stream",
         }
     }
 
@@ -294,6 +360,7 @@ impl Upstream {
         match self {
             Upstream::Converse => StreamDecoder::Converse(converse::StreamDecoder::default()),
             Upstream::Gemini => StreamDecoder::Gemini(gemini::StreamDecoder::default()),
+            Upstream::Messages(edition) => StreamDecoder::Messages(anthropic::StreamDecoder::new(edition)),
         }
     }
 
@@ -305,6 +372,7 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::decode(body, sink),
             Upstream::Gemini => gemini::decode(body, sink),
+            Upstream::Messages(_) => anthropic::decode(body, sink),
         }
     }
 }
@@ -314,14 +382,21 @@ impl Upstream {
 pub enum Cloud {
     Aws,
     Google,
+    Anthropic,
 }
 
 impl Cloud {
     /// Reads what a reply of a status other than success says went wrong.
     pub fn refusal(self, status: u16, headers: &Headers, body: &[u8]) -> Error {
+        // The clouds pass on what Claude says in Anthropic's own shape.
+        let passed_on = |server| anthropic::refusal(server, status, headers, body);
         match self {
-            Cloud::Aws => converse::refusal(status, headers, body),
-            Cloud::Google => gemini::refusal(status, headers, body),
+            Cloud::Aws => {
+                passed_on("Amazon Bedrock").unwrap_or_else(|| converse::refusal(status, headers, body))
+            }
+            Cloud::Google => passed_on("Vertex AI").unwrap_or_else(|| gemini::refusal(status, headers, body)),
+            Cloud::Anthropic => passed_on("Anthropic")
+                .unwrap_or_else(|| anthropic::unreadable("Anthropic", status, headers)),
         }
     }
 }
@@ -330,6 +405,7 @@ impl Cloud {
 pub enum StreamDecoder {
     Converse(converse::StreamDecoder),
     Gemini(gemini::StreamDecoder),
+    Messages(anthropic::StreamDecoder),
 }
 
 impl StreamDecoder {
@@ -341,6 +417,7 @@ impl StreamDecoder {
         match self {
             StreamDecoder::Converse(decoder) => decoder.feed(bytes, sink),
             StreamDecoder::Gemini(decoder) => decoder.feed(bytes, sink),
+            StreamDecoder::Messages(decoder) => decoder.feed(bytes, sink),
         }
     }
 
@@ -352,6 +429,7 @@ impl StreamDecoder {
         match self {
             StreamDecoder::Converse(decoder) => decoder.finish(sink),
             StreamDecoder::Gemini(decoder) => decoder.finish(sink),
+            StreamDecoder::Messages(decoder) => decoder.finish(sink),
         }
     }
 }

@@ -52,6 +52,14 @@ impl Site {
         }
     }
 
+    /// Whether any model may be asked in Anthropic's dialect.
+    pub fn may_speak_messages(&self) -> bool {
+        match self.api {
+            Api::Auto | Api::InvokeModel | Api::Mantle => true,
+            Api::Converse => false,
+        }
+    }
+
     /// Signs a call.
     pub fn sign(
         &self,

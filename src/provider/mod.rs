@@ -108,6 +108,15 @@ impl Backend {
         }
     }
 
+    /// Whether [`Backend::upstream`] may be of the client's own dialect for some model.
+    pub fn may_speak(&self, client: Client) -> bool {
+        match (&self.site, client) {
+            (_, Client::OpenAi) => false,
+            (Site::Bedrock(site), Client::Anthropic) => site.may_speak_messages(),
+            (Site::Vertex(_) | Site::Direct(_), Client::Anthropic) => true,
+        }
+    }
+
     /// Where to send a chat with `model` in the dialect that [`Backend::upstream`] gave.
     ///
     /// # Errors

@@ -26,11 +26,12 @@ impl Edition {
     pub const ALL: &[Edition] =
         &[Edition::Anthropic, Edition::InvokeModel, Edition::Mantle, Edition::Vertex];
 
-    /// Whether the path names the model and whether it is to stream, rather than the body.
-    const fn is_in_path(self) -> bool {
+    /// Whose errors it tells.
+    pub const fn server(self) -> &'static str {
         match self {
-            Edition::InvokeModel | Edition::Vertex => true,
-            Edition::Anthropic | Edition::Mantle => false,
+            Edition::Anthropic => "Anthropic",
+            Edition::InvokeModel | Edition::Mantle => "Amazon Bedrock",
+            Edition::Vertex => "Vertex AI",
         }
     }
 
@@ -57,8 +58,10 @@ impl Edition {
         matches!(name, "model" | "stream" | "anthropic_version" | "anthropic_beta")
     }
 
-    /// Headers that go out besides those of every request.
-    pub fn headers(self, betas: &[&str]) -> Vec<(&'static str, String)> {
+    /// Headers that go out besides those of every request. `betas` is the value of the client's header
+    /// `anthropic-beta`.
+    pub fn headers(self, betas: &str) -> Vec<(&'static str, String)> {
+        let betas = self.betas(list(betas)).known;
         let mut headers = Vec::new();
         match self {
             Edition::InvokeModel => return headers,
@@ -101,6 +104,11 @@ impl Edition {
         let (_, editions) = BETAS.iter().find(|(known, _)| *known == beta)?;
         editions.contains(&self).then_some(beta)
     }
+}
+
+/// The names in a header that is a list.
+pub fn list(header: &str) -> impl Iterator<Item = &str> {
+    header.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
 /// Experimental features of a request.

@@ -6,7 +6,8 @@
 use super::Edition;
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
+    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
 };
 
 /// The table of an edition for clients of OpenAI's API.
@@ -105,6 +106,12 @@ const ANTHROPIC: &[(&str, Fate)] = &[
     ("context_management", SAME),
     ("diagnostics", SAME),
     ("user_profile_id", SAME),
+    ("workspace_id", Dropped),
+    ("thread", SAME),
+    ("compaction", SAME),
+    ("billing_policy", SAME),
+    ("fallbacks", SAME),
+    ("fallback_credit_token", SAME),
 ];
 
 macro_rules! cloud {
@@ -134,6 +141,12 @@ macro_rules! cloud {
             ("context_management", WITH_BETA),
             ("diagnostics", Dropped),
             ("user_profile_id", $user_profile_id),
+            ("workspace_id", Dropped),
+            ("thread", NO_THREAD),
+            ("compaction", NO_COMPACTION),
+            ("billing_policy", NO_BILLING),
+            ("fallbacks", Dropped),
+            ("fallback_credit_token", Dropped),
         ]
     };
 }
