@@ -81,9 +81,20 @@ mod tests {
 
     #[test]
     fn what_is_no_base64_is_refused() {
-        for text in
-            ["Z", "Zg", "Zg=", "Zg===", "=", "====", "Zg==Zg==", "Zm9v\n", "Zm-_", "Zm 9", "Zm9\u{e9}", "Z=9v"]
-        {
+        for text in [
+            "Z",
+            "Zg",
+            "Zg=",
+            "Zg===",
+            "=",
+            "====",
+            "Zg==Zg==",
+            "Zm9v\n",
+            "Zm-_",
+            "Zm 9",
+            "Zm9\u{e9}",
+            "Z=9v",
+        ] {
             assert_eq!(decoded(text), Err(NotBase64), "{text}");
         }
     }

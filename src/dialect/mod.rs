@@ -350,8 +350,9 @@ impl Upstream {
             Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => {
                 "application/vnd.amazon.eventstream"
             }
-            Upstream::Gemini
-            | Upstream::Messages(Edition::Anthropic | Edition::Mantle | Edition::Vertex) => "text/event-stream",
+            Upstream::Gemini | Upstream::Messages(Edition::Anthropic | Edition::Mantle | Edition::Vertex) => {
+                "text/event-stream"
+            }
         }
     }
 
@@ -395,8 +396,9 @@ impl Cloud {
                 passed_on("Amazon Bedrock").unwrap_or_else(|| converse::refusal(status, headers, body))
             }
             Cloud::Google => passed_on("Vertex AI").unwrap_or_else(|| gemini::refusal(status, headers, body)),
-            Cloud::Anthropic => passed_on("Anthropic")
-                .unwrap_or_else(|| anthropic::unreadable("Anthropic", status, headers)),
+            Cloud::Anthropic => {
+                passed_on("Anthropic").unwrap_or_else(|| anthropic::unreadable("Anthropic", status, headers))
+            }
         }
     }
 }

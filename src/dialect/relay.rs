@@ -41,7 +41,8 @@ impl<'a> Body<'a> {
         let text = std::str::from_utf8(body).ok()?;
         let members: Fields<'a> = serde_json::from_str(text).ok()?;
         let names = || members.0.iter().map(|(name, _)| name.as_str());
-        let twice = || names().enumerate().any(|(index, name)| names().take(index).any(|known| known == name));
+        let twice =
+            || names().enumerate().any(|(index, name)| names().take(index).any(|known| known == name));
         if members.0.len() > MOST_MEMBERS || twice() {
             return None;
         }
@@ -138,7 +139,8 @@ mod tests {
         assert_eq!(peeked.get("max_tokens").map(RawValue::get), Some("1e2"));
         assert!(peeked.get("nothing").is_none());
         let out = written(body, |name| name != "model", |w| w.key("model").string("c"));
-        let expected = r#"{"model":"c","max_tokens":1e2,"x\"y":[1.0, "\ud83d" ,{"b":1,"a":2}],"stream":true}"#;
+        let expected =
+            r#"{"model":"c","max_tokens":1e2,"x\"y":[1.0, "\ud83d" ,{"b":1,"a":2}],"stream":true}"#;
         assert_eq!(out, expected);
         assert_eq!(written(body, |_| false, |_| {}), "{}");
     }

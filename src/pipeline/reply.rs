@@ -89,7 +89,8 @@ pub fn begin(
             };
             (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
         }
-        Expects::Chat { delivery: Delivery::Whole, .. } | Expects::Relay { delivery: Delivery::Whole, .. } => {
+        Expects::Chat { delivery: Delivery::Whole, .. }
+        | Expects::Relay { delivery: Delivery::Whole, .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }

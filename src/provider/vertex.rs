@@ -47,11 +47,7 @@ impl Site {
 
     /// Claude is asked in the dialect of its maker, everything else in Google's.
     pub fn upstream(model: &str) -> Upstream {
-        if model.starts_with("claude") {
-            Upstream::Messages(Edition::Vertex)
-        } else {
-            Upstream::Gemini
-        }
+        if model.starts_with("claude") { Upstream::Messages(Edition::Vertex) } else { Upstream::Gemini }
     }
 }
 

@@ -1,15 +1,22 @@
 //! Rules of the clouds that a body must keep, read from their documentation and not from our writers.
 //! The stand-in cloud of the integration run checks more; these are the ones that cost nothing.
 
-use fairlead::dialect::Upstream;
+use fairlead::dialect::{Client, Edition, Upstream};
 use serde_json::{Map, Value};
 
 /// Fails unless the cloud would take the body.
-pub fn check(upstream: Upstream, body: &str, case: &str) {
+pub fn check(upstream: Upstream, client: Client, body: &str, case: &str) {
     let value: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{case}: {error}: {body}"));
     match upstream {
         Upstream::Converse => converse(&value, case),
         Upstream::Gemini => gemini(&value, case),
+        Upstream::Messages(edition) => {
+            messages_top(edition, &value, case);
+            // What a client says in the cloud's own dialect is between the two of them.
+            if !upstream.speaks(client) {
+                messages(&value, case);
+            }
+        }
     }
 }
 
@@ -385,4 +392,151 @@ fn gemini_data(data: &Value, case: &str) {
     let known = ["application/pdf", "text/plain"];
     assert!(media_type.starts_with("image/") || known.contains(&media_type), "{case}");
     base64(&data["data"], case);
+}
+
+/// What editions take at the top: the pages named in `src/dialect/anthropic`.
+fn messages_top(edition: Edition, body: &Value, case: &str) {
+    let mut known = vec![
+        "max_tokens",
+        "messages",
+        "system",
+        "stop_sequences",
+        "temperature",
+        "top_p",
+        "top_k",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "metadata",
+        "output_config",
+        "context_management",
+    ];
+    match edition {
+        Edition::InvokeModel => {
+            known.extend(["anthropic_version", "anthropic_beta"]);
+            assert_eq!(body["anthropic_version"], "bedrock-2023-05-31", "{case}");
+        }
+        Edition::Vertex => {
+            known.extend(["anthropic_version", "stream"]);
+            assert_eq!(body["anthropic_version"], "vertex-2023-10-16", "{case}");
+        }
+        Edition::Mantle => known.extend(["model", "stream", "user_profile_id"]),
+        // It names what it does not know.
+        Edition::Anthropic => {
+            assert!(body["model"].is_string(), "{case}");
+            return;
+        }
+    }
+    members(body, &known, case);
+    assert_eq!(body.get("model").is_some(), edition == Edition::Mantle, "{case}");
+}
+
+/// platform.claude.com/docs/en/api/messages, and what its refusals say.
+fn messages(body: &Value, case: &str) {
+    assert!(body["max_tokens"].as_u64().is_some_and(|most| most > 0), "{case}: max_tokens");
+    let offered: Vec<&str> = body["tools"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tool| {
+            members(tool, &["name", "description", "input_schema", "strict", "cache_control"], case);
+            assert_eq!(tool["input_schema"]["type"], "object", "{case}");
+            text(&tool["name"], case)
+        })
+        .collect();
+    unique(&offered, case);
+    if let Some(choice) = body.get("tool_choice") {
+        assert!(!offered.is_empty(), "{case}: tool_choice without tools");
+        members(choice, &["type", "name", "disable_parallel_tool_use"], case);
+        assert!(["auto", "any", "tool", "none"].contains(&text(&choice["type"], case)), "{case}");
+        let named = choice["type"] == "tool";
+        assert_eq!(named, choice["name"].as_str().is_some_and(|name| offered.contains(&name)), "{case}");
+    }
+    if let Some(thinking) = body.get("thinking") {
+        members(thinking, &["type", "budget_tokens", "display"], case);
+        if let Some(budget) = thinking["budget_tokens"].as_u64() {
+            assert!((1024..body["max_tokens"].as_u64().unwrap()).contains(&budget), "{case}: {thinking}");
+        }
+        assert!(body.get("temperature").is_none_or(|temperature| *temperature == 1.0), "{case}");
+        assert!(body.get("top_k").is_none(), "{case}");
+    }
+    for block in body["system"].as_array().into_iter().flatten() {
+        assert_eq!(block["type"], "text", "{case}");
+        text(&block["text"], case);
+    }
+    let mut calls: Vec<&str> = Vec::new();
+    for (index, message) in list(&body["messages"], case).iter().enumerate() {
+        members(message, &["role", "content"], case);
+        let role = if index % 2 == 0 { "user" } else { "assistant" };
+        assert_eq!(message["role"], role, "{case}: turns alternate and a user begins");
+        let (mut results, mut asked) = (Vec::new(), Vec::new());
+        for block in list(&message["content"], case) {
+            match text(&block["type"], case) {
+                "text" => {
+                    members(block, &["type", "text", "cache_control"], case);
+                    text(&block["text"], case);
+                }
+                "image" => {
+                    members(block, &["type", "source", "cache_control"], case);
+                    messages_source(
+                        &block["source"],
+                        &["image/png", "image/jpeg", "image/gif", "image/webp"],
+                        case,
+                    );
+                }
+                "document" => {
+                    let known = ["type", "source", "title", "context", "citations", "cache_control"];
+                    members(block, &known, case);
+                    messages_source(&block["source"], &["application/pdf"], case);
+                }
+                "thinking" => {
+                    assert_eq!(role, "assistant", "{case}");
+                    members(block, &["type", "thinking", "signature"], case);
+                    text(&block["signature"], case);
+                }
+                "redacted_thinking" => {
+                    assert_eq!(role, "assistant", "{case}");
+                    members(block, &["type", "data"], case);
+                    base64(&block["data"], case);
+                }
+                "tool_use" => {
+                    assert_eq!(role, "assistant", "{case}");
+                    members(block, &["type", "id", "name", "input", "cache_control"], case);
+                    assert!(block["input"].is_object() && !offered.is_empty(), "{case}: {block}");
+                    text(&block["name"], case);
+                    asked.push(text(&block["id"], case));
+                }
+                "tool_result" => {
+                    assert_eq!(role, "user", "{case}");
+                    members(block, &["type", "tool_use_id", "content", "is_error", "cache_control"], case);
+                    if let Some(content) = block.get("content") {
+                        list(content, case);
+                    }
+                    results.push(text(&block["tool_use_id"], case));
+                }
+                other => panic!("{case}: a block of type {other}"),
+            }
+        }
+        assert_eq!(results, calls, "{case}: results of the calls of the turn before, all of them");
+        calls = asked;
+    }
+    assert!(calls.is_empty(), "{case}: {calls:?} unanswered");
+}
+
+fn messages_source(source: &Value, media_types: &[&str], case: &str) {
+    match text(&source["type"], case) {
+        "base64" => {
+            members(source, &["type", "media_type", "data"], case);
+            assert!(media_types.contains(&text(&source["media_type"], case)), "{case}: {source}");
+            base64(&source["data"], case);
+        }
+        "text" => {
+            members(source, &["type", "media_type", "data"], case);
+            assert_eq!(source["media_type"], "text/plain", "{case}");
+            text(&source["data"], case);
+        }
+        "content" => drop(list(&source["content"], case)),
+        "url" => assert!(text(&source["url"], case).starts_with("http"), "{case}"),
+        other => panic!("{case}: a source of type {other}"),
+    }
 }

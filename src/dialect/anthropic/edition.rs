@@ -23,8 +23,7 @@ const VERSION: &str = "2023-06-01";
 
 impl Edition {
     /// Every edition, for tables and tests.
-    pub const ALL: &[Edition] =
-        &[Edition::Anthropic, Edition::InvokeModel, Edition::Mantle, Edition::Vertex];
+    pub const ALL: &[Edition] = &[Edition::Anthropic, Edition::InvokeModel, Edition::Mantle, Edition::Vertex];
 
     /// Whose errors it tells.
     pub const fn server(self) -> &'static str {
@@ -95,7 +94,7 @@ impl Edition {
     }
 
     /// What the edition calls a feature; `None` if it has none of the name.
-    fn name_of<'b>(self, beta: &'b str) -> Option<&'b str> {
+    fn name_of(self, beta: &str) -> Option<&str> {
         // The tool search by itself, without what else the feature switches on at Anthropic
         // (platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool).
         if beta == "advanced-tool-use-2025-11-20" {

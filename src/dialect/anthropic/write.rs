@@ -35,7 +35,8 @@ pub fn pass<'b>(
     }
     let table = fates::anthropic(edition);
     // A field of an experimental feature is an "extra input" without it.
-    let edits_context = betas.known.iter().any(|beta| CONTEXT_BETAS.iter().any(|stem| beta.starts_with(stem)));
+    let edits_context =
+        betas.known.iter().any(|beta| CONTEXT_BETAS.iter().any(|stem| beta.starts_with(stem)));
     let takes = |name: &str| match table.iter().find(|(known, _)| *known == name) {
         Some((CONTEXT, Fate::Mapped(_))) => edits_context || edition == Edition::Anthropic,
         Some((_, Fate::Mapped(_))) => true,
@@ -44,7 +45,8 @@ pub fn pass<'b>(
         None => edition == Edition::Anthropic,
     };
     let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
-    let left: Vec<&str> = body.given().filter(says).map(|(name, _)| name).filter(|name| !takes(name)).collect();
+    let left: Vec<&str> =
+        body.given().filter(says).map(|(name, _)| name).filter(|name| !takes(name)).collect();
     settled::settle(left.iter().copied(), table)?;
     let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
     let config = body.get(CONFIG).filter(|_| format.is_some());
@@ -166,7 +168,9 @@ fn check(request: &Request<'_>) -> Result<(), Error> {
             let problem = "names a function that is not among `tools`";
             Err(Error::at(Kind::WrongValue, spelling.chosen_tool, problem))
         }
-        None | Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_)) => Ok(()),
+        None | Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_)) => {
+            Ok(())
+        }
     }
 }
 
@@ -214,16 +218,14 @@ impl Body<'_, '_> {
                     let thought = matches!(part.content, Content::Thinking(_) | Content::Redacted(_));
                     due = part.cache.or(due);
                     let mark = if thought { None } else { due.take() };
-                    match &part.content {
+                    if !is_unproved(part) {
+                        self.block(part, mark, w)?;
+                    } else if says {
+                        self.left_out.note(self.request.spelling.thought);
+                    } else if let Content::Thinking(Thinking { text, .. }) = part.content {
                         // A turn must have something in it, or the turns around it would be neighbours.
-                        Content::Thinking(Thinking { text, .. }) if is_unproved(part) && !says => {
-                            let plain = Text::plain("[thoughts]").unwrap_or_default();
-                            self.text(if text.is_blank() { plain } else { *text }, None, w);
-                        }
-                        Content::Thinking(_) if is_unproved(part) => {
-                            self.left_out.note(self.request.spelling.thought);
-                        }
-                        _ => self.block(part, mark, w)?,
+                        let plain = Text::plain("[thoughts]").unwrap_or_default();
+                        self.text(if text.is_blank() { plain } else { text }, None, w);
                     }
                 }
                 if due.is_some() {
@@ -442,7 +444,12 @@ impl Body<'_, '_> {
         Ok(())
     }
 
-    fn result(&mut self, result: &ToolResult<'_>, mark: Option<Cache>, w: &mut Writer<'_>) -> Result<(), Error> {
+    fn result(
+        &mut self,
+        result: &ToolResult<'_>,
+        mark: Option<Cache>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
         let (id, name) = (result.id.as_str(), result.name.as_str());
         if !self.offers_tools() {
             let word = if result.failed { "error" } else { "result" };

@@ -627,6 +627,7 @@ mod tests {
             reasoning: Reasoning::default(),
             format: Format::Text,
             delivery: Delivery::Whole,
+            user: None,
             betas: vec![],
             spelling: &SPELLING,
             extra: Vec::new(),
