@@ -154,7 +154,7 @@ pub struct Thinking<'a> {
 
 #[derive(Debug)]
 pub struct ToolCall<'a> {
-    /// As the client has it, and as the upstream takes it once [`crate::dialect::names::fit`] was there.
+    /// Empty where the client gave none, until the upstream is told one.
     pub id: Str<'a>,
     pub name: Str<'a>,
     /// A JSON object.
