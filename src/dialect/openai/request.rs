@@ -27,6 +27,7 @@ const SPELLING: Spelling = Spelling {
     tool_schema: ".function.parameters",
     strict: "tools[].function.strict",
     chosen_tool: "tool_choice.function.name",
+    parallel: "parallel_tool_calls",
     max_tokens: "max_tokens",
     stop: "stop",
     format: "response_format.type",
@@ -92,6 +93,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         // The newer name.
         user: body.safety_identifier.or(body.user),
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
+        metadata: body.other.get("metadata"),
         betas: Vec::new(),
         spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
         extra,
