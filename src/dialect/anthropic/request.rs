@@ -30,6 +30,7 @@ const SPELLING: Spelling = Spelling {
     max_tokens: "max_tokens",
     stop: "stop_sequences",
     format: "output_config.format",
+    format_schema: "output_config.format.schema",
     thinking: "thinking",
     effort: "output_config.effort",
     thought: "messages[].content[].thinking",

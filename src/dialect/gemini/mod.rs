@@ -3,6 +3,7 @@
 mod decode;
 mod refusal;
 mod request;
+mod schema;
 mod thinking;
 mod wire;
 
