@@ -31,9 +31,22 @@ pub struct Request<'a> {
     pub betas: Vec<&'a str>,
     /// How errors about this request name its parts.
     pub spelling: &'static Spelling,
+    /// What the client says to the cloud itself, in the cloud's own words. An upstream takes every one of
+    /// them or refuses the request.
+    pub extra: Vec<Extra<'a>>,
     /// The names of all top-level fields that were given and say something; each upstream's table
     /// gives every one of them a fate.
     pub fields: Vec<Cow<'a, str>>,
+}
+
+/// A field of the cloud's own API, to be written where that API has it.
+#[derive(Debug)]
+pub struct Extra<'a> {
+    /// Where the client wrote it, such as `extra.guardrailConfig` or `guardrailConfig`.
+    pub path: String,
+    /// Its name there, such as `guardrailConfig`.
+    pub name: Str<'a>,
+    pub value: &'a RawValue,
 }
 
 /// Consecutive messages of one role.

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use fairlead::base::error::Kind;
 use fairlead::config;
-use fairlead::dialect::Client;
 use fairlead::dialect::fates::Fate;
+use fairlead::dialect::{Client, Upstream};
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -32,15 +32,28 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
 
 /// The fate of every field.
 fn fates(client: Client) -> String {
-    let mut table = String::from("| field | Bedrock Converse | Vertex Gemini |\n| --- | --- | --- |\n");
+    let row = |field: &str, cells: &mut dyn Iterator<Item = String>| {
+        let cells: Vec<String> = cells.collect();
+        format!("| {field} | {} |\n", cells.join(" | "))
+    };
+    let upstreams = || Upstream::ALL.iter();
+    let mut table = row("field", &mut upstreams().map(|upstream| upstream.title().to_owned()));
+    table += &row("---", &mut upstreams().map(|_| "---".to_owned()));
     let cell = |fate: Fate| match fate {
         Fate::Mapped(to) => to.to_owned(),
         Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
         Fate::Refused(way_out) => format!("refused: {way_out}"),
     };
-    for row in client.fates() {
-        writeln!(table, "| `{}` | {} | {} |", row.field, cell(row.converse), cell(row.gemini)).unwrap();
+    for (index, field) in client.fields().iter().enumerate() {
+        let mut fates = upstreams().map(|upstream| {
+            let (name, fate) = upstream.fates(client)[index];
+            assert_eq!(name, *field, "the table of {} has another order", upstream.name());
+            cell(fate)
+        });
+        table += &row(&format!("`{field}`"), &mut fates);
     }
+    let length = client.fields().len();
+    assert!(upstreams().all(|upstream| upstream.fates(client).len() == length), "a table has more rows");
     table
 }
 

@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod converse;
+mod extra;
 pub mod fates;
 pub mod gemini;
 pub mod openai;
@@ -15,6 +16,7 @@ use crate::base::host::Reply;
 use crate::base::json::{Str, Text};
 use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
+use fates::Fate;
 
 /// A dialect that a client speaks; the route tells which.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +25,22 @@ pub enum Client {
     OpenAi,
     /// Anthropic's Messages API.
     Anthropic,
+}
+
+/// What a client wants done; the route tells which.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// The next message of a conversation.
+    Chat(Client),
+}
+
+impl Task {
+    /// The dialect of errors.
+    pub const fn client(self) -> Client {
+        match self {
+            Task::Chat(client) => client,
+        }
+    }
 }
 
 /// A request and the model that it asks for.
@@ -76,11 +94,11 @@ impl Client {
         }
     }
 
-    /// What becomes of the fields of a request.
-    pub const fn fates(self) -> &'static [fates::Row] {
+    /// The top-level fields of a request that its API documents.
+    pub const fn fields(self) -> &'static [&'static str] {
         match self {
-            Client::OpenAi => fates::OPENAI_CHAT,
-            Client::Anthropic => fates::ANTHROPIC_MESSAGES,
+            Client::OpenAi => openai::fields::FIELDS,
+            Client::Anthropic => anthropic::fields::FIELDS,
         }
     }
 
@@ -194,6 +212,32 @@ impl Upstream {
         }
     }
 
+    /// What a person calls it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Upstream::Converse => "Bedrock Converse",
+            Upstream::Gemini => "Vertex Gemini",
+        }
+    }
+
+    /// What becomes of each of the [`Client::fields`].
+    pub const fn fates(self, client: Client) -> &'static [(&'static str, Fate)] {
+        match (self, client) {
+            (Upstream::Converse, Client::OpenAi) => converse::fates::OPENAI_CHAT,
+            (Upstream::Converse, Client::Anthropic) => converse::fates::ANTHROPIC_MESSAGES,
+            (Upstream::Gemini, Client::OpenAi) => gemini::fates::OPENAI_CHAT,
+            (Upstream::Gemini, Client::Anthropic) => gemini::fates::ANTHROPIC_MESSAGES,
+        }
+    }
+
+    /// Whose errors it sends.
+    pub const fn cloud(self) -> Cloud {
+        match self {
+            Upstream::Converse => Cloud::Aws,
+            Upstream::Gemini => Cloud::Google,
+        }
+    }
+
     /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer. Gives
     /// what this model made it leave out.
     ///
@@ -232,12 +276,21 @@ impl Upstream {
             Upstream::Gemini => gemini::decode(body, sink),
         }
     }
+}
 
-    /// Reads what a reply of another status says went wrong.
+/// A company whose APIs share one way to say what went wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cloud {
+    Aws,
+    Google,
+}
+
+impl Cloud {
+    /// Reads what a reply of a status other than success says went wrong.
     pub fn refusal(self, status: u16, headers: &Headers, body: &[u8]) -> Error {
         match self {
-            Upstream::Converse => converse::refusal(status, headers, body),
-            Upstream::Gemini => gemini::refusal(status, headers, body),
+            Cloud::Aws => converse::refusal(status, headers, body),
+            Cloud::Google => gemini::refusal(status, headers, body),
         }
     }
 }

@@ -1,14 +1,14 @@
-//! One request on its way to one backend: parsed, translated, authorised.
+//! One request on its way to one backend: translated, and then authorised.
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::chat::Delivery;
-use crate::dialect::{self, Upstream, fates};
-use crate::provider::{Address, Authorisation};
+use crate::dialect::{Cloud, Task, Upstream};
+use crate::provider::{Address, Authorisation, Backend};
 
-use super::Plan;
 use super::caller::Caller;
+use super::{Plan, chat};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -16,7 +16,7 @@ pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
 /// A translated request that is not sent yet.
 #[derive(Debug)]
 pub struct Attempt {
-    address: Address,
+    pub address: Address,
     pub body: Vec<u8>,
     pub asked: Asked,
 }
@@ -26,8 +26,9 @@ pub struct Attempt {
 pub struct Asked {
     /// Index of the backend in the plan.
     pub backend: usize,
-    pub upstream: Upstream,
-    pub delivery: Delivery,
+    pub expects: Expects,
+    /// Whose errors may come.
+    pub cloud: Cloud,
     /// The model as the client asked for it.
     pub model: String,
     /// The operator's name of the backend, and the backend's own name of the model: for response headers.
@@ -39,36 +40,19 @@ pub struct Asked {
     pub dropped: String,
 }
 
+/// How the reply of status 200 is to be read, and to be written for the client.
+#[derive(Debug)]
+pub enum Expects {
+    /// The next message of a conversation.
+    Chat { upstream: Upstream, delivery: Delivery },
+}
+
 impl Attempt {
     /// Reads a client's body and writes the upstream's.
     pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
-        let dialect::Asked { model, request } = caller.client.parse(body, &caller.betas)?;
-        let (index, backend, backend_model) = plan.find(model.as_str())?;
-        let upstream = backend.upstream();
-        let fields = request.fields.iter().map(AsRef::as_ref);
-        let mut dropped = fates::settle(fields, caller.client.fates(), upstream)?;
-        // The bodies differ by little more than their member names.
-        let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-        let left_out = upstream.write(&request, backend_model, &mut written)?;
-        for name in left_out.0 {
-            if !dropped.contains(&name) {
-                dropped.push(name);
-            }
+        match caller.task {
+            Task::Chat(client) => chat::translate(plan, caller, client, body),
         }
-        Ok(Self {
-            address: backend.address(backend_model, request.delivery.is_stream())?,
-            body: written,
-            asked: Asked {
-                backend: index,
-                upstream,
-                delivery: request.delivery,
-                attempts: 0,
-                backend_name: backend.name.clone(),
-                backend_model: header_value(backend_model),
-                dropped: dropped.into_iter().map(header_value).collect::<Vec<_>>().join(", "),
-                model: model.0.into_owned(),
-            },
-        })
     }
 
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
@@ -99,6 +83,29 @@ impl Attempt {
         }
         headers.add(CLUSTER_HEADER, backend.cluster.as_str());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
+    }
+}
+
+impl Asked {
+    /// Notes where a request goes. `model` is what the client asked for, `backend_model` what the backend
+    /// calls it, `dropped` the names of the fields that were left out.
+    pub fn new(
+        (index, backend, backend_model): (usize, &Backend, &str),
+        model: String,
+        cloud: Cloud,
+        expects: Expects,
+        dropped: &[&str],
+    ) -> Self {
+        Self {
+            backend: index,
+            expects,
+            cloud,
+            attempts: 0,
+            backend_name: backend.name.clone(),
+            backend_model: header_value(backend_model),
+            dropped: dropped.iter().map(|name| header_value(name)).collect::<Vec<_>>().join(", "),
+            model,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod caller;
+mod chat;
 mod plan;
 mod reply;
 mod route;

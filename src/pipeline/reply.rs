@@ -8,9 +8,9 @@ use crate::base::host::{Host, Level, Reply, ReplyStep};
 use crate::chat::Delivery;
 use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
-use super::Plan;
-use super::attempt::Asked;
+use super::attempt::{Asked, Expects};
 use super::caller::Caller;
+use super::{Plan, chat};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -76,16 +76,16 @@ pub fn begin(
         model: asked.model.clone(),
     };
     let media_type = headers.media_type();
-    match asked.delivery {
-        Delivery::Stream { usage } => {
-            if media_type != asked.upstream.stream_media_type() {
+    match asked.expects {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage } } => {
+            if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
-            let decoder = asked.upstream.stream();
-            let writer = caller.client.stream(title, usage);
+            let decoder = upstream.stream();
+            let writer = caller.client().stream(title, usage);
             (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
         }
-        Delivery::Whole => {
+        Expects::Chat { delivery: Delivery::Whole, .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
@@ -205,15 +205,11 @@ impl Stream {
     }
 }
 
+/// The client's whole reply.
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
-    let text = std::str::from_utf8(body).map_err(|_| {
-        Error::new(Kind::UpstreamGarbled, "the cloud answered with something that is not UTF-8")
-    })?;
-    let mut writer = caller.client.whole(title.clone());
-    asked.upstream.decode(text, writer.sink())?;
-    let mut out = Vec::with_capacity(body.len() + 512);
-    writer.finish(&mut out);
-    Ok(out)
+    match asked.expects {
+        Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, body),
+    }
 }
 
 /// The error behind a reply that is none: the cloud's own, or what Envoy says in its place.
@@ -224,7 +220,7 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
-        let mut error = asked.upstream.refusal(status, headers, body);
+        let mut error = asked.cloud.refusal(status, headers, body);
         if let Some(id) = upstream_id(headers) {
             error.message.push_str(&format!(" (request id {id})"));
         }

@@ -3,19 +3,19 @@
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::Reply;
-use crate::dialect::Client;
+use crate::dialect::{Client, Task};
 
 /// What a request is to us.
 #[derive(Debug, PartialEq)]
 pub enum Route {
     /// Goes on as it came.
     NotOurs,
-    /// A chat request; its body must be read.
-    Chat(Client),
+    /// Work to be done; the body must be read.
+    Ask(Task),
     /// Answered at once.
     Answer(Reply),
     /// Refused at once.
-    Refuse(Client, Error),
+    Refuse(Task, Error),
 }
 
 /// Looks at the headers of a request that has (`bodiless`) or has not ended with them.
@@ -25,10 +25,12 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     match path {
         "/v1/chat/completions" | "/chat/completions" => {
-            chat(Client::OpenAi, method, path, headers, bodiless, most_bytes)
+            ask(Task::Chat(Client::OpenAi), method, path, headers, bodiless, most_bytes)
         }
         // The SDKs' beta clients add `?beta=true`.
-        "/v1/messages" | "/messages" => chat(Client::Anthropic, method, path, headers, bodiless, most_bytes),
+        "/v1/messages" | "/messages" => {
+            ask(Task::Chat(Client::Anthropic), method, path, headers, bodiless, most_bytes)
+        }
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -38,37 +40,30 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
     }
 }
 
-fn chat(
-    client: Client,
-    method: &str,
-    path: &str,
-    headers: &Headers,
-    bodiless: bool,
-    most_bytes: usize,
-) -> Route {
+fn ask(task: Task, method: &str, path: &str, headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
     match method {
         "POST" => {}
         // A browser's question before it posts, for Envoy's CORS filter.
         "OPTIONS" => return Route::NotOurs,
         _ => {
             let problem = format!("{path} takes POST, not this method");
-            return Route::Refuse(client, Error::new(Kind::WrongMethod, problem));
+            return Route::Refuse(task, Error::new(Kind::WrongMethod, problem));
         }
     }
     if bodiless {
         let problem = "the request has no body; send a JSON object with model and messages";
-        return Route::Refuse(client, Error::new(Kind::NotJson, problem));
+        return Route::Refuse(task, Error::new(Kind::NotJson, problem));
     }
     let encoding = headers.get("content-encoding").unwrap_or("identity").trim();
     if !encoding.eq_ignore_ascii_case("identity") && !encoding.is_empty() {
         let problem = "the body is compressed; send it without content-encoding";
-        return Route::Refuse(client, Error::new(Kind::Encoded, problem));
+        return Route::Refuse(task, Error::new(Kind::Encoded, problem));
     }
     let declared = headers.get("content-length").and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > most_bytes) {
-        return Route::Refuse(client, too_large(most_bytes));
+        return Route::Refuse(task, too_large(most_bytes));
     }
-    Route::Chat(client)
+    Route::Ask(task)
 }
 
 /// The answer to a body that is over the limit.
@@ -99,7 +94,7 @@ mod tests {
         match route {
             Route::Answer(reply) => reply.status,
             Route::Refuse(_, error) => error.kind.row().status,
-            Route::NotOurs | Route::Chat(_) => 0,
+            Route::NotOurs | Route::Ask(_) => 0,
         }
     }
 
@@ -107,11 +102,11 @@ mod tests {
     fn chat_is_ours_with_and_without_the_version_and_a_query() {
         for path in ["/v1/chat/completions", "/chat/completions", "/v1/chat/completions?api-version=1"] {
             let route = route(&request("POST", path, &[]), false, 10);
-            assert_eq!(route, Route::Chat(Client::OpenAi), "{path}");
+            assert_eq!(route, Route::Ask(Task::Chat(Client::OpenAi)), "{path}");
         }
         for path in ["/v1/messages", "/messages", "/v1/messages?beta=true"] {
             let route = route(&request("POST", path, &[]), false, 10);
-            assert_eq!(route, Route::Chat(Client::Anthropic), "{path}");
+            assert_eq!(route, Route::Ask(Task::Chat(Client::Anthropic)), "{path}");
         }
         for path in [
             "/",
@@ -136,7 +131,7 @@ mod tests {
             assert_eq!(status(&route(&gzip, false, 10)), 415);
             assert_eq!(status(&route(&request("POST", path, &[("content-length", "11")]), false, 10)), 413);
             let fits = request("POST", path, &[("content-length", "10")]);
-            assert_eq!(route(&fits, false, 10), Route::Chat(client));
+            assert_eq!(route(&fits, false, 10), Route::Ask(Task::Chat(client)));
             assert_eq!(route(&request("OPTIONS", path, &[]), true, 10), Route::NotOurs);
         }
     }

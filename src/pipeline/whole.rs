@@ -57,13 +57,13 @@ impl Whole {
         match route {
             Route::NotOurs => Step::Pass,
             Route::Answer(reply) => Step::Answer(self.finished(reply)),
-            Route::Refuse(client, error) => {
-                self.caller.client = client;
+            Route::Refuse(task, error) => {
+                self.caller.task = task;
                 self.answer(&error)
             }
-            Route::Chat(client) => {
-                self.caller.client = client;
-                if client == Client::Anthropic {
+            Route::Ask(task) => {
+                self.caller.task = task;
+                if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }
                 self.phase = Phase::Gathering;
@@ -173,11 +173,8 @@ impl Whole {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
-                if !self.caller.request_id.is_empty() {
-                    headers.add("x-request-id", self.caller.request_id.as_str());
-                    if self.caller.client == Client::Anthropic {
-                        headers.add("request-id", self.caller.request_id.as_str());
-                    }
+                for (name, value) in self.caller.ids() {
+                    headers.add(name, value);
                 }
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
@@ -192,9 +189,7 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
-        if !self.caller.request_id.is_empty() {
-            reply.headers.push(("x-request-id", self.caller.request_id.clone()));
-        }
+        reply.headers.extend(self.caller.ids());
         reply
     }
 

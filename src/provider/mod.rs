@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::Upstream;
+use crate::dialect::{Client, Upstream};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -90,8 +90,8 @@ impl Backend {
         Some(Self { name: name.to_owned(), cluster: written.cluster.clone(), host, site })
     }
 
-    /// The dialect in which this backend takes requests for a model.
-    pub fn upstream(&self) -> Upstream {
+    /// The dialect in which this backend takes chat requests for a model, from clients of a dialect.
+    pub fn upstream(&self, _client: Client, _model: &str) -> Upstream {
         match &self.site {
             Site::Bedrock(_) => Upstream::Converse,
             Site::Vertex(_) => Upstream::Gemini,

@@ -1,5 +1,6 @@
 //! The client side: Anthropic's Messages API.
 
+pub mod fields;
 mod reply;
 mod request;
 mod wire;

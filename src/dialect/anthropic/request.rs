@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::fields::{DEFAULTS, FIELDS};
 use super::{GOOGLE_PROOF, wire};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Fields, Str, Text, wrong_type};
@@ -11,10 +12,9 @@ use crate::chat::{
     Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
     ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice,
 };
-use crate::dialect::Asked;
-use crate::dialect::fates::{ANTHROPIC_MESSAGES, ANTHROPIC_MESSAGES_DEFAULTS};
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
+use crate::dialect::{Asked, extra};
 
 /// What the parts of a Messages request are called.
 const SPELLING: Spelling = Spelling {
@@ -44,6 +44,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
+    let extra = extra::collect(&body.other)?;
     let betas: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
@@ -113,6 +114,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
         },
         betas,
         spelling: &SPELLING,
+        extra,
         fields: fields.0,
     };
     Ok(Asked { model, request })
@@ -709,11 +711,11 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
     body.known().for_each(|name| fields.must_see(name));
     let Fields(other) = &body.other;
     for (name, value) in other.iter().map(|(name, value)| (name.as_str(), value.get())) {
-        if value == "null" || ANTHROPIC_MESSAGES_DEFAULTS.contains(&(name, value)) {
+        if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name) {
             continue;
         }
-        match ANTHROPIC_MESSAGES.iter().find(|row| row.field == name) {
-            Some(row) => fields.must_see(row.field),
+        match FIELDS.iter().find(|field| **field == name) {
+            Some(field) => fields.must_see(field),
             None => fields.see(|| name.to_owned()),
         }
     }

@@ -5,6 +5,7 @@
 
 mod decode;
 mod extra;
+pub mod fates;
 mod model;
 mod refusal;
 mod request;

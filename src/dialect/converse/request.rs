@@ -11,7 +11,7 @@ use crate::chat::{
     Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
     SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::schema;
+use crate::dialect::{extra, schema};
 
 /// `ToolUseId` and `ToolName` have at most so many characters.
 const MAX_NAME: usize = 64;
@@ -31,6 +31,9 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
     if request.turns.is_empty() {
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
+    }
+    if let Some(field) = request.extra.first() {
+        return Err(extra::refusal(field, "Bedrock's Converse"));
     }
     let tools = offered(request)?;
     let mut body = Body {
@@ -749,6 +752,7 @@ mod tests {
             delivery: Delivery::Whole,
             betas: Vec::new(),
             spelling: &SPELLING,
+            extra: Vec::new(),
             fields: Vec::new(),
         }
     }

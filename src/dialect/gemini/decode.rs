@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use memchr::memchr_iter;
-use serde_json::value::RawValue;
 
 use super::refusal;
 use super::wire::{self, FunctionCall, Piece, UsageMetadata};

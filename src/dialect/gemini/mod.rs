@@ -1,6 +1,7 @@
 //! Gemini: Google Vertex AI's `generateContent` and `streamGenerateContent?alt=sse`, REST v1.
 
 mod decode;
+pub mod fates;
 mod refusal;
 mod request;
 mod schema;

@@ -15,12 +15,16 @@ use crate::chat::{
     Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
+use crate::dialect::extra;
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
 /// # Errors
 /// What Gemini has no way to say, named by its path in the client's body.
 pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
+    if let Some(field) = request.extra.first() {
+        return Err(extra::refusal(field, "Gemini"));
+    }
     let generation = generation(model);
     check(request, generation)?;
     let mut left_out = LeftOut::default();
@@ -630,6 +634,7 @@ mod tests {
             delivery: Delivery::Whole,
             betas: vec![],
             spelling: &SPELLING,
+            extra: Vec::new(),
             fields: vec![],
         }
     }

@@ -1,5 +1,6 @@
 //! The client side: OpenAI's chat completions.
 
+pub mod fields;
 mod reply;
 mod request;
 mod wire;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::fields::{DEFAULTS, FIELDS};
 use super::wire;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Number, Str, Text, wrong_type};
@@ -11,10 +12,9 @@ use crate::chat::{
     Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
     ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tool, ToolCall, ToolChoice,
 };
-use crate::dialect::Asked;
-use crate::dialect::fates::{OPENAI_CHAT, OPENAI_CHAT_DEFAULTS};
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
+use crate::dialect::{Asked, extra};
 
 /// What the parts of a chat completion request are called.
 const SPELLING: Spelling = Spelling {
@@ -47,6 +47,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
+    let extra = extra::collect(&body.other)?;
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
@@ -91,6 +92,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         delivery: delivery(body.stream, body.stream_options, &mut fields),
         betas: Vec::new(),
         spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
+        extra,
         fields: fields.0,
     };
     Ok(Asked { model, request })
@@ -592,11 +594,11 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
         }
     }
     for (name, value) in body.other.given() {
-        if OPENAI_CHAT_DEFAULTS.contains(&(name, value.get())) {
+        if DEFAULTS.contains(&(name, value.get())) || extra::is_extra(name) {
             continue;
         }
-        match OPENAI_CHAT.iter().find(|row| row.field == name) {
-            Some(row) => fields.must_see(row.field),
+        match FIELDS.iter().find(|field| **field == name) {
+            Some(field) => fields.must_see(field),
             None => fields.see(|| name.to_owned()),
         }
     }
