@@ -5,6 +5,7 @@ pub mod converse;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod image;
 pub mod openai;
 mod reading;
 mod schema;
@@ -32,6 +33,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// Images from a text, by OpenAI's images API.
+    Images,
 }
 
 impl Task {
@@ -39,6 +42,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Images => Client::OpenAi,
         }
     }
 }
