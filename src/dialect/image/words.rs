@@ -70,11 +70,6 @@ impl<'r, 'a> Words<'r, 'a> {
     }
 }
 
-/// Whether some upstream knows a field by this name.
-pub fn is_known<'t>(name: &str, tables: impl IntoIterator<Item = &'t [Word]>) -> bool {
-    tables.into_iter().flatten().any(|word| word.is_called(name))
-}
-
 /// Finds every extra of a request in an upstream's table.
 ///
 /// # Errors
@@ -178,6 +173,18 @@ mod tests {
         choose(&said, TABLE, "It")
             .map(|words| words.0.iter().map(|(name, _)| *name).collect())
             .map_err(|error| error.message)
+    }
+
+    #[test]
+    fn every_name_of_a_word_is_known_at_the_top_of_a_request_and_no_other() {
+        let tables = super::super::Upstream::ALL.iter().flat_map(|upstream| upstream.words());
+        let mut names: Vec<&str> =
+            tables.flat_map(|word| word.aliases.iter().chain([&word.name])).copied().collect();
+        let mut known = extra::IMAGES.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        known.sort_unstable();
+        assert_eq!(names, known);
     }
 
     #[test]

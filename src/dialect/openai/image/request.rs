@@ -3,8 +3,8 @@
 use super::fields::{DEFAULTS, FIELDS};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Str, Text, object};
+use crate::dialect::extra;
 use crate::dialect::reading::{self, Seen, missing};
-use crate::dialect::{extra, image};
 use crate::image::{Format, Quality, Request, Size};
 
 object! {
@@ -42,7 +42,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     let text = reading::text(body)?;
     let body: Body<'_> = reading::body(text)?;
     let fields = given(&body).0;
-    let extra = extra::collect_where(&body.other, is_word_of_clouds)?;
+    let extra = extra::collect(&body.other, extra::IMAGES)?;
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(prompt) = body.prompt else { return Err(missing("prompt", "describes the image")) };
@@ -76,11 +76,6 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         fields,
     };
     Ok(Asked { model, request })
-}
-
-/// Whether a top-level field is one of the clouds' own.
-fn is_word_of_clouds(name: &str) -> bool {
-    image::words::is_known(name, image::Upstream::ALL.iter().map(|upstream| upstream.words()))
 }
 
 /// Images leave as base64 and in no other way.
@@ -159,10 +154,7 @@ fn given<'a>(body: &Body<'a>) -> Seen<'a> {
         }
     }
     for (name, value) in body.other.given() {
-        if DEFAULTS.contains(&(name, value.get()))
-            || extra::is_object_of_extras(name)
-            || is_word_of_clouds(name)
-        {
+        if DEFAULTS.contains(&(name, value.get())) || extra::is_extra(name, extra::IMAGES) {
             continue;
         }
         match FIELDS.iter().find(|field| **field == name) {
