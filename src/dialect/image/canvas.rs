@@ -103,6 +103,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
     let most = if is_titan { TITAN_PROMPT } else { NOVA_PROMPT };
     let words = choose(&request.extra, WORDS, "Amazon's image model")?;
     short(request.prompt, most)?;
+    words.short("negativeText", most)?;
     if let Some(size) = request.size {
         if is_titan { titan_size(size)? } else { nova_size(size)? }
     }
@@ -126,14 +127,11 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         }
         known
     });
-    let sampling = ["cfgScale", "seed"].map(|name| (name, words.get(name)));
     Writer::new(out).object(|w| {
         w.key("taskType").string("TEXT_IMAGE");
         w.key("textToImageParams").object(|w| {
             w.key("text").text(request.prompt);
-            if let Some(negative) = words.get("negativeText") {
-                w.key("negativeText").raw(negative);
-            }
+            words.write("negativeText", w);
             if let Some(style) = style {
                 w.key("style").string(style);
             }
@@ -149,11 +147,8 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                 Some(Quality::Fine) => w.key("quality").string("premium"),
                 None => {}
             }
-            for (name, value) in sampling {
-                if let Some(value) = value {
-                    w.key(name).raw(value);
-                }
-            }
+            words.write("cfgScale", w);
+            words.write("seed", w);
         });
     });
     Ok(left_out)

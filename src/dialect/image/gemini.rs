@@ -127,9 +127,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         });
         w.key("generationConfig").object(|w| {
             w.key("responseModalities").array(|w| w.string("IMAGE"));
-            if let Some(seed) = words.get("seed") {
-                w.key("seed").raw(seed);
-            }
+            words.write("seed", w);
             if !has_config {
                 return;
             }
@@ -141,9 +139,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                     }
                 }
                 for name in image_words {
-                    if let Some(value) = words.get(name) {
-                        w.key(name).raw(value);
-                    }
+                    words.write(name, w);
                 }
                 if let Some(format) = request.format {
                     w.key("imageOutputOptions").object(|w| {
@@ -156,9 +152,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
             });
         });
         for name in ["safetySettings", "labels"] {
-            if let Some(value) = words.get(name) {
-                w.key(name).raw(value);
-            }
+            words.write(name, w);
         }
     });
     Ok(left_out)

@@ -148,9 +148,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                 }
             }
             for name in PARAMETERS {
-                if let Some(value) = words.get(name) {
-                    w.key(name).raw(value);
-                }
+                words.write(name, w);
             }
             if let Some(format) = request.format {
                 w.key("outputOptions").object(|w| {
@@ -161,9 +159,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                 });
             }
         });
-        if let Some(labels) = words.get("labels") {
-            w.key("labels").raw(labels);
-        }
+        words.write("labels", w);
     });
     Ok(left_out)
 }
@@ -215,9 +211,12 @@ struct Prediction<'a> {
 }
 
 /// Reads a reply of status 200. One prediction may stand for several filtered images, so that those which
-/// did not come are counted.
+/// did not come are counted; of a reply that holds nothing at all the filter has left nothing.
 pub fn decode(body: &str, asked: u64) -> Made<'_> {
     let reply: Reply<'_> = super::reply(body, "Vertex AI")?;
+    if reply.predictions.is_none() && body.bytes().any(|b| !b.is_ascii_whitespace() && !b"{}".contains(&b)) {
+        return Ok(Images::default());
+    }
     let mut images = Images::default();
     for prediction in reply.predictions.into_iter().flatten() {
         if let Some(data) = prediction.bytes_base64_encoded {

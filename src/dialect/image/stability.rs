@@ -108,9 +108,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
             w.key("aspect_ratio").string(shape);
         }
         for name in ["aspect_ratio", "negative_prompt", "seed"] {
-            if let Some(value) = words.get(name) {
-                w.key(name).raw(value);
-            }
+            words.write(name, w);
         }
         if let Some(format) = request.format {
             w.key("output_format").string(format.name());

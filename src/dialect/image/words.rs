@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
-use crate::base::json::{Fields, Number, Text, read, wrong_type};
+use crate::base::json::{Fields, Number, Text, Writer, read, wrong_type};
 use crate::chat::Extra;
 use crate::dialect::extra;
 
@@ -46,12 +46,23 @@ impl Word {
 
 /// The words of one request, checked.
 #[derive(Debug, Default)]
-pub struct Words<'r, 'a>(Vec<(&'static str, &'r Extra<'a>)>);
+pub struct Words<'r, 'a>(Vec<(&'static Word, &'r Extra<'a>)>);
 
 impl<'r, 'a> Words<'r, 'a> {
     /// The value of a field, by the cloud's name of it.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.extra(name).map(|extra| extra.value)
+    }
+
+    /// Writes a field, if it is there.
+    pub fn write(&self, name: &'static str, w: &mut Writer<'_>) {
+        let Some((word, extra)) = self.said(name) else { return };
+        let w = w.key(name);
+        // Google's newer API takes its words in capitals only.
+        match word.rule.spelt(extra.value) {
+            Some(spelt) => w.string(spelt),
+            None => w.raw(extra.value),
+        }
     }
 
     /// Refuses a field that does not go with the model, or with another.
@@ -65,8 +76,32 @@ impl<'r, 'a> Words<'r, 'a> {
         }
     }
 
+    /// Refuses a text that is longer than one model of several takes.
+    ///
+    /// # Errors
+    /// When it is, by the name and the place that the client gave it.
+    pub fn short(&self, name: &str, most: usize) -> Result<(), Error> {
+        match self.extra(name) {
+            Some(extra) => check(extra, &Rule::Text(most)),
+            None => Ok(()),
+        }
+    }
+
     fn extra(&self, name: &str) -> Option<&'r Extra<'a>> {
-        self.0.iter().find(|(known, _)| *known == name).map(|(_, extra)| *extra)
+        self.said(name).map(|(_, extra)| extra)
+    }
+
+    fn said(&self, name: &str) -> Option<(&'static Word, &'r Extra<'a>)> {
+        self.0.iter().find(|(word, _)| word.name == name).copied()
+    }
+}
+
+impl Rule {
+    /// One of several words as the cloud spells it.
+    fn spelt(&self, raw: &RawValue) -> Option<&'static str> {
+        let Rule::OneOf(values) = self else { return None };
+        let text = Text::from_raw(raw)?;
+        values.iter().find(|value| value.eq_ignore_ascii_case(text.escaped())).copied()
     }
 }
 
@@ -74,7 +109,11 @@ impl<'r, 'a> Words<'r, 'a> {
 ///
 /// # Errors
 /// An extra that is not there, that is said twice, or that is not what it must be.
-pub fn choose<'r, 'a>(said: &'r [Extra<'a>], table: &[Word], upstream: &str) -> Result<Words<'r, 'a>, Error> {
+pub fn choose<'r, 'a>(
+    said: &'r [Extra<'a>],
+    table: &'static [Word],
+    upstream: &str,
+) -> Result<Words<'r, 'a>, Error> {
     let mut words = Words::default();
     for extra in said {
         let Some(word) = table.iter().find(|word| word.is_called(extra.name.as_str())) else {
@@ -85,7 +124,7 @@ pub fn choose<'r, 'a>(said: &'r [Extra<'a>], table: &[Word], upstream: &str) -> 
             return Err(Error::at(Kind::WrongValue, extra.path.clone(), &problem));
         }
         check(extra, &word.rule)?;
-        words.0.push((word.name, extra));
+        words.0.push((word, extra));
     }
     Ok(words)
 }
@@ -114,7 +153,7 @@ fn check(extra: &Extra<'_>, rule: &Rule) -> Result<(), Error> {
             None => wrong(Kind::WrongType, &wrong_type(raw, "a number")),
         },
         Rule::OneOf(values) => match text {
-            Some(text) if values.iter().any(|value| value.eq_ignore_ascii_case(text.escaped())) => Ok(()),
+            Some(_) if rule.spelt(raw).is_some() => Ok(()),
             Some(_) => wrong(Kind::WrongValue, &format!("must be one of {}", values.join(", "))),
             None => wrong(Kind::WrongType, &wrong_type(raw, "a string")),
         },
@@ -171,7 +210,7 @@ mod tests {
             .map(|(name, value)| Extra { path: name.as_str().to_owned(), name, value })
             .collect();
         choose(&said, TABLE, "It")
-            .map(|words| words.0.iter().map(|(name, _)| *name).collect())
+            .map(|words| words.0.iter().map(|(word, _)| word.name).collect())
             .map_err(|error| error.message)
     }
 
