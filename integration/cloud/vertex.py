@@ -9,6 +9,7 @@ from .delivery import Whole
 from .frame import Cloud
 from .gemini import CountTokens, Gemini
 from .http import Request
+from .messages import RawPredict
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
 from .vertex_images import GeminiImages, Imagen
@@ -21,10 +22,10 @@ class Vertex(Cloud):
     """Handler of the Vertex port."""
 
     name = "vertex"
-    apis = (GeminiImages, Imagen, Gemini, CountTokens)
+    apis = (GeminiImages, Imagen, Gemini, CountTokens, RawPredict)
 
     def enter(self, request: Request, api: google.Api) -> str:
-        headers = check_headers(request.headers, (), self.state.settings.allow_headers)
+        headers = check_headers(request.headers, api.own_headers, self.state.settings.allow_headers)
         project, location = api.found["project"], api.found["location"]
         _host(headers["host"], location)
         self._token(headers.get("authorization"))
