@@ -6,6 +6,7 @@ mod extra;
 pub mod fates;
 pub mod gemini;
 pub mod openai;
+mod proof;
 mod reading;
 mod schema;
 mod talk;

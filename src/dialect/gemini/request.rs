@@ -15,7 +15,7 @@ use crate::chat::{
     Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::extra;
+use crate::dialect::{extra, proof};
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
@@ -330,7 +330,11 @@ fn write_call(w: &mut Writer<'_>, call: &ToolCall<'_>, must_be_signed: bool) {
             w.key("args").token(call.arguments.trim());
         });
         match call.signature {
-            Some(signature) => w.key("thoughtSignature").text(signature),
+            // A client may have been told Google's word by another gateway.
+            Some(signature) if signature.escaped() == NO_SIGNATURE => {
+                w.key("thoughtSignature").string(NO_SIGNATURE);
+            }
+            Some(signature) => w.key("thoughtSignature").string(&proof::standard(signature)),
             None if must_be_signed => w.key("thoughtSignature").string(NO_SIGNATURE),
             None => {}
         }

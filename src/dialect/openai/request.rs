@@ -14,7 +14,7 @@ use crate::chat::{
 };
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
-use crate::dialect::{Asked, extra};
+use crate::dialect::{Asked, extra, proof};
 
 /// What the parts of a chat completion request are called.
 const SPELLING: Spelling = Spelling {
@@ -208,6 +208,7 @@ impl<'a> Conversation<'a> {
             let problem = "must be a JSON object, written as a string";
             return Err(place.error(Kind::WrongValue, ".function.arguments", problem));
         }
+        let (id, carried) = proof::split(id);
         self.talk.call(place, &id, &name)?;
         let mut signature = None;
         if let Some(extra) = call.extra_content {
@@ -217,7 +218,7 @@ impl<'a> Conversation<'a> {
                 signature = google.thought_signature;
             }
         }
-        let content = Content::ToolCall(ToolCall { id, name, arguments, signature });
+        let content = Content::ToolCall(ToolCall { id, name, arguments, signature: signature.or(carried) });
         Ok(Part { place, content, cache: None })
     }
 
@@ -235,6 +236,7 @@ impl<'a> Conversation<'a> {
         let mut parts = contents(index, message.content, fields)?;
         // A mark on the last part of a result belongs behind the result: no cloud takes one inside.
         let cache = cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
+        let (id, _) = proof::split(id);
         self.talk.result("", id, Answer { place, parts, failed: false, cache })
     }
 }
