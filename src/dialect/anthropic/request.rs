@@ -337,7 +337,15 @@ impl<'a> Block<'a> {
             "document" => {
                 let cited = cited(place, wire.citations)?;
                 let source = document(place, source(place, wire.source)?, fields)?;
-                Content::Document(Document { source, title: wire.title, context: wire.context, cited })
+                let (title, context) = (wire.title, wire.context);
+                Content::Document(Document {
+                    source,
+                    media_type: None,
+                    below: ".source",
+                    title,
+                    context,
+                    cited,
+                })
             }
             "search_result" => Content::SearchResult(search_result(place, wire, fields)?),
             other => return Err(place.error(Kind::Unsupported, ".type", way_out(other))),

@@ -2,6 +2,7 @@
 
 mod decode;
 pub mod fates;
+mod media;
 mod refusal;
 mod request;
 mod schema;
