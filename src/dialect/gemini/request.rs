@@ -13,7 +13,7 @@ use super::thinking;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Number, Text, Writer};
 use crate::chat::{
-    Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
+    Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::{extra, proof};
@@ -484,7 +484,7 @@ mod tests {
 
     use super::*;
     use crate::base::json::{Count, Str};
-    use crate::chat::{Delivery, Place, Reasoning};
+    use crate::chat::{Delivery, Image, Place, Reasoning};
 
     fn raw(json: &str) -> &RawValue {
         serde_json::from_str(json).unwrap()
@@ -788,7 +788,7 @@ mod tests {
     #[test]
     fn images_that_gemini_cannot_take_are_refused_by_their_path() {
         for part in
-            [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a.png"))))]
+            [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a"))))]
         {
             let request = request(vec![user(vec![part])]);
             assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0].image");
