@@ -17,16 +17,24 @@ pub struct Own<'r> {
     /// Members of `toolConfig` besides `functionCallingConfig`.
     pub tools: Vec<(Str<'r>, &'r RawValue)>,
     /// What the client calls the request in its own books, as far as Google takes it.
-    labels: Vec<(&'r str, Text<'r>)>,
+    labels: Vec<(Str<'r>, Text<'r>)>,
 }
 
-/// Fields of the body by both of their spellings, and how their values begin.
-const BODY: &[(&str, &str, char)] = &[
-    ("safety_settings", "safetySettings", '['),
-    ("labels", "labels", '{'),
-    ("cached_content", "cachedContent", '"'),
-    ("model_armor_config", "modelArmorConfig", '{'),
-];
+/// Fields of the body, and how their values begin.
+const BODY: &[(&str, char)] =
+    &[("safetySettings", '['), ("labels", '{'), ("cachedContent", '"'), ("modelArmorConfig", '{')];
+
+/// Google's spelling of a name that may have underscores, as clients of its SDKs write them.
+fn camel(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut camel = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
+}
 
 /// Members of `generationConfig` that are written from fields of the client's own API.
 const OURS: &[&str] = &[
@@ -49,18 +57,21 @@ const OURS: &[&str] = &[
 ///
 /// # Errors
 /// A field that Gemini does not have, or that the client's own API has a word for: by its path.
-pub fn sort<'r>(request: &'r Request<'_>, left_out: &mut LeftOut) -> Result<Own<'r>, Error> {
+pub fn sort<'r>(request: &'r Request<'r>, left_out: &mut LeftOut) -> Result<Own<'r>, Error> {
     let mut own = Own::default();
-    for field in &request.extra {
+    for (index, field) in request.extra.iter().enumerate() {
         let name = field.name.as_str();
-        if let Some(&(_, google, begins)) = BODY.iter().find(|(snake, camel, _)| [*snake, *camel].contains(&name))
-        {
+        if request.extra.iter().take(index).any(|other| camel(other.name.as_str()) == camel(name)) {
+            let problem = "is said twice; leave one of them out";
+            return Err(Error::at(Kind::WrongValue, field.path.clone(), problem));
+        }
+        if let Some(&(google, begins)) = BODY.iter().find(|(known, _)| camel(name) == *known) {
             typed(field, begins)?;
             own.body.push((google, field.value));
-        } else if matches!(name, "generationConfig" | "generation_config") {
+        } else if camel(name) == "generationConfig" {
             own.generation = members(field)?;
             check_generation(request, field, &own.generation)?;
-        } else if matches!(name, "toolConfig" | "tool_config") {
+        } else if camel(name) == "toolConfig" {
             own.tools = members(field)?;
             if own.tools.iter().any(|(name, _)| name.as_str() == "functionCallingConfig") {
                 let path = format!("{}.functionCallingConfig", field.path);
@@ -90,9 +101,9 @@ fn typed(field: &Extra<'_>, begins: char) -> Result<(), Error> {
 fn members<'r>(field: &Extra<'r>) -> Result<Vec<(Str<'r>, &'r RawValue)>, Error> {
     typed(field, '{')?;
     let members = json::read::<Fields<'r>>(field.value.get());
-    members.map(|members| members.0).map_err(|fault| {
-        Error::at(Kind::WrongType, field.path.clone(), &fault.problem)
-    })
+    members
+        .map(|members| members.0)
+        .map_err(|fault| Error::at(Kind::WrongType, field.path.clone(), &fault.problem))
 }
 
 fn check_generation(
@@ -108,7 +119,8 @@ fn check_generation(
             || (name == "thinkingConfig" && thinks);
         let is_double = members.iter().take(index).any(|(known, _)| known.as_str() == name);
         if is_ours || is_double {
-            let problem = if is_ours { "has a field of its own in the request; send that" } else { "is given twice" };
+            let problem =
+                if is_ours { "has a field of its own in the request; send that" } else { "is given twice" };
             return Err(Error::at(Kind::Unsupported, format!("{}.{name}", field.path), problem));
         }
     }
@@ -127,16 +139,22 @@ fn check_cached(request: &Request<'_>, own: &Own<'_>) -> Result<(), Error> {
     if let Some(tool) = request.tools.first() {
         return Err(tool.place.error(Kind::Unsupported, "", problem));
     }
+    if let Some(field) = request.extra.iter().find(|field| camel(field.name.as_str()) == "toolConfig") {
+        return Err(Error::at(Kind::Unsupported, field.path.clone(), problem));
+    }
     Ok(())
 }
 
 impl<'r> Own<'r> {
     /// Metadata become labels, as far as Google takes them for its bills; labels that are given as such win.
-    fn label(&mut self, request: &'r Request<'_>, left_out: &mut LeftOut) {
+    fn label(&mut self, request: &'r Request<'r>, left_out: &mut LeftOut) {
         let has_labels = self.body.iter().any(|(name, _)| *name == "labels");
-        for (name, value) in request.metadata.given() {
+        let metadata = request.metadata.and_then(|raw| json::read::<Fields<'r>>(raw.get()).ok());
+        for (name, value) in metadata.into_iter().flat_map(|metadata| metadata.0) {
+            let is_new = !self.labels.iter().any(|(known, _)| *known == name);
+            let has_room = !has_labels && self.labels.len() < MOST_LABELS && is_new;
             match Text::from_raw(value) {
-                Some(value) if !has_labels && self.labels.len() < MOST_LABELS && is_label(name, value) => {
+                Some(value) if has_room && is_label(name.as_str(), value) => {
                     self.labels.push((name, value));
                 }
                 _ => left_out.note("metadata"),
@@ -151,7 +169,7 @@ impl<'r> Own<'r> {
         }
         if !self.labels.is_empty() {
             w.key("labels").object(|w| {
-                self.labels.iter().for_each(|(name, value)| w.foreign_key(name).text(*value));
+                self.labels.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).text(*value));
             });
         }
     }

@@ -1,6 +1,7 @@
 //! Gemini: Google Vertex AI's `generateContent` and `streamGenerateContent?alt=sse`, REST v1.
 
 mod decode;
+mod extra;
 pub mod fates;
 mod media;
 mod refusal;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::extra::{self, Own};
 use super::media::{self, Within};
 use super::schema::{self, Purpose};
 use super::thinking;
@@ -16,19 +17,17 @@ use crate::chat::{
     Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::{extra, proof};
+use crate::dialect::proof;
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
 /// # Errors
 /// What Gemini has no way to say, named by its path in the client's body.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
-    if let Some(field) = request.extra.first() {
-        return Err(extra::refusal(field, "Gemini"));
-    }
+pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
     let generation = generation(model);
     check(request, generation)?;
     let mut left_out = LeftOut::default();
+    let own = extra::sort(request, &mut left_out)?;
     note(request, &mut left_out);
     let thinking = thinking::choose(model, request, &mut left_out);
     Writer::new(out).object(|w| {
@@ -48,14 +47,16 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         });
         if !request.tools.is_empty() {
             write_tools(w, &request.tools, request.spelling)?;
-            let is_strict = request.tools.iter().any(|tool| tool.strict == Some(true));
-            let validated = is_strict && thinking::is_2_5_or_later(model);
-            if is_strict && !validated {
-                left_out.note(request.spelling.strict);
-            }
-            write_tool_choice(w, request.tool_choice.as_ref(), validated);
         }
-        write_generation_config(w, request, thinking)
+        let is_strict = request.tools.iter().any(|tool| tool.strict == Some(true));
+        let validated = is_strict && thinking::is_2_5_or_later(model);
+        if is_strict && !validated {
+            left_out.note(request.spelling.strict);
+        }
+        write_tool_config(w, request, validated, &own);
+        write_generation_config(w, request, thinking, &own)?;
+        own.write(w);
+        Ok::<(), Error>(())
     })?;
     Ok(left_out)
 }
@@ -406,21 +407,28 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> R
 
 /// `validated`: the arguments of calls must fit their schemas. A call that is demanded does so anyway
 /// (ai.google.dev/gemini-api/docs/function-calling#function_calling_modes).
-fn write_tool_choice(w: &mut Writer<'_>, choice: Option<&ToolChoice<'_>>, validated: bool) {
+fn write_tool_config(w: &mut Writer<'_>, request: &Request<'_>, validated: bool, own: &Own<'_>) {
+    let choice = request.tool_choice.as_ref().filter(|_| !request.tools.is_empty());
     let mode = match choice {
-        None | Some(ToolChoice::Auto) if validated => "VALIDATED",
-        None => return,
-        Some(ToolChoice::Auto) => "AUTO",
-        Some(ToolChoice::None) => "NONE",
-        Some(ToolChoice::Required | ToolChoice::Named(_)) => "ANY",
+        None | Some(ToolChoice::Auto) if validated => Some("VALIDATED"),
+        None => None,
+        Some(ToolChoice::Auto) => Some("AUTO"),
+        Some(ToolChoice::None) => Some("NONE"),
+        Some(ToolChoice::Required | ToolChoice::Named(_)) => Some("ANY"),
     };
+    if mode.is_none() && own.tools.is_empty() {
+        return;
+    }
     w.key("toolConfig").object(|w| {
-        w.key("functionCallingConfig").object(|w| {
-            w.key("mode").string(mode);
-            if let Some(ToolChoice::Named(name)) = choice {
-                w.key("allowedFunctionNames").array(|w| w.string(name.as_str()));
-            }
-        });
+        if let Some(mode) = mode {
+            w.key("functionCallingConfig").object(|w| {
+                w.key("mode").string(mode);
+                if let Some(ToolChoice::Named(name)) = choice {
+                    w.key("allowedFunctionNames").array(|w| w.string(name.as_str()));
+                }
+            });
+        }
+        own.tools.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
     });
 }
 
@@ -428,6 +436,7 @@ fn write_generation_config(
     w: &mut Writer<'_>,
     request: &Request<'_>,
     thinking: Option<thinking::Config>,
+    own: &Own<'_>,
 ) -> Result<(), Error> {
     let Request { sampling, format, .. } = request;
     let numbers = [
@@ -442,7 +451,8 @@ fn write_generation_config(
         || thinking.is_some()
         || numbers.iter().any(|(_, number)| number.is_some())
         || !sampling.stop.is_empty()
-        || !matches!(format, Format::Text);
+        || !matches!(format, Format::Text)
+        || !own.generation.is_empty();
     if !any {
         return Ok(());
     }
@@ -477,6 +487,7 @@ fn write_generation_config(
                 schema::write(schema, &purpose, w.key("responseJsonSchema"))?;
             }
         }
+        own.generation.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
         Ok(())
     })
 }
@@ -792,8 +803,7 @@ mod tests {
 
     #[test]
     fn images_that_gemini_cannot_take_are_refused_by_their_path() {
-        for part in
-            [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a"))))]
+        for part in [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a"))))]
         {
             let request = request(vec![user(vec![part])]);
             assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0].image");
