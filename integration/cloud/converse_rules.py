@@ -334,7 +334,10 @@ def _thinking(thinking: dict[str, Any], inference: dict[str, Any], choice: dict[
         raise Refused("rule", "Thinking may not be enabled when tool_choice forces tool use.")
     if messages[-1]["role"] == "assistant":
         raise Refused("rule", "an assistant message cannot be prefilled when thinking is enabled")
-    if len(messages) > 1 and any("toolResult" in block for block in messages[-1]["content"]):
+    # Adaptive thinking does not ask for thoughts in earlier turns:
+    # https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking (validation changes)
+    manual = thinking["type"] == "enabled"
+    if manual and len(messages) > 1 and any("toolResult" in block for block in messages[-1]["content"]):
         if "reasoningContent" not in messages[-2]["content"][0]:
             raise Refused(
                 "rule",
