@@ -77,7 +77,7 @@ pub fn begin(
     };
     let media_type = headers.media_type();
     match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage } } => {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, .. } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
@@ -172,10 +172,14 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        self.decoder.feed(bytes, self.writer.sink())?;
+        let Self { asked, decoder, writer, .. } = self;
+        let Expects::Chat { names, .. } = &asked.expects;
+        names.restored(writer.sink(), |sink| {
+            decoder.feed(bytes, sink)?;
+            if last { decoder.finish(sink) } else { Ok(()) }
+        })?;
         if last {
-            self.decoder.finish(self.writer.sink())?;
-            self.writer.finish();
+            writer.finish();
         }
         Ok(())
     }
@@ -207,8 +211,8 @@ impl Stream {
 
 /// The client's whole reply.
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
-    match asked.expects {
-        Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, body),
+    match &asked.expects {
+        Expects::Chat { upstream, names, .. } => chat::whole(caller.client(), *upstream, names, title, body),
     }
 }
 
