@@ -26,16 +26,32 @@ const AT_TOP: &[&str] = &[
 /// How many fields a request may say to the cloud; each is looked for in a list.
 const MOST_EXTRA: usize = 64;
 
-/// Whether a top-level field belongs here.
+/// Whether a top-level field of a chat request belongs here.
 pub fn is_extra(name: &str) -> bool {
-    name == EXTRA || AT_TOP.contains(&name)
+    is_object_of_extras(name) || AT_TOP.contains(&name)
 }
 
-/// Gathers what is said to the cloud from the members that a client's dialect does not know.
+/// Whether a top-level field is the object whose members are meant for the cloud.
+pub fn is_object_of_extras(name: &str) -> bool {
+    name == EXTRA
+}
+
+/// Gathers what a chat request says to the cloud from the members that a client's dialect does not know.
 ///
 /// # Errors
 /// When `extra` is no object, or says too much.
 pub fn collect<'a>(other: &Fields<'a>) -> Result<Vec<Extra<'a>>, Error> {
+    collect_where(other, |name| AT_TOP.contains(&name))
+}
+
+/// The same with other names at the top of the request.
+///
+/// # Errors
+/// As [`collect`].
+pub fn collect_where<'a>(
+    other: &Fields<'a>,
+    is_at_top: impl Fn(&str) -> bool,
+) -> Result<Vec<Extra<'a>>, Error> {
     let mut all = Vec::new();
     for (name, value) in &other.0 {
         if value.get() == "null" {
@@ -48,7 +64,7 @@ pub fn collect<'a>(other: &Fields<'a>) -> Result<Vec<Extra<'a>>, Error> {
             for (name, value) in members.0 {
                 all.push(Extra { path: format!("{EXTRA}.{}", name.as_str()), name, value });
             }
-        } else if AT_TOP.contains(&name.as_str()) {
+        } else if is_at_top(name.as_str()) {
             all.push(Extra { path: name.as_str().to_owned(), name: name.clone(), value });
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod converse;
+pub mod embedding;
 mod extra;
 pub mod fates;
 pub mod gemini;
@@ -32,6 +33,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// The vectors of texts, as OpenAI's API has it.
+    Embeddings,
 }
 
 impl Task {
@@ -39,6 +42,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Embeddings => Client::OpenAi,
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let address = backend.address(backend_model, delivery.is_stream())?;
     let expects = Expects::Chat { upstream, delivery };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Attempt { address, body: written, asked })
+    Ok(Attempt { address, body: written, more: Vec::new(), asked })
 }
 
 /// A whole reply of status 200 in the client's dialect.
@@ -39,7 +39,7 @@ pub fn whole(client: Client, upstream: Upstream, title: &Title, body: &[u8]) -> 
 }
 
 /// The body of a whole reply, checked once for all.
-fn text(body: &[u8]) -> Result<&str, Error> {
+pub fn text(body: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(body)
         .map_err(|_| Error::new(Kind::UpstreamGarbled, "the cloud answered with something that is not UTF-8"))
 }

@@ -3,10 +3,13 @@
 mod attempt;
 mod caller;
 mod chat;
+mod embed;
+mod fan;
 mod plan;
 mod reply;
 mod route;
 mod whole;
 
+pub use fan::MOST_ANSWER;
 pub use plan::Plan;
 pub use whole::Whole;

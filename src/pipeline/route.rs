@@ -31,6 +31,9 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/messages" | "/messages" => {
             ask(Task::Chat(Client::Anthropic), method, path, headers, bodiless, most_bytes)
         }
+        "/v1/embeddings" | "/embeddings" => {
+            ask(Task::Embeddings, method, path, headers, bodiless, most_bytes)
+        }
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -51,7 +54,7 @@ fn ask(task: Task, method: &str, path: &str, headers: &Headers, bodiless: bool, 
         }
     }
     if bodiless {
-        let problem = "the request has no body; send a JSON object with model and messages";
+        let problem = "the request has no body; send a JSON object";
         return Route::Refuse(task, Error::new(Kind::NotJson, problem));
     }
     let encoding = headers.get("content-encoding").unwrap_or("identity").trim();
@@ -107,6 +110,9 @@ mod tests {
         for path in ["/v1/messages", "/messages", "/v1/messages?beta=true"] {
             let route = route(&request("POST", path, &[]), false, 10);
             assert_eq!(route, Route::Ask(Task::Chat(Client::Anthropic)), "{path}");
+        }
+        for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?api-version=1"] {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Embeddings), "{path}");
         }
         for path in [
             "/",

@@ -53,6 +53,11 @@ fn host(region: &str) -> String {
     format!("bedrock-runtime.{region}.{domain}")
 }
 
+/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html. `model` is a path segment.
+pub fn invoke(model: &str) -> Address {
+    Address { path: format!("/model/{model}/invoke"), query: "" }
+}
+
 /// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and …_ConverseStream.html.
 /// `model` is a path segment.
 pub fn address(model: &str, stream: bool) -> Address {

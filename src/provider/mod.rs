@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Upstream};
+use crate::dialect::{Client, Upstream, embedding};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -107,6 +107,22 @@ impl Backend {
         Ok(match &self.site {
             Site::Bedrock(_) => bedrock::address(&model, stream),
             Site::Vertex(site) => site.address(&model, stream),
+        })
+    }
+
+    /// What is known of an embedding model, and where to send texts for it.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for what is not
+    /// known to make embeddings.
+    pub fn embeddings(&self, model: &str) -> Result<(&'static embedding::Model, Address), Error> {
+        let segment = segment(model)?;
+        Ok(match &self.site {
+            Site::Bedrock(_) => (embedding::Model::of_bedrock(model)?, bedrock::invoke(&segment)),
+            Site::Vertex(site) => {
+                let known = embedding::Model::of_vertex(model)?;
+                (known, site.method(&segment, known.upstream.method()))
+            }
         })
     }
 

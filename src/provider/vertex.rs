@@ -32,10 +32,15 @@ impl Site {
     pub fn address(&self, model: &str, stream: bool) -> Address {
         let (method, query) =
             if stream { ("streamGenerateContent", "alt=sse") } else { ("generateContent", "") };
+        Address { query, ..self.method(model, method) }
+    }
+
+    /// Where a method of one of Google's models is; `model` is a path segment.
+    pub fn method(&self, model: &str, method: &str) -> Address {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
         let path =
             format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}");
-        Address { path, query }
+        Address { path, query: "" }
     }
 }
 
