@@ -335,12 +335,15 @@ fn one_call_that_fails_is_the_end_of_all_and_the_text_is_named() {
     }
 }
 
+/// What answers a call.
+type Said<'a> = (Headers, &'a str);
+
 #[test]
 fn a_call_that_is_throttled_denied_or_not_answered_has_the_same_error_as_a_request_of_one_call() {
     let plan = plan();
     let json = ("content-type", "application/json");
     let plain = ("content-type", "text/plain");
-    let cases: &[(Option<(Headers, &str)>, u16, &str)] = &[
+    let cases: &[(Option<Said<'_>>, u16, &str)] = &[
         (
             Some((
                 headers(&[
@@ -436,7 +439,7 @@ fn vectors_that_never_end_do_not_fill_the_memory() {
     let host = signed_in(&plan);
     let mut exchange = exchange(&plan, &host);
     let mut waiting = calls(exchange.send(&body(TITAN, numbered(100))));
-    let huge = format!(r#"{{"embedding":[{}1]}}"#, "0.5,".repeat(2 << 20));
+    let huge = format!(r#"{{"embedding":[{}1]}}"#, "0.123456789012345,".repeat(400_000));
     let got = loop {
         let (number, _) = waiting.remove(0);
         match exchange.whole.called(&host, number, Some((&ok("1"), huge.as_bytes()))) {

@@ -7,6 +7,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Outgoing};
 use crate::chat::Delivery;
+use crate::dialect::names::Names;
 use crate::dialect::{Cloud, Task, Upstream, embedding};
 use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
@@ -50,7 +51,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Expects {
     /// The next message of a conversation.
-    Chat { upstream: Upstream, delivery: Delivery },
+    Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// Vectors; `calls` are the numbers of the texts of each call.
     Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
 }

@@ -142,7 +142,7 @@ impl Model {
         let Some(wanted) = request.dimensions else { return Ok(None) };
         if !self.sizes.is_empty() && !self.sizes.contains(&wanted.value()) {
             let sizes: Vec<String> = self.sizes.iter().map(u64::to_string).collect();
-            let problem = format!("must be one of {} for this model", sizes.join(", "));
+            let problem = format!("must be {} for this model", sizes.join(" or "));
             return Err(Error::at(Kind::WrongValue, "dimensions", &problem));
         }
         Ok((self.sizes.len() != 1).then_some(wanted))
