@@ -117,7 +117,7 @@ def test_tokens_as_langchain_sends_them_are_refused_with_the_way_out(gate: Gate,
 
 
 def test_a_chat_model_makes_no_vectors(gate: Gate) -> None:
-    with pytest.raises(openai.BadRequestError, match="no embedding model"):
+    with pytest.raises(openai.NotFoundError, match="makes no embeddings"):
         gate.client.embeddings.create(model="vertex_ai/gemini-2.5-flash", input="a")
     gate.nothing_was_sent()
 

@@ -18,6 +18,7 @@
 //! - [`config`]: what the operator writes.
 //! - [`chat`]: the vocabulary between the edges: requests, and the events of a reply.
 //! - [`embedding`]: the same for embeddings: texts, and their vectors.
+//! - [`image`]: the same for images.
 //! - [`frame`]: bytes of a stream to whole frames: server-sent events, AWS event-stream.
 //! - [`dialect`]: JSON to vocabulary and back, a folder for each dialect; the fates of all fields.
 //! - [`provider`]: where a model lives and how to knock: hosts, paths, signatures, tokens.
@@ -34,11 +35,12 @@
 //! config: base
 //! chat: base
 //! embedding: base chat
+//! image: base chat
 //! frame:
-//! dialect: base chat embedding frame
+//! dialect: base chat embedding frame image
 //! provider: base config dialect
 //! policy: base config
-//! pipeline: base chat config dialect embedding policy provider
+//! pipeline: base chat config dialect embedding image policy provider
 //! plugin: base config pipeline provider
 //! ```
 
@@ -48,6 +50,7 @@ pub mod config;
 pub mod dialect;
 pub mod embedding;
 pub mod frame;
+pub mod image;
 pub mod pipeline;
 pub mod policy;
 pub mod provider;

@@ -6,6 +6,7 @@ pub mod embedding;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod image;
 pub mod names;
 pub mod openai;
 mod reading;
@@ -37,6 +38,8 @@ pub enum Task {
     Chat(Client),
     /// The vectors of texts, as OpenAI's API has it.
     Embeddings,
+    /// Images from a text, by OpenAI's images API.
+    Images,
 }
 
 impl Task {
@@ -45,6 +48,7 @@ impl Task {
         match self {
             Task::Chat(client) => client,
             Task::Embeddings => Client::OpenAi,
+            Task::Images => Client::OpenAi,
         }
     }
 }

@@ -8,12 +8,12 @@ use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Outgoing};
 use crate::chat::Delivery;
 use crate::dialect::names::Names;
-use crate::dialect::{Cloud, Task, Upstream, embedding};
+use crate::dialect::{Cloud, Task, Upstream, embedding, image as images};
 use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat, embed};
+use super::{Plan, chat, embed, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -54,6 +54,8 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// Vectors; `calls` are the numbers of the texts of each call.
     Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
+    /// So many images.
+    Images { upstream: images::Upstream, count: u64 },
 }
 
 impl Attempt {
@@ -62,6 +64,7 @@ impl Attempt {
         match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body),
             Task::Embeddings => embed::translate(plan, body),
+            Task::Images => image::translate(plan, body),
         }
     }
 

@@ -90,7 +90,7 @@ impl Fan {
         let mut calls = Vec::new();
         while self.next < self.bodies.len() && self.next - self.answered < AT_ONCE {
             let left = self.deadline.duration_since(host.now()).unwrap_or_default();
-            if left.is_zero() {
+            if left.as_millis() == 0 {
                 let problem = "the cloud did not give all vectors in time; send fewer texts at a time";
                 return Err(Error::new(Kind::TimedOut, problem));
             }
@@ -170,7 +170,7 @@ impl Fan {
         let about_text = matches!(error.kind, Kind::BadRequest | Kind::TooLong);
         let calls = match &self.asked.expects {
             Expects::Embeddings { calls, .. } => calls.as_slice(),
-            Expects::Chat { .. } => &[],
+            Expects::Chat { .. } | Expects::Images { .. } => &[],
         };
         let only = calls.get(number).filter(|texts| texts.len() == 1);
         if let Some(text) = only.filter(|_| about_text && error.param.is_none()) {

@@ -5,6 +5,7 @@ mod caller;
 mod chat;
 mod embed;
 mod fan;
+mod image;
 mod plan;
 mod reply;
 mod route;

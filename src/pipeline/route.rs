@@ -34,6 +34,9 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/embeddings" | "/embeddings" => {
             ask(Task::Embeddings, method, path, headers, bodiless, most_bytes)
         }
+        "/v1/images/generations" | "/images/generations" => {
+            ask(Task::Images, method, path, headers, bodiless, most_bytes)
+        }
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -114,8 +117,12 @@ mod tests {
         for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?api-version=1"] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Embeddings), "{path}");
         }
+        for path in ["/v1/images/generations", "/images/generations"] {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Images), "{path}");
+        }
         for path in [
             "/",
+            "/v1/images/edits",
             "/v1/messages/count_tokens",
             "/v1/messages/batches",
             "/v1/chat/completions/",

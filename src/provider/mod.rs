@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Upstream, embedding};
+use crate::dialect::{Client, Upstream, embedding, image};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -113,8 +113,7 @@ impl Backend {
     /// What is known of an embedding model, and where to send texts for it.
     ///
     /// # Errors
-    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for what is not
-    /// known to make embeddings.
+    /// [`Kind::UnknownModel`] for a model that makes no embeddings, as far as is known.
     pub fn embeddings(&self, model: &str) -> Result<(&'static embedding::Model, Address), Error> {
         let segment = segment(model)?;
         Ok(match &self.site {
@@ -124,6 +123,30 @@ impl Backend {
                 (known, site.method(&segment, known.upstream.method()))
             }
         })
+    }
+
+    /// The dialect in which this backend makes images with `model`, and where to ask for them.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for a model that makes no images from texts, as far as is known.
+    pub fn images(&self, model: &str) -> Result<(image::Upstream, Address), Error> {
+        let (upstream, known) = match &self.site {
+            Site::Bedrock(_) => (bedrock::images(model), bedrock::IMAGE_MODELS),
+            Site::Vertex(_) => (vertex::images(model), vertex::IMAGE_MODELS),
+        };
+        let Some(upstream) = upstream else {
+            let problem = format!(
+                "makes no images from texts, as far as the gateway knows; those here that do are {known}"
+            );
+            return Err(Error::at(Kind::UnknownModel, "model", &problem));
+        };
+        let model = segment(model)?;
+        let address = match &self.site {
+            Site::Bedrock(_) => bedrock::invoke(&model),
+            Site::Vertex(site) if upstream == image::Upstream::Imagen => site.method(&model, "predict"),
+            Site::Vertex(site) => site.address(&model, false),
+        };
+        Ok((upstream, address))
     }
 
     /// Gives the headers that prove the right to call. `headers` go out with the call and are covered by

@@ -85,7 +85,7 @@ impl Model {
     /// Finds a model of Bedrock by its id.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] when no embedding model is known by such a name.
+    /// [`Kind::UnknownModel`] when no embedding model is known by such a name.
     pub fn of_bedrock(id: &str) -> Result<&'static Self, Error> {
         let found = BEDROCK.iter().find(|model| id.contains(model.name));
         found.ok_or_else(|| unknown("Titan, Cohere Embed and Nova Multimodal Embeddings"))
@@ -94,7 +94,7 @@ impl Model {
     /// Finds a model of Vertex AI by its name.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] when no embedding model is known by such a name.
+    /// [`Kind::UnknownModel`] when no embedding model is known by such a name.
     pub fn of_vertex(id: &str) -> Result<&'static Self, Error> {
         let found = VERTEX.iter().find(|model| id.starts_with(model.name));
         found.ok_or_else(|| unknown("text-embedding, text-multilingual-embedding and gemini-embedding"))
@@ -211,8 +211,8 @@ pub fn tokens(headers: &Headers) -> Option<u64> {
 }
 
 fn unknown(known: &str) -> Error {
-    let problem = format!("is no embedding model that this gateway knows by its name; it knows {known}");
-    Error::at(Kind::Unsupported, "model", &problem)
+    let problem = format!("makes no embeddings, as far as the gateway knows; those here that do are {known}");
+    Error::at(Kind::UnknownModel, "model", &problem)
 }
 
 fn garbled() -> Error {
@@ -285,7 +285,7 @@ mod tests {
             "us.anthropic.claude-sonnet-4-20250514-v1:0",
             "arn:aws:bedrock:us-east-1:1:application-inference-profile/x",
         ] {
-            assert_eq!(Model::of_bedrock(id).unwrap_err().kind, Kind::Unsupported, "{id}");
+            assert_eq!(Model::of_bedrock(id).unwrap_err().kind, Kind::UnknownModel, "{id}");
         }
         assert_eq!(Model::of_vertex("gemini-2.5-flash").unwrap_err().param.as_deref(), Some("model"));
     }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Str, Text, object, wrong_type};
-use crate::dialect::extra::{self, is_object_of_extras};
+use crate::dialect::extra::{self, EMBEDDINGS};
 use crate::dialect::reading::{self, Seen, missing, read};
 use crate::embedding::{Encoding, Request};
 
@@ -18,21 +18,6 @@ pub const FIELDS: &[&str] = &["model", "input", "dimensions", "encoding_format",
 
 /// How many texts a request may have: as many as OpenAI's API takes.
 pub const MOST_INPUTS: usize = 2048;
-
-/// Fields of the clouds that stand at the top of a request because other gateways read them there: Cohere's,
-/// Titan's, Nova's, and Google's in both spellings.
-const AT_TOP: &[&str] = &[
-    "input_type",
-    "truncate",
-    "normalize",
-    "embeddingPurpose",
-    "truncationMode",
-    "task_type",
-    "taskType",
-    "title",
-    "auto_truncate",
-    "autoTruncate",
-];
 
 /// A request and the model that it asks for.
 #[derive(Debug)]
@@ -62,7 +47,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     let mut fields = Seen::default();
     body.known().for_each(|name| fields.must_see(name));
     for (name, _) in body.other.given() {
-        if !is_object_of_extras(name) && !AT_TOP.contains(&name) {
+        if !extra::is_extra(name, EMBEDDINGS) {
             fields.see(|| name.to_owned());
         }
     }
@@ -75,7 +60,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         inputs: inputs(input)?,
         dimensions: body.dimensions,
         encoding: encoding(body.encoding_format.as_ref())?,
-        extra: extra::collect_where(&body.other, |name| AT_TOP.contains(&name))?,
+        extra: extra::collect(&body.other, EMBEDDINGS)?,
         fields: fields.0,
     };
     Ok(Asked { model, request })
