@@ -9,6 +9,7 @@ pub mod gemini;
 pub mod image;
 pub mod names;
 pub mod openai;
+mod proof;
 mod reading;
 mod schema;
 mod talk;
