@@ -3,6 +3,7 @@
 pub mod anthropic;
 mod claude;
 pub mod converse;
+pub mod embedding;
 mod extra;
 pub mod fates;
 pub mod gemini;
@@ -40,6 +41,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// The vectors of texts, as OpenAI's API has it.
+    Embeddings,
     /// Images from a text, by OpenAI's images API.
     Images,
 }
@@ -49,6 +52,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Embeddings => Client::OpenAi,
             Task::Images => Client::OpenAi,
         }
     }

@@ -38,18 +38,20 @@ impl Site {
             (Upstream::Gemini | Upstream::Converse, false) => ("google", "generateContent", ""),
             (Upstream::Gemini | Upstream::Converse, true) => ("google", "streamGenerateContent", "alt=sse"),
         };
-        Address { path: self.path(publisher, model, method), query }
+        Address { query, ..self.published(publisher, model, method) }
     }
 
-    /// docs.cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/predict.
-    /// `model` is a path segment.
-    pub fn predict(&self, model: &str) -> Address {
-        Address { path: self.path("google", model, "predict"), query: "" }
+    /// Where a method of one of Google's models is; `model` is a path segment.
+    pub fn method(&self, model: &str, method: &str) -> Address {
+        self.published("google", model, method)
     }
 
-    fn path(&self, publisher: &str, model: &str, method: &str) -> String {
+    fn published(&self, publisher: &str, model: &str, method: &str) -> Address {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        format!("/v1/projects/{project}/locations/{location}/publishers/{publisher}/models/{model}:{method}")
+        let path = format!(
+            "/v1/projects/{project}/locations/{location}/publishers/{publisher}/models/{model}:{method}"
+        );
+        Address { path, query: "" }
     }
 
     /// Claude is asked in the dialect of its maker, everything else in Google's.
@@ -142,7 +144,7 @@ mod tests {
              claude-sonnet-4%4020250514:rawPredict"
         );
         assert_eq!(
-            site.predict("imagen-4.0-generate-001").target(),
+            site.method("imagen-4.0-generate-001", "predict").target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
              imagen-4.0-generate-001:predict"
         );
