@@ -1,3 +1,5 @@
 //! Who may ask, for what, how much. Never sees a body.
 
+pub mod quota;
 pub mod resolve;
+pub mod window;
