@@ -441,7 +441,7 @@ fn what_is_not_ours_passes_untouched_both_ways() {
     {
         let mut whole = Whole::new(bedrock());
         assert_eq!(
-            whole.request_headers(&headers(&[(":method", method), (":path", path)]), false),
+            whole.request_headers(&host, &headers(&[(":method", method), (":path", path)]), false),
             Step::Pass
         );
         assert_eq!(whole.request_growing(1 << 40), Step::Pass);
@@ -487,7 +487,7 @@ fn a_request_without_an_id_of_envoys_gets_no_empty_one() {
     let host = FakeHost::new();
     let mut whole = Whole::new(bedrock());
     let request = headers(&[(":method", "POST"), (":path", "/v1/chat/completions")]);
-    assert_eq!(whole.request_headers(&request, false), Step::Wait);
+    assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
     let got = answered(whole.request_body(&host, b"{"));
     assert_eq!(got.header("x-request-id"), None);
 }
@@ -507,13 +507,13 @@ fn a_body_over_the_limit_is_refused_as_soon_as_that_is_known() {
     let declaring = |length: &str| {
         let mut declared = request_headers();
         declared.add("content-length", length);
-        Whole::new(Rc::clone(&plan)).request_headers(&declared, false)
+        Whole::new(Rc::clone(&plan)).request_headers(&host, &declared, false)
     };
     too_large(declaring("60"));
     assert_eq!(declaring("59"), Step::Wait);
 
     let mut growing = Whole::new(Rc::clone(&plan));
-    assert_eq!(growing.request_headers(&request_headers(), false), Step::Wait);
+    assert_eq!(growing.request_headers(&host, &request_headers(), false), Step::Wait);
     assert_eq!(growing.request_growing(59), Step::Wait);
     too_large(growing.request_growing(60));
     assert_eq!(growing.request_growing(61), Step::Pass, "answered once");

@@ -11,17 +11,18 @@
 
 mod common;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use common::envoy::FakeHost;
 use fairlead::policy::quota::{Budget, Cost, Exhausted, Limit, Limits, Reservation, Scope, reserve};
 use fairlead::policy::window::Span;
 
-fn scope(name: &str, limits: Limits) -> Scope {
-    Scope::new("team", name, format!("team {name}"), limits)
+fn scope(name: &str, limits: Limits) -> Rc<Scope> {
+    Rc::new(Scope::new("team", name, format!("team {name}"), limits))
 }
 
-fn prepared(host: &FakeHost, name: &str, limits: Limits) -> Scope {
+fn prepared(host: &FakeHost, name: &str, limits: Limits) -> Rc<Scope> {
     let scope = scope(name, limits);
     scope.prepare(host);
     scope
@@ -48,8 +49,8 @@ fn cost(tokens: u64, micro_usd: u64) -> Cost {
     Cost { tokens, micro_usd }
 }
 
-fn take(host: &FakeHost, scope: &Scope, wish: Cost) -> Result<Reservation, Exhausted> {
-    reserve(host, &[scope], wish).map(|(reservation, _)| reservation)
+fn take(host: &FakeHost, scope: &Rc<Scope>, wish: Cost) -> Result<Reservation, Exhausted> {
+    reserve(host, vec![Rc::clone(scope)], wish).map(|(reservation, _)| reservation)
 }
 
 fn refused(limit: Limit, wait: u64) -> Exhausted {
@@ -68,7 +69,7 @@ fn workers_that_race_let_in_exactly_the_limit() {
         match take(&workers[round % 4], &scope, Cost::default()) {
             Ok(reservation) => {
                 let_in += 1;
-                reservation.settle(&workers[(round + 1) % 4], &[&scope], Cost::default());
+                reservation.settle(&workers[(round + 1) % 4], Cost::default());
             }
             Err(exhausted) => assert_eq!(exhausted, refused(Limit::Requests, 61)),
         }
@@ -88,7 +89,7 @@ fn what_was_reserved_too_much_comes_back_when_the_reply_has_ended() {
     assert_eq!(take(&host, &scope, cost(600, 0)), Err(refused(Limit::Tokens, 61)));
     let gauge = scope.standing(&host).tokens.unwrap();
     assert_eq!((gauge.used, gauge.reserved, gauge.remaining()), (0, 600, 400));
-    first.settle(&host, &[&scope], cost(150, 0));
+    first.settle(&host, cost(150, 0));
     let gauge = scope.standing(&host).tokens.unwrap();
     assert_eq!((gauge.used, gauge.reserved, gauge.remaining()), (150, 0, 850));
     assert!(take(&host, &scope, cost(850, 0)).is_ok());
@@ -99,7 +100,7 @@ fn what_was_reserved_too_much_comes_back_when_the_reply_has_ended() {
 fn a_reply_that_used_more_than_was_reserved_is_charged_in_full() {
     let host = FakeHost::new();
     let scope = prepared(&host, "blue", tokens(1000));
-    take(&host, &scope, cost(10, 0)).unwrap().settle(&host, &[&scope], cost(5000, 0));
+    take(&host, &scope, cost(10, 0)).unwrap().settle(&host, cost(5000, 0));
     assert_eq!(scope.standing(&host).tokens.unwrap().used, 5000);
     assert!(take(&host, &scope, cost(1, 0)).is_err());
 }
@@ -121,7 +122,7 @@ fn requests_under_way_cannot_overrun_a_budget_together() {
         (0..20).filter_map(|_| take(&host.worker(), &scope, cost(0, 90_000)).ok()).collect();
     assert_eq!(under_way.len(), 11);
     for reservation in under_way {
-        reservation.settle(&host, &[&scope], cost(0, 50_000));
+        reservation.settle(&host, cost(0, 50_000));
     }
     let gauge = scope.standing(&host).budget.unwrap();
     assert_eq!((gauge.used, gauge.reserved, gauge.limit), (550_000, 0, 1_000_000));
@@ -134,16 +135,16 @@ fn a_scope_that_refuses_takes_nothing_from_the_others() {
     let host = FakeHost::new();
     let team = prepared(&host, "blue", Limits { requests_per_minute: Some(5), ..tokens(1000) });
     let model = prepared(&host, "blue/opus", concurrent(1));
-    let both = [&team, &model];
-    let (first, _) = reserve(&host, &both, cost(100, 0)).unwrap();
+    let both = || vec![Rc::clone(&team), Rc::clone(&model)];
+    let (first, _) = reserve(&host, both(), cost(100, 0)).unwrap();
     let before = team.standing(&host);
     let refusal = Exhausted::Limit { scope: 1, limit: Limit::Concurrent, wait: Some(1) };
-    assert_eq!(reserve(&host, &both, cost(100, 0)).unwrap_err(), refusal);
+    assert_eq!(reserve(&host, both(), cost(100, 0)).unwrap_err(), refusal);
     assert_eq!(team.standing(&host), before);
-    first.settle(&host, &both, cost(7, 0));
+    first.settle(&host, cost(7, 0));
     assert_eq!(team.standing(&host).tokens.unwrap().used, 7);
     assert_eq!(team.standing(&host).requests.unwrap().used, 1);
-    assert!(reserve(&host, &both, cost(100, 0)).is_ok());
+    assert!(reserve(&host, both(), cost(100, 0)).is_ok());
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn a_reply_that_ends_after_its_reservation_takes_nothing_back_twice() {
     let long = take(&host, &scope, Cost::default()).unwrap();
     host.advance(Duration::from_secs(3720));
     let _second = take(&host, &scope, Cost::default()).unwrap();
-    long.settle(&host, &[&scope], Cost::default());
+    long.settle(&host, Cost::default());
     assert_eq!(scope.standing(&host).concurrent.unwrap().reserved, 1);
 }
 
@@ -173,7 +174,7 @@ fn a_lowered_limit_acts_at_once_and_keeps_what_was_counted() {
     let host = FakeHost::new();
     let scope_before = prepared(&host, "blue", requests(10));
     for _ in 0..5 {
-        take(&host, &scope_before, Cost::default()).unwrap().settle(&host, &[&scope_before], Cost::default());
+        take(&host, &scope_before, Cost::default()).unwrap().settle(&host, Cost::default());
     }
     let after = prepared(&host, "blue", requests(5));
     assert_eq!(after.standing(&host).requests.unwrap().used, 5);
@@ -235,7 +236,7 @@ fn whatever_happens_no_limit_is_overrun() {
             } else if !under_way.is_empty() {
                 let (at, wish, reservation) = under_way.swap_remove(random(under_way.len() as u64) as usize);
                 let used = cost(random(wish.tokens + 1), random(wish.micro_usd + 1));
-                reservation.settle(&host.worker(), &[&scope], used);
+                reservation.settle(&host.worker(), used);
                 charged.push((at, used.tokens, used.micro_usd));
             }
             if random(4) == 0 {

@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
+use crate::policy::identity::Member;
 
 /// The client of one request.
 #[derive(Debug)]
@@ -12,11 +13,18 @@ pub struct Caller {
     pub request_id: String,
     /// The value of the header `anthropic-beta`.
     pub betas: String,
+    /// Who it is, where not everyone may call.
+    pub member: Option<Member>,
 }
 
 impl Default for Caller {
     fn default() -> Self {
-        Self { task: Task::Chat(Client::OpenAi), request_id: String::new(), betas: String::new() }
+        Self {
+            task: Task::Chat(Client::OpenAi),
+            request_id: String::new(),
+            betas: String::new(),
+            member: None,
+        }
     }
 }
 
@@ -24,6 +32,21 @@ impl Caller {
     /// The dialect of errors.
     pub fn client(&self) -> Client {
         self.task.client()
+    }
+
+    /// Refuses a model that the caller may not use.
+    pub fn may_use(&self, model: &str) -> Result<(), Error> {
+        match &self.member {
+            Some(member) if !member.may_use(model) => {
+                let problem = format!(
+                    "team {} may not use this model, or not what it stands for here; ask the operator of \
+                     this gateway, or list the models that you may use with GET /v1/models",
+                    member.team.name
+                );
+                Err(Error::at(Kind::NotAllowed, "model", &problem))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The headers that tell the client Envoy's id of its request. The SDKs show the one that they know

@@ -10,7 +10,7 @@ use super::caller::Caller;
 /// Reads a client's body and writes the upstream's.
 pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Attempt, Error> {
     let dialect::Asked { model, request } = client.parse(body, &caller.betas)?;
-    let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
+    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let upstream = backend.upstream(client, backend_model);
     let fields = request.fields.iter().map(AsRef::as_ref);
     let mut dropped = fates::settle(fields, upstream.fates(client))?;

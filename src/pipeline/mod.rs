@@ -8,5 +8,6 @@ mod reply;
 mod route;
 mod whole;
 
+pub use caller::Caller;
 pub use plan::Plan;
 pub use whole::Whole;

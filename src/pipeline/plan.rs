@@ -3,14 +3,19 @@
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
+use crate::policy::identity::Directory;
 use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
+
+use super::caller::Caller;
 
 /// Everything that requests need of the configuration.
 #[derive(Debug)]
 pub struct Plan {
     backends: Vec<Backend>,
     rules: Rules,
+    /// Who may call.
+    pub directory: Directory,
     /// Largest request body in bytes.
     pub request_bytes: usize,
 }
@@ -31,19 +36,32 @@ impl Plan {
             .filter_map(|(name, written)| Backend::compile(name, written, environment, &mut problems))
             .collect();
         let rules = Rules::compile(&config.models, &providers, &mut problems);
+        let directory = Directory::compile(&config, &mut problems);
         if config.limits.request_bytes == 0 {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
         if problems.0.is_empty() {
-            Ok(Self { backends, rules, request_bytes: config.limits.request_bytes })
+            Ok(Self { backends, rules, directory, request_bytes: config.limits.request_bytes })
         } else {
             Err(problems)
         }
     }
 
-    /// Where a request for a model goes, and what the model is called there.
-    pub fn find<'a>(&'a self, asked: &'a str) -> Result<(usize, &'a Backend, &'a str), Error> {
-        let Target { backend: index, model } = self.rules.find(asked)?;
+    /// Where a caller's request for a model goes, and what the model is called there.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`]; [`Kind::NotAllowed`] when the caller may not use it by this name, or not
+    /// what the name leads to.
+    pub fn find<'a>(
+        &'a self,
+        caller: &Caller,
+        asked: &'a str,
+    ) -> Result<(usize, &'a Backend, &'a str), Error> {
+        let Target { backend: index, provider, model } = self.rules.find(asked)?;
+        caller.may_use(asked)?;
+        if asked.strip_prefix(provider) != Some(model) {
+            caller.may_use(&format!("{provider}{model}"))?;
+        }
         let backend = self
             .backends
             .get(index)
@@ -72,5 +90,6 @@ impl Plan {
         for source in self.token_sources() {
             source.prepare(host);
         }
+        self.directory.scopes().for_each(|scope| scope.prepare(host));
     }
 }

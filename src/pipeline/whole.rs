@@ -49,7 +49,7 @@ impl Whole {
     }
 
     /// The request's headers have come; `last`: it has no body.
-    pub fn request_headers(&mut self, headers: &Headers, last: bool) -> Step {
+    pub fn request_headers(&mut self, host: &dyn Host, headers: &Headers, last: bool) -> Step {
         let route = route::route(headers, last, self.plan.request_bytes);
         if route != Route::NotOurs {
             self.caller.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
@@ -63,6 +63,10 @@ impl Whole {
             }
             Route::Ask(task) => {
                 self.caller.task = task;
+                match self.plan.directory.identify(host, headers) {
+                    Ok(member) => self.caller.member = member,
+                    Err(error) => return self.answer(&error),
+                }
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }

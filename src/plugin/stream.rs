@@ -240,7 +240,7 @@ impl HttpContext for Stream {
                 abi::remove_header(MapType::HttpRequestHeaders, name);
             }
         }
-        let step = whole.borrow_mut().request_headers(&headers, last);
+        let step = whole.borrow_mut().request_headers(&self.host, &headers, last);
         self.request(step)
     }
 

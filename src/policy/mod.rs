@@ -1,5 +1,8 @@
 //! Who may ask, for what, how much. Never sees a body.
 
+pub mod identity;
+pub mod limits;
+pub mod pattern;
 pub mod quota;
 pub mod resolve;
 pub mod window;

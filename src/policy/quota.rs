@@ -6,6 +6,7 @@
 //! limit together; when the real use is known, the difference goes back. A reservation that nobody settles,
 //! because its worker died, ends by itself.
 
+use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
 use super::window::{Slot, Span, Window};
@@ -101,6 +102,7 @@ pub enum Exhausted {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Reservation {
+    scopes: Vec<Rc<Scope>>,
     /// When, in seconds since 1970.
     at: u64,
     cost: Cost,
@@ -180,7 +182,7 @@ impl Scope {
 /// The first limit, in the order of the scopes, that has no room for it.
 pub fn reserve(
     host: &dyn Host,
-    scopes: &[&Scope],
+    scopes: Vec<Rc<Scope>>,
     cost: Cost,
 ) -> Result<(Reservation, Vec<Standing>), Exhausted> {
     let at = seconds(host);
@@ -204,14 +206,14 @@ pub fn reserve(
             }
         }
     }
-    Ok((Reservation { at, cost }, standings))
+    Ok((Reservation { scopes, at, cost }, standings))
 }
 
 impl Reservation {
-    /// Replaces what was reserved by what was used. `scopes` are those of [`reserve`].
-    pub fn settle(self, host: &dyn Host, scopes: &[&Scope], used: Cost) {
+    /// Replaces what was reserved by what was used.
+    pub fn settle(self, host: &dyn Host, used: Cost) {
         let now = seconds(host);
-        for scope in scopes {
+        for scope in &self.scopes {
             give_back(host, scope, |record| record.settle(&scope.limits, self.at, now, self.cost, used));
         }
     }

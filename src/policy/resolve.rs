@@ -28,6 +28,8 @@ struct Rule {
 pub struct Target<'a> {
     /// Index of the backend.
     pub backend: usize,
+    /// Prefix that names the backend's provider, such as `bedrock/`.
+    pub provider: &'static str,
     /// The provider's own name of the model.
     pub model: &'a str,
 }
@@ -107,7 +109,9 @@ impl Rules {
             None => asked.strip_prefix(rule.provider).unwrap_or(asked),
         });
         match (rule, model) {
-            (Some(rule), Some(model)) if !model.is_empty() => Ok(Target { backend: rule.backend, model }),
+            (Some(rule), Some(model)) if !model.is_empty() => {
+                Ok(Target { backend: rule.backend, provider: rule.provider, model })
+            }
             _ => Err(Error::at(
                 Kind::UnknownModel,
                 "model",
