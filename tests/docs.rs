@@ -81,6 +81,13 @@ fn configuration() -> String {
         ("backends.*.credentials.", &schema["$defs"]["credentials"]),
         ("models[].", &schema["$defs"]["model"]),
         ("limits.", &schema["$defs"]["limits"]),
+        ("teams.*.", &schema["$defs"]["team"]),
+        ("teams.*.keys[].", &schema["$defs"]["key"]),
+        ("teams.*.limits.", &schema["$defs"]["teamQuota"]),
+        ("teams.*.limits.budget.", &schema["$defs"]["budget"]),
+        ("identity.", &schema["$defs"]["identity"]),
+        ("admin.", &schema["$defs"]["admin"]),
+        ("prices[].", &schema["$defs"]["price"]),
     ] {
         for (name, property) in object["properties"].as_object().unwrap() {
             let Some(meaning) = property["description"].as_str() else { continue };
@@ -105,16 +112,41 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
     let schema = schema();
     let example: Value =
         serde_json::from_str(&fs::read_to_string(root().join("envoy/plugin.json")).unwrap()).unwrap();
-    let limits = json!({ "request_bytes": 1 });
+    let quota = json!({
+        "requests_per_minute": 1, "tokens_per_minute": 1, "concurrent_requests": 1,
+        "budget": { "usd": 1, "per": "1d" }
+    });
+    let mut team_quota = quota.clone();
+    team_quota["models"] = json!({ "*": quota });
+    let key = json!({ "sha256": "0", "name": "n", "expires": "e", "limits": quota });
+    let full = [
+        ("limits", json!({ "request_bytes": 1, "total": quota })),
+        ("teams", json!({ "a": { "keys": [key], "identities": [], "models": [], "limits": team_quota } })),
+        ("identity", json!({ "metadata": [], "header": "h" })),
+        ("admin", json!({ "keys": [{ "sha256": "0" }] })),
+        ("prices", json!([{ "model": "*", "input": 1, "output": 1 }])),
+    ];
+    let whole = |mut config: Value| {
+        full.iter().for_each(|(name, value)| config[name] = value.clone());
+        config
+    };
     for (pointer, object) in [
         ("", &schema),
         ("/backends/bedrock-us-east-1", &schema["$defs"]["backend"]),
         ("/backends/bedrock-us-east-1/credentials", &schema["$defs"]["credentials"]),
         ("/models/0", &schema["$defs"]["model"]),
         ("/limits", &schema["$defs"]["limits"]),
+        ("/limits/total", &schema["$defs"]["quota"]),
+        ("/limits/total/budget", &schema["$defs"]["budget"]),
+        ("/teams/a", &schema["$defs"]["team"]),
+        ("/teams/a/keys/0", &schema["$defs"]["key"]),
+        ("/teams/a/limits", &schema["$defs"]["teamQuota"]),
+        ("/identity", &schema["$defs"]["identity"]),
+        ("/admin", &schema["$defs"]["admin"]),
+        ("/admin/keys/0", &schema["$defs"]["adminKey"]),
+        ("/prices/0", &schema["$defs"]["price"]),
     ] {
-        let mut broken = example.clone();
-        broken["limits"] = limits.clone();
+        let mut broken = whole(example.clone());
         broken.pointer_mut(pointer).unwrap()["xyzzy"] = json!(1);
         let problems = config::parse(broken.to_string().as_bytes()).unwrap_err();
         let message = problems.to_string();
@@ -127,8 +159,7 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         let required: BTreeSet<&str> =
             object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for name in &written {
-            let mut without = example.clone();
-            without["limits"] = limits.clone();
+            let mut without = whole(example.clone());
             without.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(*name);
             let refused = config::parse(without.to_string().as_bytes()).is_err();
             assert_eq!(refused, required.contains(name), "{pointer}/{name} required");
