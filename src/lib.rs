@@ -35,7 +35,7 @@
 //! frame:
 //! dialect: base chat frame
 //! provider: base config dialect
-//! policy: base config
+//! policy: base chat config
 //! pipeline: base chat config dialect policy provider
 //! plugin: base config pipeline provider
 //! ```

@@ -40,13 +40,13 @@ fn concurrent(most: u64) -> Limits {
     Limits { concurrent_requests: Some(most), ..Limits::default() }
 }
 
-fn dollars(micro_usd: u64, seconds: u64) -> Limits {
-    let budget = Budget { micro_usd, span: Span::Seconds(seconds), per: format!("{seconds}s") };
+fn dollars(nano_usd: u64, seconds: u64) -> Limits {
+    let budget = Budget { nano_usd, span: Span::Seconds(seconds), per: format!("{seconds}s") };
     Limits { budget: Some(budget), ..Limits::default() }
 }
 
-fn cost(tokens: u64, micro_usd: u64) -> Cost {
-    Cost { tokens, micro_usd }
+fn cost(tokens: u64, nano_usd: u64) -> Cost {
+    Cost { tokens, nano_usd }
 }
 
 fn take(host: &FakeHost, scope: &Rc<Scope>, wish: Cost) -> Result<Reservation, Exhausted> {
@@ -219,7 +219,7 @@ fn whatever_happens_no_limit_is_overrun() {
             requests_per_minute: Some(20 + random(50)),
             tokens_per_minute: Some(5_000),
             concurrent_requests: Some(1 + random(8)),
-            budget: Some(Budget { micro_usd: 100_000, span: Span::Seconds(120), per: "120s".to_owned() }),
+            budget: Some(Budget { nano_usd: 100_000, span: Span::Seconds(120), per: "120s".to_owned() }),
         };
         let scope = prepared(&host, "blue", limits.clone());
         let mut under_way = Vec::new();
@@ -235,9 +235,9 @@ fn whatever_happens_no_limit_is_overrun() {
                 }
             } else if !under_way.is_empty() {
                 let (at, wish, reservation) = under_way.swap_remove(random(under_way.len() as u64) as usize);
-                let used = cost(random(wish.tokens + 1), random(wish.micro_usd + 1));
+                let used = cost(random(wish.tokens + 1), random(wish.nano_usd + 1));
                 reservation.settle(&host.worker(), used);
-                charged.push((at, used.tokens, used.micro_usd));
+                charged.push((at, used.tokens, used.nano_usd));
             }
             if random(4) == 0 {
                 let step = random(5);
@@ -255,7 +255,7 @@ fn whatever_happens_no_limit_is_overrun() {
             let held: u64 = begun.map(|(_, wish, _)| wish.tokens).sum();
             assert!(used + held <= 5_000, "{used} + {held}");
         }
-        let spent: u64 = charged.iter().map(|(.., micro_usd)| micro_usd).sum();
+        let spent: u64 = charged.iter().map(|(.., nano_usd)| nano_usd).sum();
         let periods = now / 120 + 2;
         assert!(spent <= 100_000 * periods, "{spent} in {now} s");
     }

@@ -1,6 +1,6 @@
 //! From limits as the operator writes them to limits that can be counted.
 
-use super::quota::{Budget, Limits, MICRO_USD};
+use super::quota::{Budget, Limits, NANO_USD};
 use super::window::Span;
 use crate::config::Problems;
 use crate::config::teams::{self, Quota};
@@ -30,15 +30,15 @@ fn compile_budget(written: &teams::Budget, path: &str, problems: &mut Problems) 
         let problem = "must be a time such as `30s`, `1h`, `1d` or `30d`, a year at most, or `1mo` for the calendar month";
         problems.add(&format!("{path}.budget.per"), problem);
     }
-    let micro_usd = micro_usd(written.usd);
-    if micro_usd.is_none_or(|amount| amount == 0) {
+    let nano_usd = nano_usd(written.usd);
+    if nano_usd.is_none_or(|amount| amount == 0) {
         problems.add(&format!("{path}.budget.usd"), "must be more than zero and less than a billion dollars");
     }
-    Some(Budget { micro_usd: micro_usd?, span: span?, per: written.per.clone() })
+    Some(Budget { nano_usd: nano_usd?, span: span?, per: written.per.clone() })
 }
 
 /// Dollars in the unit in which they are counted.
-pub fn micro_usd(usd: f64) -> Option<u64> {
+pub fn nano_usd(usd: f64) -> Option<u64> {
     const MOST: f64 = 1e9;
     if !(0.0..MOST).contains(&usd) {
         return None;
@@ -46,9 +46,9 @@ pub fn micro_usd(usd: f64) -> Option<u64> {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "within 0 and 1e15, as checked above"
+        reason = "within 0 and 1e18, as checked above"
     )]
-    let amount = (usd * MICRO_USD as f64).round() as u64;
+    let amount = (usd * NANO_USD as f64).round() as u64;
     Some(amount)
 }
 
@@ -90,11 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn dollars_are_counted_in_millionths() {
-        assert_eq!(micro_usd(0.1), Some(100_000));
-        assert_eq!(micro_usd(100.0), Some(100_000_000));
+    fn dollars_are_counted_in_billionths() {
+        assert_eq!(nano_usd(0.1), Some(100_000_000));
+        assert_eq!(nano_usd(100.0), Some(100_000_000_000));
         for usd in [-1.0, f64::NAN, f64::INFINITY, 1e9] {
-            assert_eq!(micro_usd(usd), None, "{usd}");
+            assert_eq!(nano_usd(usd), None, "{usd}");
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod identity;
 pub mod limits;
 pub mod pattern;
+pub mod prices;
 pub mod quota;
 pub mod resolve;
 pub mod window;

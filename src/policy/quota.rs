@@ -23,8 +23,8 @@ const LEASE: Span = Span::Seconds(3600);
 /// Requests and tokens are limited by the minute.
 const MINUTE: Span = Span::Seconds(60);
 
-/// A dollar as it is counted: in whole numbers, small enough for a token's price.
-pub const MICRO_USD: u64 = 1_000_000;
+/// A dollar as it is counted: in whole numbers, and a token of the cheapest model still costs some.
+pub const NANO_USD: u64 = 1_000_000_000;
 
 /// What a scope may use; what is absent is not limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub struct Limits {
 /// So much money in such a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Millionths of a dollar.
-    pub micro_usd: u64,
+    /// Billionths of a dollar.
+    pub nano_usd: u64,
     pub span: Span,
     /// The span as the operator wrote it, such as `30d`.
     pub per: String,
@@ -59,7 +59,7 @@ pub struct Scope {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cost {
     pub tokens: u64,
-    pub micro_usd: u64,
+    pub nano_usd: u64,
 }
 
 /// A limit of a scope.
@@ -112,7 +112,7 @@ pub struct Reservation {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Gauge {
     pub limit: u64,
-    /// Used and settled; in the unit of the limit, millionths of a dollar for a budget.
+    /// Used and settled; in the unit of the limit, billionths of a dollar for a budget.
     pub used: u64,
     /// Taken by requests that are under way.
     pub reserved: u64,
@@ -241,12 +241,12 @@ struct Record {
     requests: Window,
     /// Tokens, reserved or used, in the second in which their request was let in.
     tokens: Window,
-    /// Millionths of a dollar that were spent, within the span of the budget.
+    /// Billionths of a dollar that were spent, within the span of the budget.
     spent: Window,
     /// Requests under way, by the time they began; and what they have reserved.
     running: Window,
     held_tokens: Window,
-    held_micro_usd: Window,
+    held_nano_usd: Window,
 }
 
 impl Record {
@@ -254,13 +254,13 @@ impl Record {
     const VERSION: u8 = 1;
 
     fn windows(&self) -> [&Window; 6] {
-        let Self { requests, tokens, spent, running, held_tokens, held_micro_usd } = self;
-        [requests, tokens, spent, running, held_tokens, held_micro_usd]
+        let Self { requests, tokens, spent, running, held_tokens, held_nano_usd } = self;
+        [requests, tokens, spent, running, held_tokens, held_nano_usd]
     }
 
     fn windows_mut(&mut self) -> [&mut Window; 6] {
-        let Self { requests, tokens, spent, running, held_tokens, held_micro_usd } = self;
-        [requests, tokens, spent, running, held_tokens, held_micro_usd]
+        let Self { requests, tokens, spent, running, held_tokens, held_nano_usd } = self;
+        [requests, tokens, spent, running, held_tokens, held_nano_usd]
     }
 
     fn read(bytes: &[u8]) -> Self {
@@ -304,8 +304,8 @@ impl Record {
             room(&self.tokens, minute, most, cost.tokens, 0).map_err(|wait| (Limit::Tokens, wait))?;
         }
         if let Some(budget) = &limits.budget {
-            let (slot, held) = (budget.span.slot(at), self.held_micro_usd.used(lease));
-            room(&self.spent, slot, budget.micro_usd, cost.micro_usd, held)
+            let (slot, held) = (budget.span.slot(at), self.held_nano_usd.used(lease));
+            room(&self.spent, slot, budget.nano_usd, cost.nano_usd, held)
                 .map_err(|wait| (Limit::Budget, wait))?;
         }
         self.count(limits, at, cost);
@@ -326,7 +326,7 @@ impl Record {
             self.held_tokens.add(lease, cost.tokens);
         }
         if limits.budget.is_some() {
-            self.held_micro_usd.add(lease, cost.micro_usd);
+            self.held_nano_usd.add(lease, cost.nano_usd);
         }
     }
 
@@ -341,7 +341,7 @@ impl Record {
     fn release(&mut self, lease: Slot, cost: Cost) {
         self.running.correct(lease, 1, 0);
         self.held_tokens.correct(lease, cost.tokens, 0);
-        self.held_micro_usd.correct(lease, cost.micro_usd, 0);
+        self.held_nano_usd.correct(lease, cost.nano_usd, 0);
     }
 
     fn settle(&mut self, limits: &Limits, at: u64, now: u64, cost: Cost, used: Cost) {
@@ -350,7 +350,7 @@ impl Record {
             self.tokens.correct(MINUTE.slot(at), cost.tokens, used.tokens);
         }
         if let Some(budget) = &limits.budget {
-            self.spent.add(budget.span.slot(now), used.micro_usd);
+            self.spent.add(budget.span.slot(now), used.nano_usd);
         }
     }
 
@@ -375,8 +375,8 @@ impl Record {
                 reset: 0,
             }),
             budget: limits.budget.as_ref().map(|budget| {
-                let held = self.held_micro_usd.used(lease);
-                gauge(budget.micro_usd, &self.spent, budget.span.slot(at), held)
+                let held = self.held_nano_usd.used(lease);
+                gauge(budget.nano_usd, &self.spent, budget.span.slot(at), held)
             }),
         }
     }
