@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fairlead::base::error::Kind;
+use fairlead::base::metric::{COUNTERS, Row};
 use fairlead::config;
 use fairlead::dialect::fates::Fate;
 use fairlead::dialect::{Client, Upstream};
@@ -28,6 +29,7 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
         holds(&format!("fates {}", client.name()), &fates(client));
     }
     holds("errors", &errors());
+    holds("metrics", &metrics());
 }
 
 /// The fate of every field.
@@ -69,6 +71,31 @@ fn errors() -> String {
         writeln!(table, "| {status} | `{openai}` | {code} | `{anthropic}` | {} |", row.meaning).unwrap();
     }
     table
+}
+
+/// Every counter.
+fn metrics() -> String {
+    let mut table = String::from("| counter | labels | what it counts |\n| --- | --- | --- |\n");
+    for Row { name, labels, meaning } in COUNTERS {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(table, "| `{name}` | {} | {meaning} |", labels.join(", ")).unwrap();
+    }
+    table
+}
+
+#[test]
+fn every_label_is_taken_out_of_its_name_by_the_example_of_envoy() {
+    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
+    let written: BTreeSet<&str> = gateway
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
+        .collect();
+    let labels: BTreeSet<&str> = COUNTERS.iter().flat_map(|row| row.labels).copied().collect();
+    assert_eq!(written, labels);
+    for label in labels {
+        let regex = format!(r"'^wasmcustom\.fairlead_.*?(;{label}=([^;]*))'");
+        assert!(gateway.contains(&regex), "{label}");
+    }
 }
 
 /// Every field of the configuration.
@@ -115,6 +142,7 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
     ] {
         let mut broken = example.clone();
         broken["limits"] = limits.clone();
+        broken["drop_params"] = json!(true);
         broken.pointer_mut(pointer).unwrap()["xyzzy"] = json!(1);
         let problems = config::parse(broken.to_string().as_bytes()).unwrap_err();
         let message = problems.to_string();

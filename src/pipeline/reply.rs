@@ -288,7 +288,7 @@ fn about(asked: &Asked) -> Vec<(&'static str, String)> {
         ("x-fairlead-attempts", asked.attempts.to_string()),
     ];
     if !asked.dropped.is_empty() {
-        headers.push(("x-fairlead-dropped", asked.dropped.clone()));
+        headers.push(("x-fairlead-dropped", asked.paths()));
     }
     headers
 }
