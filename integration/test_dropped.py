@@ -16,9 +16,9 @@ DIALECTS = {"bedrock": "converse", "vertex": "gemini"}
 
 def counted(gate: Gate) -> dict[tuple[str, str], int]:
     """The counter as Prometheus reads it: field and upstream."""
-    text = gate.admin("GET", "/stats/prometheus?filter=fairlead")
+    text = gate.admin("GET", "/stats/prometheus?filter=fairlead_dropped")
     found = re.findall(r'^fairlead_dropped_total\{field="([^"]*)",upstream="([^"]*)"\} (\d+)$', text, re.MULTILINE)
-    assert len(found) == len(re.findall(r"^[^#]", text, re.MULTILINE)), text
+    assert len(found) == len(re.findall(r"^[^#\n]", text, re.MULTILINE)), text
     return {(field, upstream): int(count) for field, upstream, count in found}
 
 
