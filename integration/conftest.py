@@ -97,7 +97,7 @@ def running(
     config = gateway.load("gateway.yaml")
     edit(config)
     port, admin_port = gateway.free_ports(2)
-    gateway.localise(config, cloud.clusters | (clusters or {}), port=port, admin_port=admin_port, plugin=plugin)
+    gateway.localise(config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, plugin=plugin)
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
         component_log_level="wasm:debug",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -55,10 +56,21 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
+#: Which port of the stand-in plays a host.
+HOSTS = (
+    (re.compile(r"bedrock-(runtime|mantle)[-.].*"), "bedrock"),
+    (re.compile(r"(.*[-.])?aiplatform\..*"), "vertex"),
+    (re.compile(r"metadata\.google\.internal"), "metadata"),
+    (re.compile(r"api\.anthropic\.com"), "anthropic"),
+    (re.compile(r"api\.openai\.com"), "openai"),
+)
+
+
 def localise(
     config: dict[str, Any],
-    clusters: Mapping[str, int],
+    ports: Mapping[str, int],
     *,
+    clusters: Mapping[str, int] | None = None,
     port: int,
     admin_port: int,
     wasm: Path = WASM,
@@ -66,8 +78,8 @@ def localise(
 ) -> dict[str, Any]:
     """Turns a production configuration into one for this machine.
 
-    `clusters` gives the local port of each cluster; TLS to them is removed. `plugin` may edit the
-    plugin's own JSON.
+    `ports` are those of the stand-in cloud, to which clusters go by their host; `clusters` gives a port to a
+    cluster by its name, whatever its host. TLS is removed. `plugin` may edit the plugin's own JSON.
     """
     config["admin"]["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": admin_port}
     (listener,) = config["static_resources"]["listeners"]
@@ -77,10 +89,9 @@ def localise(
         cluster.pop("transport_socket", None)
         for locality in cluster.get("load_assignment", {}).get("endpoints", []):
             for endpoint in locality["lb_endpoints"]:
-                endpoint["endpoint"]["address"]["socket_address"] = {
-                    "address": "127.0.0.1",
-                    "port_value": clusters[cluster["name"]],
-                }
+                address = endpoint["endpoint"]["address"]["socket_address"]
+                local = (clusters or {}).get(cluster["name"]) or ports[_role(address["address"])]
+                address |= {"address": "127.0.0.1", "port_value": local}
     for settings in wasm_settings(config):
         settings["vm_config"]["code"]["local"]["filename"] = str(wasm)
         if plugin is not None:
@@ -88,6 +99,13 @@ def localise(
             plugin(value)
             settings["configuration"]["value"] = json.dumps(value)
     return config
+
+
+def _role(host: str) -> str:
+    for pattern, role in HOSTS:
+        if pattern.fullmatch(host):
+            return role
+    raise LookupError(f"the stand-in cloud does not play {host}")
 
 
 def wasm_settings(node: Any) -> Iterable[dict[str, Any]]:

@@ -39,7 +39,7 @@ def main() -> None:
         with StandIn() as cloud:
             (admin_port,) = gateway.free_ports(1)
             config = gateway.localise(
-                gateway.load("gateway.yaml"), cloud.clusters, port=port, admin_port=admin_port
+                gateway.load("gateway.yaml"), cloud.ports, port=port, admin_port=admin_port
             )
             with gateway.Envoy(gateway.envoys()["1.40.0"], config, "run") as envoy:
                 greet(port, envoy)

@@ -185,8 +185,7 @@ class Dynamic(gateway.Envoy):
     def __init__(self, version: str, cloud: StandIn) -> None:
         self._port, admin_port = gateway.free_ports(2)
         config = gateway.load("gateway.yaml")
-        self.clusters = cloud.clusters
-        gateway.localise(config, self.clusters, port=self._port, admin_port=admin_port)
+        gateway.localise(config, cloud.ports, port=self._port, admin_port=admin_port)
         super().__init__(
             gateway.envoys()[version], config, f"dynamic-{version}", component_log_level="wasm:debug",
             environment={"AWS_SESSION_TOKEN": ""},

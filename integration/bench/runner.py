@@ -95,11 +95,11 @@ class Bench:
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
         cloud, *ports = gateway.free_ports(5)
-        clusters = {"bedrock_us_east_1": cloud, "vertex_us_central1": cloud, "gcp_metadata": cloud}
+        clouds = dict.fromkeys(("bedrock", "vertex", "metadata"), cloud)
 
         def side(name: str, port: int, admin_port: int) -> Side:
             config = under_test(gateway.load("gateway.yaml"))
-            gateway.localise(config, clusters, port=port, admin_port=admin_port, wasm=wasm)
+            gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm)
             if name == "plain":
                 without_plugin(config)
             return Side(name, gateway.Envoy(binary, config, f"bench-{name}", concurrency=1))

@@ -1,4 +1,4 @@
-"""Starts the stand-in cloud: four ports on 127.0.0.1, one line on stdout when they listen."""
+"""Starts the stand-in cloud: its ports on 127.0.0.1, one line on stdout when they listen."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import json
 import signal
 import sys
 
+from .anthropic import Anthropic
 from .bedrock import Bedrock
 from .control import Control
 from .http import Server
 from .metadata import Metadata
+from .openai import OpenAI
 from .state import State
 from .strict import Refused
 from .vertex import Vertex
 
 #: Role -> its distance from --port-base.
-ROLES = {"bedrock": 0, "vertex": 1, "metadata": 2, "control": 3}
+ROLES = {"bedrock": 0, "vertex": 1, "metadata": 2, "control": 3, "anthropic": 4, "openai": 5}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m integration.cloud", description=__doc__)
-    parser.add_argument("--port-base", type=int, metavar="N", help="take ports N to N+3 (default: free ports)")
+    parser.add_argument("--port-base", type=int, metavar="N", help="take ports N to N+5 (default: free ports)")
     for role, offset in ROLES.items():
         parser.add_argument(f"--{role}-port", type=int, metavar="N", help=f"default: port base + {offset}; 0: a free one")
     parser.add_argument(
@@ -48,6 +50,8 @@ async def serve(ports: dict[str, int], allow_headers: list[str]) -> None:
         "vertex": Vertex(state),
         "metadata": Metadata(state),
         "control": Control(state),
+        "anthropic": Anthropic(state),
+        "openai": OpenAI(state),
     }
     servers = []
     bound = {}

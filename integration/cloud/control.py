@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from .http import Exchange, Request, json_bytes
-from .scripts import BadScript, Forced, parse
+from .scripts import CLOUDS, BadScript, Forced, parse
 from .state import State, readable
 
 
@@ -77,8 +77,8 @@ class Control:
 
     def _force(self, body: dict[str, Any]) -> dict[str, Any]:
         cloud, script, times = body.get("cloud"), body.get("script"), body.get("times", 1)
-        if cloud not in (None, "bedrock", "vertex") or not isinstance(script, str) or not isinstance(times, int):
-            raise ValueError('wanted: {"cloud": "bedrock" or "vertex" or left out, "script": "…", "times": N}')
+        if cloud not in (None, *CLOUDS) or not isinstance(script, str) or not isinstance(times, int):
+            raise ValueError(f'wanted: {{"cloud": one of {CLOUDS} or left out, "script": "…", "times": N}}')
         parse(script)
         self._state.stage.forced.append(Forced(cloud, script, times))
         return {"queued": len(self._state.stage.forced)}

@@ -1,4 +1,4 @@
-"""Puts an answer on the wire for either cloud: whole or streamed, paced, cut, and broken where a script says so."""
+"""Puts an answer on the wire for any cloud: whole or streamed, paced, cut, and broken where a script says so."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from .http import Exchange
 from .replies import Answer, Drop, Error, Fault, Pace, Raw, Reply
 
 
+#: Status, headers and body.
+Whole = tuple[int, dict[str, str], bytes]
+
+
 class Dialect(Protocol):
-    """How one cloud writes answers to one request."""
+    """How one API writes answers to one request."""
 
     stream: bool
     stream_type: str
 
     def head(self) -> dict[str, str]:
-        """Headers that every answer of this cloud carries."""
+        """Headers that every answer carries."""
 
     def whole(self, reply: Reply) -> bytes:
         """The body of an answer that is not streamed."""
@@ -26,8 +30,8 @@ class Dialect(Protocol):
     def broken(self, fault: Fault, following: bytes) -> bytes:
         """What a fault that writes bytes puts in place of the frame `following`."""
 
-    def error(self, error: Error) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of an error answer."""
+    def error(self, error: Error) -> Whole:
+        """An error answer."""
 
 
 async def deliver(dialect: Dialect, answer: Answer, exchange: Exchange) -> None:

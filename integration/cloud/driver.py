@@ -40,15 +40,6 @@ class StandIn:
             self.process.kill()
             self.process.wait()
 
-    @property
-    def clusters(self) -> dict[str, int]:
-        """The port of each cluster of envoy/gateway.yaml."""
-        return {
-            "bedrock_us_east_1": self.ports["bedrock"],
-            "vertex_us_central1": self.ports["vertex"],
-            "gcp_metadata": self.ports["metadata"],
-        }
-
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the control port: `path` is what follows `/control`."""
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["control"], timeout=10)

@@ -1,4 +1,4 @@
-"""Every error that the two clouds document, and the words by which a script may ask for either cloud's form."""
+"""Every error that the clouds document, and the words by which a script may ask for each cloud's form."""
 
 from __future__ import annotations
 
@@ -67,43 +67,82 @@ GOOGLE_MESSAGES = {
     "DEADLINE_EXCEEDED": "Deadline expired before operation could complete.",
 }
 
-#: Words that mean the same on both clouds: (Bedrock, Google).
-COMMON: dict[str, tuple[str, str]] = {
-    "throttle": ("ThrottlingException", "RESOURCE_EXHAUSTED"),
-    "quota": ("ServiceQuotaExceededException", "RESOURCE_EXHAUSTED"),
-    "invalid": ("ValidationException", "INVALID_ARGUMENT"),
-    "denied": ("AccessDeniedException", "PERMISSION_DENIED"),
-    "expired": ("ExpiredTokenException", "UNAUTHENTICATED"),
-    "not_found": ("ResourceNotFoundException", "NOT_FOUND"),
-    "timeout": ("ModelTimeoutException", "DEADLINE_EXCEEDED"),
-    "internal": ("InternalServerException", "INTERNAL"),
-    "unavailable": ("ServiceUnavailableException", "UNAVAILABLE"),
-    "not_ready": ("ModelNotReadyException", "UNAVAILABLE"),
-    "model": ("ModelErrorException", "UNKNOWN"),
-    "stream": ("ModelStreamErrorException", "UNKNOWN"),
+#: Anthropic's error -> HTTP status, https://docs.claude.com/en/api/errors
+ANTHROPIC: dict[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
 }
+
+#: OpenAI's error code -> HTTP status and type, https://platform.openai.com/docs/guides/error-codes
+OPENAI: dict[str, tuple[int, str]] = {
+    "invalid_value": (400, "invalid_request_error"),
+    "context_length_exceeded": (400, "invalid_request_error"),
+    "invalid_api_key": (401, "invalid_request_error"),
+    "unsupported_country_region_territory": (403, "request_forbidden"),
+    "model_not_found": (404, "invalid_request_error"),
+    "rate_limit_exceeded": (429, "requests"),
+    "insufficient_quota": (429, "insufficient_quota"),
+    "server_error": (500, "server_error"),
+    "service_unavailable": (503, "service_unavailable_error"),
+    "timeout": (504, "server_error"),
+}
+
+#: Words that mean the same everywhere: (Bedrock, Google, Anthropic, OpenAI).
+COMMON: dict[str, tuple[str, str, str, str]] = {
+    "throttle": ("ThrottlingException", "RESOURCE_EXHAUSTED", "rate_limit_error", "rate_limit_exceeded"),
+    "quota": ("ServiceQuotaExceededException", "RESOURCE_EXHAUSTED", "rate_limit_error", "insufficient_quota"),
+    "invalid": ("ValidationException", "INVALID_ARGUMENT", "invalid_request_error", "invalid_value"),
+    "denied": ("AccessDeniedException", "PERMISSION_DENIED", "permission_error", "unsupported_country_region_territory"),
+    "expired": ("ExpiredTokenException", "UNAUTHENTICATED", "authentication_error", "invalid_api_key"),
+    "not_found": ("ResourceNotFoundException", "NOT_FOUND", "not_found_error", "model_not_found"),
+    "timeout": ("ModelTimeoutException", "DEADLINE_EXCEEDED", "timeout_error", "timeout"),
+    "internal": ("InternalServerException", "INTERNAL", "api_error", "server_error"),
+    "unavailable": ("ServiceUnavailableException", "UNAVAILABLE", "overloaded_error", "service_unavailable"),
+    "not_ready": ("ModelNotReadyException", "UNAVAILABLE", "overloaded_error", "service_unavailable"),
+    "model": ("ModelErrorException", "UNKNOWN", "api_error", "server_error"),
+    "stream": ("ModelStreamErrorException", "UNKNOWN", "api_error", "server_error"),
+}
+
+#: The names of each column of `COMMON`.
+OWN = (AWS, GOOGLE, ANTHROPIC, OPENAI)
 
 
 def aws_name(word: str) -> str:
-    """Bedrock's name for an error given by its own name, Google's, or a common word."""
+    """Bedrock's name for an error given by anybody's name, or a common word."""
     return _translate(word, 0)
 
 
 def google_name(word: str) -> str:
-    """Google's name for an error given by its own name, Bedrock's, or a common word."""
+    """Google's name for an error given by anybody's name, or a common word."""
     return _translate(word, 1)
 
 
-def _translate(word: str, side: int) -> str:
-    own = (AWS, GOOGLE)[side]
+def anthropic_name(word: str) -> str:
+    """Anthropic's name for an error given by anybody's name, or a common word."""
+    return _translate(word, 2)
+
+
+def openai_name(word: str) -> str:
+    """OpenAI's code for an error given by anybody's name, or a common word."""
+    return _translate(word, 3)
+
+
+def _translate(word: str, column: int) -> str:
     capital = word[:1].upper() + word[1:]  # Event streams write the names with a small first letter.
-    if capital in own:
-        return capital
-    if word in COMMON:
-        return COMMON[word][side]
-    for pair in COMMON.values():
-        if capital == pair[1 - side]:
-            return pair[side]
+    for name in (word, capital):
+        if name in OWN[column]:
+            return name
+    for common, names in COMMON.items():
+        if word == common or word in names or capital in names:
+            return names[column]
     raise ValueError(f"no error called {word!r}")
 
 
@@ -120,3 +159,14 @@ def aws_body(name: str, message: str | None) -> dict[str, Any]:
 def google_body(name: str, message: str | None) -> dict[str, Any]:
     """Google's error body."""
     return {"error": {"code": GOOGLE[name], "message": message or GOOGLE_MESSAGES.get(name, name), "status": name}}
+
+
+def anthropic_body(name: str, message: str | None) -> dict[str, Any]:
+    """Anthropic's error body."""
+    return {"type": "error", "error": {"type": name, "message": message or name.replace("_", " ")}}
+
+
+def openai_body(name: str, message: str | None, param: str | None = None) -> dict[str, Any]:
+    """OpenAI's error body."""
+    kind = OPENAI[name][1]
+    return {"error": {"message": message or name.replace("_", " "), "type": kind, "param": param, "code": name}}

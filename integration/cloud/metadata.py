@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from .http import Closed, Exchange, Gone, Request, json_bytes
-from .state import State
+from .delivery import Whole
+from .frame import Port, Refusal
+from .http import Exchange, Request, json_bytes
 from .strict import Refused
+
+HEAD = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
 
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 
@@ -16,45 +20,34 @@ HOST = re.compile(r"(metadata\.google\.internal|metadata|169\.254\.169\.254|127\
 LEAKS = ("authorization", "x-api-key", "api-key", "cookie", "x-goog-api-key", "openai-organization")
 
 
-class Metadata:
+class Metadata(Port):
     """Handler of the metadata port."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    name = "metadata"
 
-    async def __call__(self, request: Request, exchange: Exchange) -> None:
-        entry = self._state.arrived("metadata", request)
-        outcome = "crashed"
-        headers = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
+    async def answer(self, request: Request, exchange: Exchange, entry: dict[str, Any]) -> None:
         try:
             _check(request)
-            self._state.counters["metadata.token_calls"] += 1
-            settings = self._state.settings.metadata
-            if settings.delay_s:
-                await exchange.wait(settings.delay_s)
-            if settings.body is not None or settings.status != 200:
-                body = (settings.body or "").encode()
-            else:
-                token = self._state.issue()
-                body = json_bytes(
-                    {"access_token": token.value, "expires_in": int(settings.lifetime_s), "token_type": "Bearer"}
-                )
-            await exchange.whole(settings.status, headers | {"Content-Type": settings.content_type}, body)
-            outcome = "sent"
         except Refused as refused:
-            outcome = "refused"
-            self._state.refused("metadata", refused, entry)
-            status = 404 if refused.kind == "path" else 403
-            page = f"<!DOCTYPE html><title>Error {status}</title><p>{refused.detail}".encode()
-            await exchange.whole(status, headers | {"Content-Type": "text/html; charset=UTF-8"}, page)
-        except Gone:
-            outcome = "client_gone"
-            raise
-        except Closed:
-            outcome = "dropped"
-            raise
-        finally:
-            self._state.finished(entry, outcome, exchange.status)
+            raise Refusal(refused, _page(refused)) from None
+        self.state.counters["metadata.token_calls"] += 1
+        settings = self.state.settings.metadata
+        if settings.delay_s:
+            await exchange.wait(settings.delay_s)
+        if settings.body is not None or settings.status != 200:
+            body = (settings.body or "").encode()
+        else:
+            token = self.state.issue()
+            body = json_bytes(
+                {"access_token": token.value, "expires_in": int(settings.lifetime_s), "token_type": "Bearer"}
+            )
+        await exchange.whole(settings.status, HEAD | {"Content-Type": settings.content_type}, body)
+
+
+def _page(refused: Refused) -> Whole:
+    status = 404 if refused.kind == "path" else 403
+    page = f"<!DOCTYPE html><title>Error {status}</title><p>{refused.detail}".encode()
+    return status, HEAD | {"Content-Type": "text/html; charset=UTF-8"}, page
 
 
 def _check(request: Request) -> None:

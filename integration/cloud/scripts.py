@@ -12,6 +12,9 @@ from typing import Callable
 from .replies import Answer, Call, Drop, Error, Fault, Pace, Raw, Reasoning, Redacted, Reply, Text, Tool, Turn, split
 from .sample import sample
 
+#: The clouds that scripts play on.
+CLOUDS = ("bedrock", "vertex", "anthropic", "openai")
+
 MARKER = re.compile(r"\[\[script:(.*?)\]\]", re.DOTALL)
 
 #: Every kind of trouble in text: 2, 3 and 4 byte letters, combining marks, joiners, quotes, escapes, line ends.
@@ -87,6 +90,8 @@ class Stage:
         for line in MARKER.findall(turn.marked_text):
             name, args = parse(line)
             only, model, times = args.text("only"), args.text("model"), args.number("times", 0)
+            if only not in ("", *CLOUDS):
+                raise BadScript(f"only={only!r}; there are {', '.join(CLOUDS)}")
             if only not in ("", turn.cloud) or (model and model not in turn.model):
                 continue
             if times and self.played[turn.cloud, line] >= times:

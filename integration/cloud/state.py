@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .http import Request
-from .scripts import Stage
+from .scripts import CLOUDS, Stage
 from .sigv4 import BEARER
 from .strict import Refused
 
@@ -70,7 +70,7 @@ class State:
         """Forget records, counters, scripts and settings. Tokens stay valid, since gateways cache them."""
         self.settings = Settings(allow_headers=list(self._allow_headers))
         self.requests: dict[str, deque[dict[str, Any]]] = {
-            cloud: deque(maxlen=KEPT) for cloud in ("bedrock", "vertex", "metadata")
+            cloud: deque(maxlen=KEPT) for cloud in (*CLOUDS, "metadata")
         }
         self.refusals: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.counters: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Checks that both clouds share: headers that may arrive, strict JSON, base64 and media types."""
+"""Checks that all clouds share: headers that may arrive, strict JSON, base64 and media types."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ COMMON_HEADERS = frozenset(
 
 #: A client's user agent is a leak; the gateway's own is not.
 OUR_USER_AGENT = re.compile(r"fairlead(/[0-9A-Za-z.+-]+)?")
+
+#: A host name that tells nothing of the endpoint that was meant.
+LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?")
 
 ACCEPTABLE = frozenset({"*/*", "application/json", "text/event-stream", "application/vnd.amazon.eventstream"})
 

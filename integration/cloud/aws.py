@@ -1,0 +1,45 @@
+"""What all APIs of Bedrock answer alike: a request id, and errors that name themselves in a header."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from . import frame
+from .delivery import Whole
+from .errors import AWS, aws_body, aws_name
+from .http import json_bytes
+from .replies import Error
+from .strict import Refused
+
+
+class Api(frame.Api):
+    """An API that AWS's own front end serves."""
+
+    #: The host that serves this API; its group is the region.
+    host = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
+
+    def head(self) -> dict[str, str]:
+        return {"x-amzn-RequestId": str(uuid.uuid4())}
+
+    def refusal(self, refused: Refused) -> Whole:
+        return front_end(refused.error or "ValidationException", refused.detail)
+
+    def error(self, error: Error) -> Whole:
+        """An error of the service behind, whose name carries a suffix in real life."""
+        name = aws_name(error.type)
+        status, headers, body = front_end(name, error.message)
+        headers["x-amzn-ErrorType"] = f"{name}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+        if error.retry_after:
+            headers["Retry-After"] = error.retry_after
+        return status, headers, body
+
+
+def front_end(name: str, message: str | None) -> Whole:
+    """An error with the bare name, as AWS's front end answers."""
+    headers = {
+        "x-amzn-RequestId": str(uuid.uuid4()),
+        "Content-Type": "application/json",
+        "x-amzn-ErrorType": name,
+    }
+    return AWS[name], headers, json_bytes(aws_body(name, message))
