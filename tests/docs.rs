@@ -18,7 +18,7 @@ use fairlead::base::error::Kind;
 use fairlead::base::metric::{COUNTERS, Row};
 use fairlead::config;
 use fairlead::dialect::fates::Fate;
-use fairlead::dialect::{Client, Upstream};
+use fairlead::dialect::{Client, Upstream, anthropic};
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -26,14 +26,16 @@ use serde_json::{Value, json};
 fn the_tables_of_the_readme_are_what_the_code_says() {
     holds("configuration", &configuration());
     for &client in Client::ALL {
-        holds(&format!("fates {}", client.name()), &fates(client));
+        let table = fates(client.fields(), |upstream| upstream.fates(client));
+        holds(&format!("fates {}", client.name()), &table);
     }
+    holds("fates count_tokens", &fates(anthropic::fields::COUNT_FIELDS, Upstream::count_fates));
     holds("errors", &errors());
     holds("metrics", &metrics());
 }
 
 /// The fate of every field.
-fn fates(client: Client) -> String {
+fn fates(fields: &[&str], table_of: impl Fn(Upstream) -> &'static [(&'static str, Fate)]) -> String {
     let row = |field: &str, cells: &mut dyn Iterator<Item = String>| {
         let cells: Vec<String> = cells.collect();
         format!("| {field} | {} |\n", cells.join(" | "))
@@ -46,16 +48,16 @@ fn fates(client: Client) -> String {
         Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
         Fate::Refused(way_out) => format!("refused: {way_out}"),
     };
-    for (index, field) in client.fields().iter().enumerate() {
+    for (index, field) in fields.iter().enumerate() {
         let mut fates = upstreams().map(|upstream| {
-            let (name, fate) = upstream.fates(client)[index];
+            let (name, fate) = table_of(*upstream)[index];
             assert_eq!(name, *field, "the table of {} has another order", upstream.name());
             cell(fate)
         });
         table += &row(&format!("`{field}`"), &mut fates);
     }
-    let length = client.fields().len();
-    assert!(upstreams().all(|upstream| upstream.fates(client).len() == length), "a table has more rows");
+    let length = fields.len();
+    assert!(upstreams().all(|upstream| table_of(*upstream).len() == length), "a table has more rows");
     table
 }
 

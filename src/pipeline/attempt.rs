@@ -10,7 +10,7 @@ use crate::dialect::{Cloud, Task, Upstream};
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat};
+use super::{Plan, chat, count};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -56,13 +56,15 @@ pub struct Dropped {
 pub enum Expects {
     /// The next message of a conversation.
     Chat { upstream: Upstream, delivery: Delivery },
+    /// The number of a request's tokens.
+    Count { upstream: Upstream },
 }
 
 impl Expects {
     /// The name of the dialect that the upstream was addressed in.
     pub const fn upstream(&self) -> &'static str {
         match self {
-            Expects::Chat { upstream, .. } => upstream.name(),
+            Expects::Chat { upstream, .. } | Expects::Count { upstream } => upstream.name(),
         }
     }
 }
@@ -72,6 +74,7 @@ impl Attempt {
     pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
         let attempt = match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body)?,
+            Task::CountTokens => count::translate(plan, caller, body)?,
         };
         if !plan.drop_params {
             attempt.asked.must_be_whole()?;
