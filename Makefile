@@ -17,6 +17,7 @@ run: setup build ## start Envoy with the plugin and a stand-in cloud on 127.0.0.
 	@$(python) -m integration.run --port $(PORT)
 
 test: setup ## run every test: native, wasm, and through real Envoys
+	@scripts/setup-npm
 	@$(python) scripts/run_tests.py
 
 bench: setup build ## measure against plain Envoy in the same run

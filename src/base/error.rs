@@ -141,6 +141,12 @@ impl Error {
     }
 }
 
+/// The field by which a client asks Anthropic to keep the conversation, and what its error carries where that
+/// cannot be. The loop of tools in Anthropic's SDKs asks for it with its first request and recovers by this
+/// code: it sends the whole conversation from then on (`lib/threads/_thread_state.py` of `anthropic` 2.11).
+const THREAD: &str = "thread";
+const NO_THREADS: &str = "thread_unsupported_request";
+
 /// The status of Anthropic's API for an overload: its SDKs have an exception of that name, and agents built
 /// on them wait longer after it than after any other.
 const OVERLOADED: u16 = 529;
@@ -157,6 +163,11 @@ impl Error {
                     w.key("message").string(&format!("prompt is too long: {}", self.message));
                 } else {
                     w.key("message").string(&self.message);
+                }
+                if self.kind == Kind::Unsupported && self.param.as_deref() == Some(THREAD) {
+                    w.key("details").object(|w| {
+                        w.key("error_code").string(NO_THREADS);
+                    });
                 }
             });
             if !request_id.is_empty() {

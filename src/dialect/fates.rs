@@ -29,6 +29,12 @@ pub const NO_CONTAINER: Fate = Refused("belongs to a tool that Anthropic runs it
 pub const NO_GEO: Fate = Refused("is decided by the region of the backend; leave it out");
 pub const NO_MCP: Fate =
     Refused("asks Anthropic to call servers; offer their tools in `tools` and call them yourself");
+pub const NO_THREAD: Fate = Refused(
+    "asks Anthropic to keep the conversation; leave it out and send the whole conversation every time",
+);
+pub const NO_COMPACTION: Fate =
+    Refused("asks for a summary of the conversation that only Anthropic can read; ask for one in a message");
+pub const NO_BILLING: Fate = Refused("says who pays Anthropic; leave it out");
 
 /// Something of a request that is left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
 //! The top-level fields of `POST /v1/messages`, in the order of the README's table:
 //! docs.claude.com/en/api/messages, as of the `anthropic` package 2.11.
 
-/// Every documented field. What else a client sends is left out and named.
+/// Every documented field, those of the beta API included. What else a client sends is left out and named.
 pub const FIELDS: &[&str] = &[
     "model",
     "messages",
@@ -27,6 +27,12 @@ pub const FIELDS: &[&str] = &[
     "context_management",
     "diagnostics",
     "user_profile_id",
+    "workspace_id",
+    "thread",
+    "compaction",
+    "billing_policy",
+    "fallbacks",
+    "fallback_credit_token",
 ];
 
 /// Fields that say nothing when they hold the API's own default, written as a JSON token.

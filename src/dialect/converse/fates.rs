@@ -2,7 +2,8 @@
 
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
+    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
 };
 
 /// Fields of `POST /v1/chat/completions`.
@@ -75,6 +76,12 @@ pub const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("context_management", Dropped),
     ("diagnostics", Dropped),
     ("user_profile_id", Dropped),
+    ("workspace_id", Dropped),
+    ("thread", NO_THREAD),
+    ("compaction", NO_COMPACTION),
+    ("billing_policy", NO_BILLING),
+    ("fallbacks", Dropped),
+    ("fallback_credit_token", Dropped),
 ];
 
 /// Fields of `POST /v1/messages/count_tokens`.
