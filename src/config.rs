@@ -23,6 +23,10 @@ pub struct Config {
     /// Which backend serves which model; the longest match wins.
     #[serde(deserialize_with = "objects")]
     pub models: Vec<Model>,
+    /// Whether a field of a request that the model's cloud has no counterpart for is left out. Else the request
+    /// is refused.
+    #[serde(default = "drop_params")]
+    pub drop_params: bool,
     #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
     /// Who may call; without any, everyone may.
@@ -37,6 +41,11 @@ pub struct Config {
     /// What models cost; goes before the list that comes with the plugin.
     #[serde(default, deserialize_with = "objects")]
     pub prices: Vec<teams::Price>,
+}
+
+/// As in other gateways: clients send more than they need, and what is left out is named in the reply.
+fn drop_params() -> bool {
+    true
 }
 
 /// One cloud in one region, behind one Envoy cluster.

@@ -15,9 +15,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fairlead::base::error::Kind;
+use fairlead::base::metric::{COUNTERS, Row};
 use fairlead::config;
 use fairlead::dialect::fates::Fate;
-use fairlead::dialect::{Client, Upstream};
+use fairlead::dialect::{Client, Upstream, anthropic};
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -25,13 +26,16 @@ use serde_json::{Value, json};
 fn the_tables_of_the_readme_are_what_the_code_says() {
     holds("configuration", &configuration());
     for &client in Client::ALL {
-        holds(&format!("fates {}", client.name()), &fates(client));
+        let table = fates(client.fields(), |upstream| upstream.fates(client));
+        holds(&format!("fates {}", client.name()), &table);
     }
+    holds("fates count_tokens", &fates(anthropic::fields::COUNT_FIELDS, Upstream::count_fates));
     holds("errors", &errors());
+    holds("metrics", &metrics());
 }
 
 /// The fate of every field.
-fn fates(client: Client) -> String {
+fn fates(fields: &[&str], table_of: impl Fn(Upstream) -> &'static [(&'static str, Fate)]) -> String {
     let row = |field: &str, cells: &mut dyn Iterator<Item = String>| {
         let cells: Vec<String> = cells.collect();
         format!("| {field} | {} |\n", cells.join(" | "))
@@ -44,16 +48,16 @@ fn fates(client: Client) -> String {
         Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
         Fate::Refused(way_out) => format!("refused: {way_out}"),
     };
-    for (index, field) in client.fields().iter().enumerate() {
+    for (index, field) in fields.iter().enumerate() {
         let mut fates = upstreams().map(|upstream| {
-            let (name, fate) = upstream.fates(client)[index];
+            let (name, fate) = table_of(*upstream)[index];
             assert_eq!(name, *field, "the table of {} has another order", upstream.name());
             cell(fate)
         });
         table += &row(&format!("`{field}`"), &mut fates);
     }
-    let length = client.fields().len();
-    assert!(upstreams().all(|upstream| upstream.fates(client).len() == length), "a table has more rows");
+    let length = fields.len();
+    assert!(upstreams().all(|upstream| table_of(*upstream).len() == length), "a table has more rows");
     table
 }
 
@@ -69,6 +73,31 @@ fn errors() -> String {
         writeln!(table, "| {status} | `{openai}` | {code} | `{anthropic}` | {} |", row.meaning).unwrap();
     }
     table
+}
+
+/// Every counter.
+fn metrics() -> String {
+    let mut table = String::from("| counter | labels | what it counts |\n| --- | --- | --- |\n");
+    for Row { name, labels, meaning } in COUNTERS {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(table, "| `{name}` | {} | {meaning} |", labels.join(", ")).unwrap();
+    }
+    table
+}
+
+#[test]
+fn every_label_is_taken_out_of_its_name_by_the_example_of_envoy() {
+    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
+    let written: BTreeSet<&str> = gateway
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
+        .collect();
+    let labels: BTreeSet<&str> = COUNTERS.iter().flat_map(|row| row.labels).copied().collect();
+    assert_eq!(written, labels);
+    for label in labels {
+        let regex = format!(r"'^wasmcustom\.fairlead_.*?(;{label}=([^;]*))'");
+        assert!(gateway.contains(&regex), "{label}");
+    }
 }
 
 /// Every field of the configuration.
@@ -125,6 +154,7 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         ("identity", json!({ "metadata": [], "header": "h" })),
         ("admin", json!({ "keys": [{ "sha256": "0" }] })),
         ("prices", json!([{ "model": "*", "input": 1, "output": 1 }])),
+        ("drop_params", json!(true)),
     ];
     let whole = |mut config: Value| {
         full.iter().for_each(|(name, value)| config[name] = value.clone());

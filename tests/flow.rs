@@ -657,7 +657,7 @@ fn what_envoy_answers_before_the_request_has_left_becomes_openais_error_too() {
     for (status, expected) in [(413, (413, "request_too_large")), (408, (504, "upstream_timeout"))] {
         let host = FakeHost::new();
         let mut whole = Whole::new(bedrock());
-        assert_eq!(whole.request_headers(&request_headers(), false), Step::Wait);
+        assert_eq!(whole.request_headers(&host, &request_headers(), false), Step::Wait);
         host.set_property("response.code_details", "by_envoy");
         let mut exchange = Exchange::begun(whole, &host);
         let got =
@@ -709,11 +709,82 @@ fn routes_of_ours_that_are_called_wrongly_are_answered_at_once() {
         ),
     ] {
         let request = headers(&[(":method", method), (":path", path), ("x-request-id", REQUEST_ID), more]);
-        let got = answered(Whole::new(bedrock()).request_headers(&request, last));
+        let got = answered(Whole::new(bedrock()).request_headers(&FakeHost::new(), &request, last));
         assert_eq!(error(&got), (expected.0, expected.1.to_owned()), "{method} {path}");
         assert_eq!(got.header("allow"), (expected.0 == 405).then_some("POST"));
     }
     let health = headers(&[(":method", "GET"), (":path", "/health"), ("x-request-id", REQUEST_ID)]);
     let got = answered(Whole::new(bedrock()).request_headers(&health, true));
     assert_eq!((got.status, got.body.as_str()), (200, r#"{"status":"ok"}"#));
+}
+
+// What is left out.
+
+const LOSSY: &[u8] =
+    br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}],"seed":1,"user":"u","xyzzy":2}"#;
+
+#[test]
+fn what_is_left_out_is_counted_by_the_names_of_the_documentation_alone() {
+    let host = FakeHost::new();
+    let worker = host.worker();
+    for host in [&host, &worker] {
+        Exchange::new(&bedrock(), host).forward(LOSSY);
+    }
+    let counted = |field: &str| (format!("fairlead_dropped_total;field={field};upstream=converse"), 2);
+    assert_eq!(host.counts().into_iter().collect::<Vec<_>>(), ["other", "seed", "user"].map(counted));
+    Exchange::new(&bedrock(), &host).forward(HELLO);
+    assert_eq!(host.counts().len(), 3);
+}
+
+#[test]
+fn what_a_request_waits_with_is_counted_once() {
+    let plan = vertex();
+    let host = &process(&plan, 1)[0];
+    let mut exchange = Exchange::new(&plan, host);
+    assert_eq!(exchange.send(LOSSY), Step::Park);
+    assert_eq!(exchange.whole.wake(host), Step::Park);
+    assert!(client::fetch(&plan, host).is_some());
+    answer(&plan, host, Some((200, &client::token("late", 3599))));
+    forwarded(exchange.whole.wake(host));
+    assert_eq!(host.counts().get("fairlead_dropped_total;field=user;upstream=gemini"), Some(&1));
+}
+
+#[test]
+fn a_gateway_that_leaves_nothing_out_refuses_with_the_paths_of_all_that_it_would() {
+    let plan = client::compile(
+        r#"{
+            "backends": { "aws": {
+                "provider": "bedrock", "region": "us-east-1", "cluster": "bedrock_us_east_1",
+                "credentials": { "source": "static", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "x" }
+            } },
+            "models": [{ "name": "bedrock/*", "backend": "aws" }],
+            "drop_params": false
+        }"#,
+    );
+    let host = FakeHost::new();
+    let send = |fields: &str, path: &str| {
+        let model = "bedrock/anthropic.claude-opus-4-8";
+        let body = format!(
+            r#"{{"model":"{model}","max_tokens":9,"messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#
+        );
+        let mut whole = Whole::new(Rc::clone(&plan));
+        let request = headers(&[(":method", "POST"), (":path", path), ("x-request-id", REQUEST_ID)]);
+        assert_eq!(whole.request_headers(&request, false), Step::Wait);
+        whole.request_body(&host, body.as_bytes())
+    };
+    let chat = "/v1/chat/completions";
+    forwarded(send("", chat));
+    let got = answered(send(r#","seed":1,"user":"u","xyzzy":2"#, chat));
+    assert_eq!(error(&got), (400, "unsupported_parameter".to_owned()));
+    let refusal = got.json()["error"].clone();
+    assert_eq!(refusal["param"], "seed");
+    assert!(refusal["message"].as_str().unwrap().starts_with("seed, user, xyzzy: "), "{refusal}");
+    // What only this model makes the upstream leave out counts as well.
+    let got = answered(send(r#","temperature":0.5"#, chat));
+    assert_eq!(got.json()["error"]["param"], "temperature");
+    let got = answered(send(r#","metadata":{"user_id":"u"}"#, "/v1/messages"));
+    assert_eq!(got.status, 400);
+    assert_eq!(got.json()["error"]["type"], "invalid_request_error");
+    assert!(got.body.contains("metadata: "), "{}", got.body);
+    assert!(host.counts().is_empty(), "nothing was left out");
 }

@@ -2,6 +2,7 @@
 //! client dialect, in its folder; the README shows them side by side, and a test holds all of them together.
 
 use crate::base::error::{Error, Kind};
+use crate::chat::LeftOut;
 
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,20 +36,49 @@ pub const NO_COMPACTION: Fate =
     Refused("asks for a summary of the conversation that only Anthropic can read; ask for one in a message");
 pub const NO_BILLING: Fate = Refused("says who pays Anthropic; leave it out");
 
-/// Gives every field of a request its fate: the names of those that are left out, or the refusal of the
-/// first that may not be.
-pub fn settle<'f>(
-    fields: impl IntoIterator<Item = &'f str>,
-    table: &[(&str, Fate)],
-) -> Result<Vec<&'f str>, Error> {
-    let mut dropped = Vec::new();
-    for field in fields {
-        // What no table lists is nothing that the client's API documents.
-        match table.iter().find(|(name, _)| *name == field).map_or(Dropped, |(_, fate)| *fate) {
-            Mapped(_) => {}
-            Dropped => dropped.push(field),
-            Refused(way_out) => return Err(Error::at(Kind::Unsupported, field, way_out)),
+/// Something of a request that is left out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lost<'f> {
+    /// The client's API documents it.
+    Known(&'static str),
+    /// Anything that a client may write.
+    Unknown(&'f str),
+}
+
+impl<'f> Lost<'f> {
+    /// Its path in the client's body.
+    pub const fn name(self) -> &'f str {
+        match self {
+            Lost::Known(name) => name,
+            Lost::Unknown(name) => name,
         }
     }
-    Ok(dropped)
+}
+
+/// Gives every field of a request its fate: those that are left out, or the refusal of the first that may
+/// not be.
+pub fn settle<'f>(
+    fields: impl IntoIterator<Item = &'f str>,
+    table: &[(&'static str, Fate)],
+) -> Result<Vec<Lost<'f>>, Error> {
+    let mut lost = Vec::new();
+    for field in fields {
+        match table.iter().find(|(name, _)| *name == field) {
+            Some((_, Mapped(_))) => {}
+            Some((name, Dropped)) => lost.push(Lost::Known(name)),
+            Some((name, Refused(way_out))) => return Err(Error::at(Kind::Unsupported, *name, way_out)),
+            // What no table lists is nothing that the client's API documents.
+            None => lost.push(Lost::Unknown(field)),
+        }
+    }
+    Ok(lost)
+}
+
+/// Adds what one model made the upstream leave out, each name once.
+pub fn also<'f>(lost: &mut Vec<Lost<'f>>, left_out: LeftOut) {
+    for name in left_out.0 {
+        if !lost.iter().any(|known| known.name() == name) {
+            lost.push(Lost::Known(name));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod converse;
+pub mod count;
 mod extra;
 pub mod fates;
 pub mod gemini;
@@ -32,6 +33,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// How many tokens a conversation has, for a client of Anthropic's API.
+    CountTokens,
 }
 
 impl Task {
@@ -39,6 +42,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::CountTokens => Client::Anthropic,
         }
     }
 }
@@ -247,6 +251,49 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::write(request, model, out),
             Upstream::Gemini => gemini::write(request, model, out),
+        }
+    }
+
+    /// What becomes of each of the [`anthropic::fields::COUNT_FIELDS`].
+    pub const fn count_fates(self) -> &'static [(&'static str, Fate)] {
+        match self {
+            Upstream::Converse => converse::fates::ANTHROPIC_COUNT,
+            Upstream::Gemini => gemini::fates::ANTHROPIC_COUNT,
+        }
+    }
+
+    /// The members of a chat request's body that this upstream counts.
+    pub const fn count_members(self) -> &'static [&'static str] {
+        match self {
+            Upstream::Converse => converse::count::TAKEN,
+            Upstream::Gemini => gemini::count::TAKEN,
+        }
+    }
+
+    /// Writes the body that asks the upstream for the number of tokens, like [`Upstream::write`].
+    ///
+    /// # Errors
+    /// Those of [`Upstream::write`].
+    pub fn write_count(
+        self,
+        request: &Request<'_>,
+        model: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<LeftOut, Error> {
+        match self {
+            Upstream::Converse => converse::count::write_count(request, model, out),
+            Upstream::Gemini => gemini::count::write_count(request, model, out),
+        }
+    }
+
+    /// Reads the number of tokens from a reply of status 200.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::UpstreamGarbled`] when there is none.
+    pub fn read_count(self, body: &str) -> Result<u64, Error> {
+        match self {
+            Upstream::Converse => converse::count::read_count(body),
+            Upstream::Gemini => gemini::count::read_count(body),
         }
     }
 

@@ -3,12 +3,14 @@
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
+use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
+use crate::dialect::fates::Lost;
 use crate::dialect::{Cloud, Task, Upstream};
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat};
+use super::{Plan, chat, count};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -36,8 +38,17 @@ pub struct Asked {
     pub backend_model: String,
     /// How often Envoy has sent it; known when the reply begins.
     pub attempts: u64,
-    /// Fields that were left out, as a header value; empty when none were.
-    pub dropped: String,
+    /// What was left out.
+    pub dropped: Vec<Dropped>,
+}
+
+/// A field that was left out.
+#[derive(Debug)]
+pub struct Dropped {
+    /// Its path, fit to stand in a header.
+    pub path: String,
+    /// What it is called where it is counted.
+    pub counted: &'static str,
 }
 
 /// How the reply of status 200 is to be read, and to be written for the client.
@@ -45,14 +56,30 @@ pub struct Asked {
 pub enum Expects {
     /// The next message of a conversation.
     Chat { upstream: Upstream, delivery: Delivery },
+    /// The number of a request's tokens.
+    Count { upstream: Upstream },
+}
+
+impl Expects {
+    /// The name of the dialect that the upstream was addressed in.
+    pub const fn upstream(&self) -> &'static str {
+        match self {
+            Expects::Chat { upstream, .. } | Expects::Count { upstream } => upstream.name(),
+        }
+    }
 }
 
 impl Attempt {
     /// Reads a client's body and writes the upstream's.
     pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
-        match caller.task {
-            Task::Chat(client) => chat::translate(plan, caller, client, body),
+        let attempt = match caller.task {
+            Task::Chat(client) => chat::translate(plan, caller, client, body)?,
+            Task::CountTokens => count::translate(plan, caller, body)?,
+        };
+        if !plan.drop_params {
+            attempt.asked.must_be_whole()?;
         }
+        Ok(attempt)
     }
 
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
@@ -88,13 +115,13 @@ impl Attempt {
 
 impl Asked {
     /// Notes where a request goes. `model` is what the client asked for, `backend_model` what the backend
-    /// calls it, `dropped` the names of the fields that were left out.
+    /// calls it, `lost` what was left out.
     pub fn new(
         (index, backend, backend_model): (usize, &Backend, &str),
         model: String,
         cloud: Cloud,
         expects: Expects,
-        dropped: &[&str],
+        lost: &[Lost<'_>],
     ) -> Self {
         Self {
             backend: index,
@@ -103,9 +130,42 @@ impl Asked {
             attempts: 0,
             backend_name: backend.name.clone(),
             backend_model: header_value(backend_model),
-            dropped: dropped.iter().map(|name| header_value(name)).collect::<Vec<_>>().join(", "),
+            dropped: lost.iter().map(|lost| Dropped::new(*lost)).collect(),
             model,
         }
+    }
+
+    /// The paths of all that was left out, as a header has them; empty when nothing was.
+    pub fn paths(&self) -> String {
+        self.dropped.iter().map(|dropped| dropped.path.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Counts what was left out.
+    pub fn count(&self, host: &dyn Host) {
+        for Dropped { counted, .. } in &self.dropped {
+            host.count(Counter::Dropped { field: counted, upstream: self.expects.upstream() }, 1);
+        }
+    }
+
+    /// Refuses the request if something had to be left out.
+    fn must_be_whole(&self) -> Result<(), Error> {
+        let Some(first) = self.dropped.first() else { return Ok(()) };
+        let message = format!(
+            "{}: has no counterpart at this model's cloud, and this gateway leaves nothing out \
+             (`drop_params` is false); leave it out of the request",
+            self.paths()
+        );
+        Err(Error { param: Some(first.path.clone()), ..Error::new(Kind::Unsupported, message) })
+    }
+}
+
+impl Dropped {
+    fn new(lost: Lost<'_>) -> Self {
+        let counted = match lost {
+            Lost::Known(name) => name,
+            Lost::Unknown(_) => OTHER,
+        };
+        Self { path: header_value(lost.name()), counted }
     }
 }
 

@@ -13,19 +13,14 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let upstream = backend.upstream(client, backend_model);
     let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut dropped = fates::settle(fields, upstream.fates(client))?;
+    let mut lost = fates::settle(fields, upstream.fates(client))?;
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    let left_out = upstream.write(&request, backend_model, &mut written)?;
-    for name in left_out.0 {
-        if !dropped.contains(&name) {
-            dropped.push(name);
-        }
-    }
+    fates::also(&mut lost, upstream.write(&request, backend_model, &mut written)?);
     let delivery = request.delivery;
     let address = backend.address(backend_model, delivery.is_stream())?;
     let expects = Expects::Chat { upstream, delivery };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &lost);
     Ok(Attempt { address, body: written, asked })
 }
 

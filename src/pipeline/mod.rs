@@ -3,6 +3,7 @@
 mod attempt;
 mod caller;
 mod chat;
+mod count;
 mod plan;
 mod reply;
 mod route;

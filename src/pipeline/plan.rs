@@ -18,6 +18,8 @@ pub struct Plan {
     pub directory: Directory,
     /// Largest request body in bytes.
     pub request_bytes: usize,
+    /// Whether fields without a counterpart are left out rather than refused.
+    pub drop_params: bool,
 }
 
 impl Plan {
@@ -41,7 +43,8 @@ impl Plan {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
         if problems.0.is_empty() {
-            Ok(Self { backends, rules, directory, request_bytes: config.limits.request_bytes })
+            let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
+            Ok(Self { backends, rules, directory, request_bytes, drop_params })
         } else {
             Err(problems)
         }

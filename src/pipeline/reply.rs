@@ -10,7 +10,7 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
-use super::{Plan, chat};
+use super::{Plan, chat, count};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -85,7 +85,7 @@ pub fn begin(
             let writer = caller.client().stream(title, usage);
             (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
         }
-        Expects::Chat { delivery: Delivery::Whole, .. } => {
+        Expects::Chat { delivery: Delivery::Whole, .. } | Expects::Count { .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
@@ -209,6 +209,7 @@ impl Stream {
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
     match asked.expects {
         Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, body),
+        Expects::Count { upstream } => count::whole(upstream, body),
     }
 }
 
@@ -288,7 +289,7 @@ fn about(asked: &Asked) -> Vec<(&'static str, String)> {
         ("x-fairlead-attempts", asked.attempts.to_string()),
     ];
     if !asked.dropped.is_empty() {
-        headers.push(("x-fairlead-dropped", asked.dropped.clone()));
+        headers.push(("x-fairlead-dropped", asked.paths()));
     }
     headers
 }

@@ -31,6 +31,9 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/messages" | "/messages" => {
             ask(Task::Chat(Client::Anthropic), method, path, headers, bodiless, most_bytes)
         }
+        "/v1/messages/count_tokens" | "/messages/count_tokens" => {
+            ask(Task::CountTokens, method, path, headers, bodiless, most_bytes)
+        }
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -108,9 +111,12 @@ mod tests {
             let route = route(&request("POST", path, &[]), false, 10);
             assert_eq!(route, Route::Ask(Task::Chat(Client::Anthropic)), "{path}");
         }
+        for path in ["/v1/messages/count_tokens", "/messages/count_tokens?beta=true"] {
+            let route = route(&request("POST", path, &[]), false, 10);
+            assert_eq!(route, Route::Ask(Task::CountTokens), "{path}");
+        }
         for path in [
             "/",
-            "/v1/messages/count_tokens",
             "/v1/messages/batches",
             "/v1/chat/completions/",
             "/v1/chat/completions/../x",

@@ -108,6 +108,7 @@ impl Whole {
         }
         match Attempt::translate(&self.plan, &self.caller, body) {
             Ok(attempt) => {
+                attempt.asked.count(host);
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
                 self.send(host, Box::new(attempt), deadline)
             }

@@ -5,6 +5,8 @@ pub mod sigv4;
 pub mod token;
 pub mod vertex;
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::base::error::{Error, Kind};
@@ -110,6 +112,20 @@ impl Backend {
         })
     }
 
+    /// Where to ask how many tokens a chat with `model` has.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
+    /// the provider does not count for.
+    pub fn count_address(&self, model: &str) -> Result<Address, Error> {
+        Ok(match &self.site {
+            Site::Bedrock(_) => {
+                bedrock::count_address(&segment(bedrock::foundation_model(&decoded(model)?)?)?)
+            }
+            Site::Vertex(site) => site.count_address(&segment(model)?),
+        })
+    }
+
     /// Gives the headers that prove the right to call. `headers` go out with the call and are covered by
     /// the proof where the provider's scheme does that.
     ///
@@ -159,12 +175,16 @@ const LONGEST_MODEL: usize = 2048;
 /// Makes one path segment of a model id, encoded once: clients send ARNs with `:` and `/`, plain or
 /// encoded already. No id of either cloud has a `%` of its own.
 fn segment(model: &str) -> Result<String, Error> {
+    Ok(utf8_percent_encode(&decoded(model)?, SEGMENT).to_string())
+}
+
+fn decoded(model: &str) -> Result<Cow<'_, str>, Error> {
     let decoded = percent_decode_str(model).decode_utf8_lossy();
     // The two names of folders would climb out of their place in the path.
     if decoded.len() > LONGEST_MODEL || decoded == "." || decoded == ".." {
         return Err(Error::at(Kind::UnknownModel, "model", "is no name that a model could have"));
     }
-    Ok(utf8_percent_encode(&decoded, SEGMENT).to_string())
+    Ok(decoded)
 }
 
 /// A field that the operator must fill with a plain word: letters, digits, `-` and what else is allowed.

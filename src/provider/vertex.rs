@@ -32,10 +32,17 @@ impl Site {
     pub fn address(&self, model: &str, stream: bool) -> Address {
         let (method, query) =
             if stream { ("streamGenerateContent", "alt=sse") } else { ("generateContent", "") };
+        Address { path: self.path(model, method), query }
+    }
+
+    /// …/projects.locations.publishers.models/countTokens. `model` is a path segment.
+    pub fn count_address(&self, model: &str) -> Address {
+        Address { path: self.path(model, "countTokens"), query: "" }
+    }
+
+    fn path(&self, model: &str, method: &str) -> String {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        let path =
-            format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}");
-        Address { path, query }
+        format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}")
     }
 }
 

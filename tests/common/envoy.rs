@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairlead::base::host::{Host, Level, Raced, Stamp};
+use fairlead::base::metric::Counter;
 
 /// When every test begins: 2026-01-02 03:04:05 UTC.
 pub const NOW: Duration = Duration::from_secs(1_767_323_045);
@@ -21,6 +22,7 @@ pub struct FakeHost {
 struct Process {
     now: Cell<SystemTime>,
     shared: RefCell<BTreeMap<String, (Vec<u8>, Stamp)>>,
+    counts: RefCell<BTreeMap<String, u64>>,
     /// How many writes will find that somebody else was quicker.
     races: Cell<usize>,
     writes: Cell<u32>,
@@ -32,6 +34,7 @@ impl FakeHost {
         let process = Process {
             now: Cell::new(UNIX_EPOCH + NOW),
             shared: RefCell::default(),
+            counts: RefCell::default(),
             races: Cell::new(0),
             writes: Cell::new(0),
         };
@@ -61,6 +64,11 @@ impl FakeHost {
     /// An attribute, its path joined by dots.
     pub fn set_property(&self, path: &str, value: impl Into<Vec<u8>>) {
         self.properties.borrow_mut().insert(path.to_owned(), value.into());
+    }
+
+    /// All counters of the process, by name.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.process.counts.borrow().clone()
     }
 
     /// What this worker has logged, and forgets it.
@@ -108,5 +116,11 @@ impl Host for FakeHost {
 
     fn log(&self, level: Level, message: &str) {
         self.log.borrow_mut().push((level, message.to_owned()));
+    }
+
+    fn count(&self, counter: Counter<'_>, by: u64) {
+        let mut name = String::new();
+        counter.write_name(&mut name);
+        *self.process.counts.borrow_mut().entry(name).or_default() += by;
     }
 }

@@ -1,0 +1,36 @@
+//! A request to count tokens: read as the chat request that it stands for, counted by the upstream itself.
+
+use crate::base::error::{Error, Kind};
+use crate::dialect::fates::Lost;
+use crate::dialect::{self, Client, Upstream, fates};
+
+use super::Plan;
+use super::attempt::{Asked, Attempt, Expects};
+use super::caller::Caller;
+
+/// Reads a client's body and writes the upstream's.
+pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
+    let dialect::Asked { model, request } = dialect::anthropic::parse_count(body, &caller.betas)?;
+    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
+    let upstream = backend.upstream(Client::Anthropic, backend_model);
+    let address = backend.count_address(backend_model)?;
+    let fields = request.fields.iter().map(AsRef::as_ref);
+    let mut lost = fates::settle(fields, upstream.count_fates())?;
+    let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
+    fates::also(&mut lost, upstream.write_count(&request, backend_model, &mut written)?);
+    let taken = upstream.count_members();
+    let extra = request.extra.iter().filter(|extra| !taken.contains(&extra.name.as_str()));
+    lost.extend(extra.map(|extra| Lost::Unknown(&extra.path)));
+    let expects = Expects::Count { upstream };
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &lost);
+    Ok(Attempt { address, body: written, asked })
+}
+
+/// The upstream's reply of status 200 as the client wants it.
+pub fn whole(upstream: Upstream, body: &[u8]) -> Result<Vec<u8>, Error> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Error::new(Kind::UpstreamGarbled, "the cloud's answer is not UTF-8"))?;
+    let mut out = Vec::with_capacity(32);
+    dialect::count::write(upstream.read_count(text)?, &mut out);
+    Ok(out)
+}
