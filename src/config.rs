@@ -76,6 +76,14 @@ pub enum Provider {
 
 impl Provider {
     pub const ALL: &[Provider] = &[Provider::Bedrock, Provider::Vertex];
+
+    /// What the names of its models begin with for clients.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Provider::Bedrock => "bedrock/",
+            Provider::Vertex => "vertex_ai/",
+        }
+    }
 }
 
 /// Where the right to call a backend comes from.

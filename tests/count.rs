@@ -30,7 +30,7 @@ fn count<'h>(plan: &Rc<Plan>, host: &'h FakeHost, betas: &str, body: &[u8]) -> (
     client::sign_in(plan, host);
     let mut whole = Whole::new(Rc::clone(plan));
     let request = headers(&[(":method", "POST"), (":path", PATH), ("anthropic-beta", betas)]);
-    assert_eq!(whole.request_headers(&request, false), Step::Wait);
+    assert_eq!(whole.request_headers(host, &request, false), Step::Wait);
     let step = whole.request_body(host, body);
     (Exchange::begun(whole, host), step)
 }

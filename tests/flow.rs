@@ -714,7 +714,7 @@ fn routes_of_ours_that_are_called_wrongly_are_answered_at_once() {
         assert_eq!(got.header("allow"), (expected.0 == 405).then_some("POST"));
     }
     let health = headers(&[(":method", "GET"), (":path", "/health"), ("x-request-id", REQUEST_ID)]);
-    let got = answered(Whole::new(bedrock()).request_headers(&health, true));
+    let got = answered(Whole::new(bedrock()).request_headers(&FakeHost::new(), &health, true));
     assert_eq!((got.status, got.body.as_str()), (200, r#"{"status":"ok"}"#));
 }
 
@@ -769,7 +769,7 @@ fn a_gateway_that_leaves_nothing_out_refuses_with_the_paths_of_all_that_it_would
         );
         let mut whole = Whole::new(Rc::clone(&plan));
         let request = headers(&[(":method", "POST"), (":path", path), ("x-request-id", REQUEST_ID)]);
-        assert_eq!(whole.request_headers(&request, false), Step::Wait);
+        assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
         whole.request_body(&host, body.as_bytes())
     };
     let chat = "/v1/chat/completions";

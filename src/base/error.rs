@@ -197,6 +197,10 @@ impl Error {
         if let Some(seconds) = self.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
+        if self.kind == Kind::OverBudget {
+            // The SDKs would try twice more at once; this header of OpenAI's and Anthropic's stops them.
+            headers.push(("x-should-retry", "false".to_owned()));
+        }
         headers
     }
 }

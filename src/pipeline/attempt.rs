@@ -1,5 +1,7 @@
 //! One request on its way to one backend: translated, and then authorised.
 
+use std::rc::Rc;
+
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
@@ -7,9 +9,12 @@ use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
 use crate::dialect::fates::Lost;
 use crate::dialect::{Cloud, Task, Upstream};
+use crate::policy::estimate;
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
+use super::gate::{self, Wish};
+use super::meter::Meter;
 use super::{Plan, chat, count};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
@@ -21,6 +26,8 @@ pub struct Attempt {
     pub address: Address,
     pub body: Vec<u8>,
     pub asked: Asked,
+    /// The most tokens that the reply may have, as the client says.
+    pub most_output: Option<u64>,
 }
 
 /// What the reply needs to know of its request.
@@ -36,10 +43,14 @@ pub struct Asked {
     /// The operator's name of the backend, and the backend's own name of the model: for response headers.
     pub backend_name: String,
     pub backend_model: String,
+    /// The model by its full name, such as `bedrock/us.amazon.nova-lite-v1:0`.
+    pub full_model: String,
     /// How often Envoy has sent it; known when the reply begins.
     pub attempts: u64,
     /// What was left out.
     pub dropped: Vec<Dropped>,
+    /// What it uses.
+    pub meter: Rc<Meter>,
 }
 
 /// A field that was left out.
@@ -80,6 +91,25 @@ impl Attempt {
             attempt.asked.must_be_whole()?;
         }
         Ok(attempt)
+    }
+
+    /// Takes what the request may use from the limits that it counts against. `body` is the client's.
+    pub fn admit(
+        mut self,
+        plan: &Plan,
+        caller: &mut Caller,
+        host: &dyn Host,
+        body: &[u8],
+    ) -> Result<Self, Error> {
+        let wish = Wish {
+            asked: &self.asked.model,
+            full: &self.asked.full_model,
+            input: estimate::input_tokens(body),
+            output: self.most_output,
+            images: 0,
+        };
+        self.asked.meter = Rc::new(gate::admit(plan, caller, host, wish)?);
+        Ok(self)
     }
 
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
@@ -130,8 +160,10 @@ impl Asked {
             attempts: 0,
             backend_name: backend.name.clone(),
             backend_model: header_value(backend_model),
+            full_model: format!("{}{backend_model}", backend.prefix),
             dropped: lost.iter().map(|lost| Dropped::new(*lost)).collect(),
             model,
+            meter: Rc::default(),
         }
     }
 

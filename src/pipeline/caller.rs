@@ -15,6 +15,8 @@ pub struct Caller {
     pub betas: String,
     /// Who it is, where not everyone may call.
     pub member: Option<Member>,
+    /// What the client is told of his limits.
+    pub limits: Vec<(&'static str, String)>,
 }
 
 impl Default for Caller {
@@ -24,6 +26,7 @@ impl Default for Caller {
             request_id: String::new(),
             betas: String::new(),
             member: None,
+            limits: Vec::new(),
         }
     }
 }
@@ -49,13 +52,14 @@ impl Caller {
         }
     }
 
-    /// The headers that tell the client Envoy's id of its request. The SDKs show the one that they know
-    /// with every exception.
-    pub fn ids(&self) -> Vec<(&'static str, String)> {
+    /// The headers of every reply: Envoy's id of the request, of which the SDKs show the one that they know
+    /// with every exception, and what is left of the caller's limits.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = self.limits.clone();
         if self.request_id.is_empty() {
-            return Vec::new();
+            return headers;
         }
-        let mut headers = vec![("x-request-id", self.request_id.clone())];
+        headers.push(("x-request-id", self.request_id.clone()));
         match self.client() {
             Client::OpenAi => {}
             Client::Anthropic => headers.push(("request-id", self.request_id.clone())),

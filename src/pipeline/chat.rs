@@ -1,11 +1,13 @@
 //! A chat request: read in the client's dialect, written in the upstream's, and its whole reply back.
 
 use crate::base::error::{Error, Kind};
+use crate::base::json::Count;
 use crate::dialect::{self, Client, Title, Upstream, fates};
 
 use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
+use super::meter::Meter;
 
 /// Reads a client's body and writes the upstream's.
 pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Attempt, Error> {
@@ -18,16 +20,23 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
     fates::also(&mut lost, upstream.write(&request, backend_model, &mut written)?);
     let delivery = request.delivery;
+    let most_output = request.sampling.max_tokens.map(Count::value);
     let address = backend.address(backend_model, delivery.is_stream())?;
     let expects = Expects::Chat { upstream, delivery };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &lost);
-    Ok(Attempt { address, body: written, asked })
+    Ok(Attempt { address, body: written, asked, most_output })
 }
 
 /// A whole reply of status 200 in the client's dialect.
-pub fn whole(client: Client, upstream: Upstream, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn whole(
+    client: Client,
+    upstream: Upstream,
+    title: &Title,
+    meter: &Meter,
+    body: &[u8],
+) -> Result<Vec<u8>, Error> {
     let mut writer = client.whole(title.clone());
-    upstream.decode(text(body)?, writer.sink())?;
+    upstream.decode(text(body)?, &mut meter.tap(writer.sink()))?;
     let mut out = Vec::with_capacity(body.len() + 512);
     writer.finish(&mut out);
     Ok(out)

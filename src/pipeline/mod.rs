@@ -4,6 +4,8 @@ mod attempt;
 mod caller;
 mod chat;
 mod count;
+mod gate;
+mod meter;
 mod plan;
 mod reply;
 mod route;

@@ -1,9 +1,14 @@
 //! The configuration, checked and compiled: what requests see.
 
+use std::rc::Rc;
+
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
 use crate::policy::identity::Directory;
+use crate::policy::limits;
+use crate::policy::prices::Prices;
+use crate::policy::quota::{Limits, Scope};
 use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
 
@@ -16,6 +21,10 @@ pub struct Plan {
     rules: Rules,
     /// Who may call.
     pub directory: Directory,
+    /// What models cost.
+    pub prices: Prices,
+    /// The limits of everyone together.
+    pub total: Option<Rc<Scope>>,
     /// Largest request body in bytes.
     pub request_bytes: usize,
     /// Whether fields without a counterpart are left out rather than refused.
@@ -39,12 +48,16 @@ impl Plan {
             .collect();
         let rules = Rules::compile(&config.models, &providers, &mut problems);
         let directory = Directory::compile(&config, &mut problems);
+        let prices = Prices::compile(&config.prices, &mut problems);
+        let total = limits::compile(&config.limits.total, "limits.total", &mut problems);
+        let total = (total != Limits::default())
+            .then(|| Rc::new(Scope::new("total", "", "this gateway".to_owned(), total)));
         if config.limits.request_bytes == 0 {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
         if problems.0.is_empty() {
             let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
-            Ok(Self { backends, rules, directory, request_bytes, drop_params })
+            Ok(Self { backends, rules, directory, prices, total, request_bytes, drop_params })
         } else {
             Err(problems)
         }
@@ -93,6 +106,6 @@ impl Plan {
         for source in self.token_sources() {
             source.prepare(host);
         }
-        self.directory.scopes().for_each(|scope| scope.prepare(host));
+        self.directory.scopes().chain(&self.total).for_each(|scope| scope.prepare(host));
     }
 }

@@ -69,6 +69,7 @@ pub fn begin(
     if !encoding.eq_ignore_ascii_case("identity") {
         return garbled(&asked, "in a compressed form that was not asked for");
     }
+    asked.meter.answered();
     let title = Title {
         // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
         id: headers.get("x-amzn-requestid").unwrap_or(&caller.request_id).to_owned(),
@@ -172,9 +173,10 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        self.decoder.feed(bytes, self.writer.sink())?;
+        let mut sink = self.asked.meter.tap(self.writer.sink());
+        self.decoder.feed(bytes, &mut sink)?;
         if last {
-            self.decoder.finish(self.writer.sink())?;
+            self.decoder.finish(&mut sink)?;
             self.writer.finish();
         }
         Ok(())
@@ -208,7 +210,7 @@ impl Stream {
 /// The client's whole reply.
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
     match asked.expects {
-        Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, body),
+        Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, &asked.meter, body),
         Expects::Count { upstream } => count::whole(upstream, body),
     }
 }

@@ -12,6 +12,7 @@ use crate::provider::token;
 use super::Plan;
 use super::attempt::{Asked, Attempt};
 use super::caller::Caller;
+use super::meter::Meter;
 use super::reply::{self, Incoming};
 use super::route::{self, Route};
 
@@ -24,6 +25,7 @@ pub struct Whole {
     plan: Rc<Plan>,
     phase: Phase,
     caller: Caller,
+    meter: Rc<Meter>,
 }
 
 enum Phase {
@@ -45,7 +47,7 @@ enum Phase {
 
 impl Whole {
     pub fn new(plan: Rc<Plan>) -> Self {
-        Self { plan, phase: Phase::Idle, caller: Caller::default() }
+        Self { plan, phase: Phase::Idle, caller: Caller::default(), meter: Rc::default() }
     }
 
     /// The request's headers have come; `last`: it has no body.
@@ -106,8 +108,11 @@ impl Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        match Attempt::translate(&self.plan, &self.caller, body) {
+        let admitted = Attempt::translate(&self.plan, &self.caller, body)
+            .and_then(|attempt| attempt.admit(&self.plan, &mut self.caller, host, body));
+        match admitted {
             Ok(attempt) => {
+                self.meter = Rc::clone(&attempt.asked.meter);
                 attempt.asked.count(host);
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
                 self.send(host, Box::new(attempt), deadline)
@@ -160,6 +165,10 @@ impl Whole {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Replying(mut incoming) => {
                 let step = incoming.chunk(&self.caller, host, bytes, last, out);
+                if last {
+                    // Before the client has the end: his next request finds what this one left over.
+                    self.meter.settle(host);
+                }
                 self.replying(incoming, step)
             }
             other @ (Phase::Idle
@@ -178,7 +187,7 @@ impl Whole {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
-                for (name, value) in self.caller.ids() {
+                for (name, value) in self.caller.headers() {
                     headers.add(name, value);
                 }
                 self.phase = Phase::Replying(incoming);
@@ -194,7 +203,7 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
-        reply.headers.extend(self.caller.ids());
+        reply.headers.extend(self.caller.headers());
         reply
     }
 
@@ -221,6 +230,11 @@ impl Whole {
     /// The answer to a request that would have to wait where too many do.
     pub fn crowded(&mut self) -> Reply {
         self.finished(self.caller.refuse(&token::unavailable(1000)))
+    }
+
+    /// The exchange is over, one way or another: what it used is settled.
+    pub fn done(&mut self, host: &dyn Host) {
+        self.meter.settle(host);
     }
 
     /// How many bytes a request holds that was told to [`Step::Park`].

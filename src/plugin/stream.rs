@@ -222,7 +222,15 @@ impl Stream {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    /// The stream is over, also when the client has gone.
+    fn on_done(&mut self) -> bool {
+        if let Some(whole) = &self.whole {
+            whole.borrow_mut().done(&Envoy);
+        }
+        true
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, last: bool) -> Action {
@@ -240,7 +248,7 @@ impl HttpContext for Stream {
                 abi::remove_header(MapType::HttpRequestHeaders, name);
             }
         }
-        let step = whole.borrow_mut().request_headers(&self.host, &headers, last);
+        let step = whole.borrow_mut().request_headers(&Envoy, &headers, last);
         self.request(step)
     }
 

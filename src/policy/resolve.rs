@@ -34,14 +34,6 @@ pub struct Target<'a> {
     pub model: &'a str,
 }
 
-/// The prefix by which clients name a provider.
-pub const fn prefix(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Bedrock => "bedrock/",
-        Provider::Vertex => "vertex_ai/",
-    }
-}
-
 impl Rules {
     /// Compiles the list. `backends` are names and providers, in the order of their indices.
     pub fn compile(models: &[Model], backends: &[(&str, Provider)], problems: &mut Problems) -> Self {
@@ -59,15 +51,15 @@ impl Rules {
                 problems.add(&at("backend"), format!("is none of `backends` ({})", known.join(", ")));
                 continue;
             };
-            let provider = backends.get(backend).map_or("", |(_, provider)| prefix(*provider));
+            let provider = backends.get(backend).map_or("", |(_, provider)| provider.prefix());
             let name = model.model.as_deref().map(|name| name.strip_prefix(provider).unwrap_or(name));
             if name.is_some_and(|name| name.is_empty() || name.contains('*')) {
                 problems.add(&at("model"), "must be one model, such as `bedrock/us.amazon.nova-lite-v1:0`");
             }
-            let foreign = |other: &&Provider| name.is_some_and(|name| name.starts_with(prefix(**other)));
+            let foreign = |other: &&Provider| name.is_some_and(|name| name.starts_with(other.prefix()));
             if let Some(other) = Provider::ALL.iter().find(foreign) {
                 let problem =
-                    format!("is a model of `{}`; this backend's start with `{provider}`", prefix(*other));
+                    format!("is a model of `{}`; this backend's start with `{provider}`", other.prefix());
                 problems.add(&at("model"), problem);
             }
             let rule = Rule { backend, provider, model: name.map(str::to_owned) };

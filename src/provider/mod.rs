@@ -21,6 +21,8 @@ pub struct Backend {
     pub name: String,
     /// Envoy's cluster.
     pub cluster: String,
+    /// What the names of its models begin with for clients, such as `bedrock/`.
+    pub prefix: &'static str,
     /// `:authority` of requests.
     pub host: String,
     site: Site,
@@ -89,7 +91,13 @@ impl Backend {
             let problem = "must be a host name such as `vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com`, with a port at most";
             problems.add(&format!("{path}.host"), problem);
         }
-        Some(Self { name: name.to_owned(), cluster: written.cluster.clone(), host, site })
+        Some(Self {
+            name: name.to_owned(),
+            cluster: written.cluster.clone(),
+            prefix: written.provider.prefix(),
+            host,
+            site,
+        })
     }
 
     /// The dialect in which this backend takes chat requests for a model, from clients of a dialect.
