@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::client::{self, Exchange, Got, headers};
 use common::envoy::FakeHost;
 use fairlead::base::host::Step;
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{Plan, Whole};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -291,4 +291,71 @@ fn a_request_that_is_refused_takes_nothing() {
     }
     let got = exchange(&plan, &host, 10, (1, 1));
     assert_eq!(got.header("x-ratelimit-remaining-requests"), Some("9"));
+}
+
+/// What `GET /fairlead/usage` says to who sends this key.
+fn usage(plan: &Rc<Plan>, host: &FakeHost, key: &str) -> (u16, Value) {
+    let request = headers(&[
+        (":method", "GET"),
+        (":path", "/fairlead/usage"),
+        ("authorization", &format!("Bearer {key}")),
+    ]);
+    let Step::Answer(reply) = Whole::new(Rc::clone(plan)).request_headers(host, &request, true) else {
+        panic!("not answered");
+    };
+    let got = Got::from(reply);
+    (got.status, got.json())
+}
+
+#[test]
+fn a_member_sees_his_team_and_his_key_and_an_administrator_all() {
+    let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut named = key();
+    named["name"] = json!("ci");
+    named["limits"] = json!({ "concurrent_requests": 7 });
+    let limits = json!({ "tokens_per_minute": 10_000, "budget": { "usd": 2.5, "per": "1d" }, "models": { "*": { "requests_per_minute": 5 } } });
+    let config = json!({
+        "backends": { "aws": {
+            "provider": "bedrock", "region": "us-east-1", "cluster": "c",
+            "credentials": { "source": "static", "access_key_id": "A", "secret_access_key": "S" }
+        } },
+        "models": [{ "name": "bedrock/*", "backend": "aws" }],
+        "prices": [{ "model": "bedrock/priced*", "input": 10.0, "output": 100.0 }],
+        "teams": {
+            "blue": { "keys": [named], "models": ["*"], "limits": limits },
+            "red": { "keys": [{ "sha256": hash("red-key") }], "models": ["*"] }
+        },
+        "admin": { "keys": [{ "sha256": hash("admin-key") }] },
+        "limits": { "total": { "requests_per_minute": 100 } }
+    });
+    let plan = client::compile(&config.to_string());
+    let host = host(&plan);
+    assert_eq!(exchange(&plan, &host, 10, (100, 10)).status, 200);
+
+    let blue = json!({
+        "name": "blue",
+        "limits": {
+            "tokens_per_minute": { "limit": 10_000, "used": 110, "reserved": 0, "reset_seconds": 61 },
+            "budget": { "limit": 2.5, "used": 0.002, "reserved": 0, "reset_seconds": 87_840 - 1_767_323_045u64 % 1440 }
+        },
+        "models": [{
+            "model": "*",
+            "limits": { "requests_per_minute": { "limit": 5, "used": 1, "reserved": 0, "reset_seconds": 61 } }
+        }]
+    });
+    let key = json!({
+        "name": "ci",
+        "limits": { "concurrent_requests": { "limit": 7, "used": 0, "reserved": 0, "reset_seconds": 0 } }
+    });
+    let total = json!({ "limits": { "requests_per_minute": { "limit": 100, "used": 1, "reserved": 0, "reset_seconds": 61 } } });
+    let red = json!({ "name": "red", "limits": {}, "models": [] });
+    assert_eq!(usage(&plan, &host, "client-key"), (200, json!({ "teams": [blue], "key": key })));
+    assert_eq!(usage(&plan, &host, "red-key"), (200, json!({ "teams": [red], "key": { "limits": {} } })));
+    assert_eq!(usage(&plan, &host, "admin-key"), (200, json!({ "teams": [blue, red], "total": total })));
+    assert_eq!(usage(&plan, &host, "wrong-key").0, 401);
+    // The administrator's key shows everything and opens nothing.
+    let request =
+        headers(&[(":method", "POST"), (":path", "/v1/chat/completions"), ("x-api-key", "admin-key")]);
+    let step = Whole::new(Rc::clone(&plan)).request_headers(&host, &request, false);
+    assert!(matches!(step, Step::Answer(reply) if reply.status == 401));
 }

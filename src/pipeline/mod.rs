@@ -9,6 +9,7 @@ mod meter;
 mod plan;
 mod reply;
 mod route;
+mod usage;
 mod whole;
 
 pub use caller::Caller;

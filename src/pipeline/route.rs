@@ -5,6 +5,8 @@ use crate::base::headers::Headers;
 use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
 
+use super::usage;
+
 /// What a request is to us.
 #[derive(Debug, PartialEq)]
 pub enum Route {
@@ -14,6 +16,8 @@ pub enum Route {
     Ask(Task),
     /// Answered at once.
     Answer(Reply),
+    /// Somebody wants to see what is used.
+    Usage,
     /// Refused at once.
     Refuse(Task, Error),
 }
@@ -34,6 +38,7 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/messages/count_tokens" | "/messages/count_tokens" => {
             ask(Task::CountTokens, method, path, headers, bodiless, most_bytes)
         }
+        usage::PATH if method == "GET" => Route::Usage,
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -97,7 +102,7 @@ mod tests {
         match route {
             Route::Answer(reply) => reply.status,
             Route::Refuse(_, error) => error.kind.row().status,
-            Route::NotOurs | Route::Ask(_) => 0,
+            Route::NotOurs | Route::Usage | Route::Ask(_) => 0,
         }
     }
 

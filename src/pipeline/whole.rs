@@ -15,6 +15,7 @@ use super::caller::Caller;
 use super::meter::Meter;
 use super::reply::{self, Incoming};
 use super::route::{self, Route};
+use super::usage;
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
@@ -59,6 +60,13 @@ impl Whole {
         match route {
             Route::NotOurs => Step::Pass,
             Route::Answer(reply) => Step::Answer(self.finished(reply)),
+            Route::Usage => match self.plan.directory.viewer(host, headers) {
+                Ok(viewer) => {
+                    let reply = usage::reply(&self.plan, host, viewer.as_ref());
+                    Step::Answer(self.finished(reply))
+                }
+                Err(error) => self.answer(&error),
+            },
             Route::Refuse(task, error) => {
                 self.caller.task = task;
                 self.answer(&error)

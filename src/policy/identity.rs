@@ -36,9 +36,9 @@ pub struct Team {
     pub name: String,
     /// The models that it may use.
     models: Vec<Pattern>,
-    scope: Rc<Scope>,
+    pub scope: Rc<Scope>,
     /// Scopes of single models.
-    model_scopes: Vec<(Pattern, Rc<Scope>)>,
+    pub model_scopes: Vec<(Pattern, Rc<Scope>)>,
 }
 
 type Hash = [u8; 32];
@@ -55,7 +55,7 @@ struct Entry {
 pub struct Key {
     pub name: Option<String>,
     expires: Option<SystemTime>,
-    scope: Rc<Scope>,
+    pub scope: Rc<Scope>,
 }
 
 /// Where another filter leaves who asks.
@@ -182,6 +182,7 @@ impl Directory {
         teams.chain(self.keys.values().flatten().map(|entry| &entry.key.scope))
     }
 
+    /// Every team, in the order of their names.
     pub fn teams(&self) -> &[Rc<Team>] {
         &self.teams
     }
@@ -254,13 +255,6 @@ impl Member {
         let key = self.key.as_ref().map(|key| &key.scope);
         let all = key.into_iter().chain(models).chain(std::iter::once(&team.scope));
         all.filter(|scope| scope.limits != Limits::default()).map(Rc::clone).collect()
-    }
-}
-
-impl Team {
-    /// Every scope of the team.
-    pub fn scopes(&self) -> impl Iterator<Item = &Rc<Scope>> {
-        std::iter::once(&self.scope).chain(self.model_scopes.iter().map(|(_, scope)| scope))
     }
 }
 
