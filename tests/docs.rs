@@ -19,6 +19,7 @@ use fairlead::base::metric::{COUNTERS, Row};
 use fairlead::config;
 use fairlead::dialect::fates::Fate;
 use fairlead::dialect::{Client, Upstream, anthropic};
+use fairlead::pipeline::Plan;
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -133,6 +134,22 @@ fn the_readme_configures_with_the_example_of_envoy() {
     let first = readme.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     assert_eq!(parse(first), parse(&example), "README's configuration is not envoy/plugin.json");
+}
+
+/// What the README shows beside the example is taken with it.
+#[test]
+fn the_readmes_teams_are_a_configuration() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## Teams and limits").nth(1).unwrap();
+    let teams: Value =
+        serde_json::from_str(section.split("```json\n").nth(1).unwrap().split("```").next().unwrap())
+            .unwrap();
+    let example = fs::read_to_string(root().join("envoy/plugin.json")).unwrap();
+    let mut whole: Value = serde_json::from_str(&example).unwrap();
+    whole.as_object_mut().unwrap().extend(teams.as_object().unwrap().clone());
+    let variables =
+        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name.to_owned(), "x".to_owned()));
+    Plan::compile(whole.to_string().as_bytes(), &variables.into()).unwrap();
 }
 
 /// serde tells every name it would have taken where it finds one it does not know.
