@@ -264,7 +264,7 @@ fn a_token_that_is_about_to_end_is_not_sent() {
 fn unauthorised(plan: &Rc<Plan>, host: &FakeHost) -> Got {
     let mut exchange = Exchange::new(plan, host);
     exchange.forward(HELLO);
-    host.set_property("response.code_details", "via_upstream");
+    host.set_attribute("response.code_details", "via_upstream");
     let body =
         br#"{"error":{"code":401,"message":"ya29.token is bad","status":"UNAUTHENTICATED"}}"#.as_slice();
     exchange.receive(headers(&[(":status", "401"), ("content-type", "application/json")]), [body])
@@ -401,7 +401,7 @@ fn nothing_of_the_clouds_headers_reaches_the_client() {
     reply.add("set-cookie", "a=b");
     reply.add("content-length", "9999");
     reply.add("transfer-encoding", "chunked");
-    host.set_property("upstream.request_attempt_count", 2_u64.to_le_bytes());
+    host.set_attribute("upstream.request_attempt_count", 2_u64.to_le_bytes());
     let body = br#"{"output":{"message":{"content":[{"text":"Hi"}]}},"stopReason":"end_turn"}"#.as_slice();
     let got = exchange.receive(reply, [body]);
     let expected = [
@@ -540,7 +540,7 @@ fn an_error_page_that_never_ends_is_read_to_its_end_and_not_kept() {
     let host = FakeHost::new();
     let mut exchange = Exchange::new(&bedrock(), &host);
     exchange.forward(HELLO);
-    host.set_property("response.code_details", "via_upstream");
+    host.set_attribute("response.code_details", "via_upstream");
     let page = vec![b'<'; 1024 * 1024];
     let got = exchange.receive(
         headers(&[(":status", "500"), ("content-type", "text/html")]),
@@ -639,7 +639,7 @@ fn what_envoy_answers_itself_becomes_openais_error_and_its_details_stay_in_the_l
         let host = FakeHost::new();
         let mut exchange = Exchange::new(&bedrock(), &host);
         exchange.forward(HELLO);
-        host.set_property("response.code_details", details);
+        host.set_attribute("response.code_details", details);
         let head = headers(&[(":status", &status.to_string()), ("content-type", "text/plain")]);
         let body = (!text.is_empty()).then_some(text.as_bytes());
         let got = exchange.receive(head, body);
@@ -658,7 +658,7 @@ fn what_envoy_answers_before_the_request_has_left_becomes_openais_error_too() {
         let host = FakeHost::new();
         let mut whole = Whole::new(bedrock());
         assert_eq!(whole.request_headers(&host, &request_headers(), false), Step::Wait);
-        host.set_property("response.code_details", "by_envoy");
+        host.set_attribute("response.code_details", "by_envoy");
         let mut exchange = Exchange::begun(whole, &host);
         let got =
             exchange.receive(headers(&[(":status", &status.to_string())]), [b"Payload Too Large".as_slice()]);
@@ -668,7 +668,7 @@ fn what_envoy_answers_before_the_request_has_left_becomes_openais_error_too() {
     let plan = vertex();
     let host = &process(&plan, 1)[0];
     let mut exchange = parked(&plan, host);
-    host.set_property("response.code_details", "request_overall_timeout");
+    host.set_attribute("response.code_details", "request_overall_timeout");
     let got = exchange.receive(headers(&[(":status", "408")]), []);
     assert_eq!(error(&got).0, 504);
     assert_eq!(exchange.whole.wake(host), Step::Pass, "and it is over then");

@@ -148,7 +148,7 @@ fn a_request_that_could_never_fit_is_told_so() {
 fn a_reply_that_fails_costs_nothing() {
     let plan = plan(json!({ "tokens_per_minute": 10_000, "concurrent_requests": 1 }));
     let host = host(&plan);
-    host.set_property("response.code_details", "via_upstream");
+    host.set_attribute("response.code_details", "via_upstream");
     for status in ["400", "429", "500", "503"] {
         let mut exchange = Exchange::new(&plan, &host);
         exchange.forward(&body(PRICED, 100, false));
@@ -291,6 +291,71 @@ fn a_request_that_is_refused_takes_nothing() {
     }
     let got = exchange(&plan, &host, 10, (1, 1));
     assert_eq!(got.header("x-ratelimit-remaining-requests"), Some("9"));
+}
+
+#[test]
+fn every_request_is_counted_by_team_and_rule_and_left_to_the_access_log() {
+    let plan = plan(json!({}));
+    let host = host(&plan);
+    assert_eq!(exchange(&plan, &host, 10, (100, 10)).status, 200);
+    let counts = host.counts();
+    let of = |name: &str| counts.get(&format!("{name};team=blue;model=bedrock/*")).copied();
+    assert_eq!(counts["fairlead_requests_total;team=blue;model=bedrock/*;status=200"], 1);
+    assert_eq!(counts["gen_ai_client_token_usage_total;team=blue;model=bedrock/*;token_type=input"], 100);
+    assert_eq!(counts["gen_ai_client_token_usage_total;team=blue;model=bedrock/*;token_type=output"], 10);
+    assert_eq!(of("fairlead_cost_nanodollars_total"), Some(2_000_000));
+    assert!(of("gen_ai_server_request_duration_milliseconds").is_some());
+    assert!(of("gen_ai_server_time_to_first_token_milliseconds").is_some());
+    for (field, value) in [
+        ("team", "blue"),
+        ("model", PRICED),
+        ("tokens", "110"),
+        ("input_tokens", "100"),
+        ("output_tokens", "10"),
+        ("cost_usd", "0.002000000"),
+        ("first_token_ms", "0"),
+    ] {
+        assert_eq!(host.field(field).as_deref(), Some(value), "{field}");
+    }
+}
+
+#[test]
+fn a_stream_counts_the_time_to_its_first_bytes_and_to_its_end() {
+    let plan = plan(json!({}));
+    let host = host(&plan);
+    let mut exchange = Exchange::new(&plan, &host);
+    exchange.forward(&body("vertex_ai/gemini-2.5-flash", 5000, true));
+    host.advance(Duration::from_millis(250));
+    let mut out = Vec::new();
+    exchange.whole.response_headers(&host, ok("text/event-stream"), false);
+    exchange.whole.response_chunk(&host, CHUNK.as_bytes(), false, &mut out);
+    host.advance(Duration::from_millis(750));
+    exchange.whole.response_chunk(&host, END.as_bytes(), true, &mut out);
+    exchange.whole.done(&host);
+    let counts = host.counts();
+    let labels = "team=blue;model=vertex_ai/*";
+    assert_eq!(counts[&format!("gen_ai_server_time_to_first_token_milliseconds;{labels}")], 250);
+    assert_eq!(counts[&format!("gen_ai_server_request_duration_milliseconds;{labels}")], 1000);
+    assert_eq!(counts[&format!("fairlead_requests_total;{labels};status=200")], 1, "once");
+}
+
+#[test]
+fn what_the_gateway_refuses_is_counted_by_its_reason() {
+    let refusing = plan(json!({ "requests_per_minute": 1 }));
+    let host = host(&refusing);
+    exchange(&refusing, &host, 10, (1, 1));
+    let mut second = Exchange::new(&refusing, &host);
+    assert!(matches!(second.send(&body(PRICED, 10, false)), Step::Answer(_)));
+    second.whole.done(&host);
+    let request = headers(&[(":method", "POST"), (":path", "/v1/chat/completions"), ("x-api-key", "wrong")]);
+    let mut stranger = Whole::new(Rc::clone(&refusing));
+    stranger.request_headers(&host, &request, false);
+    stranger.done(&host);
+    let counts = host.counts();
+    assert_eq!(counts["fairlead_refused_total;team=blue;reason=limit"], 1);
+    assert_eq!(counts["fairlead_refused_total;team=none;reason=key"], 1);
+    assert_eq!(counts["fairlead_requests_total;team=blue;model=bedrock/*;status=429"], 1);
+    assert_eq!(counts["fairlead_requests_total;team=none;model=other;status=401"], 1);
 }
 
 /// What `GET /fairlead/usage` says to who sends this key.

@@ -172,7 +172,7 @@ fn an_identity_that_another_filter_verified_needs_no_key() {
     let path = "metadata.filter_metadata.envoy.filters.http.jwt_authn.jwt.team";
     let of = |value: &str| {
         let host = FakeHost::new();
-        host.set_property(path, value);
+        host.set_attribute(path, value);
         ask(&plan, &host, OPENAI, &[], "fast")
     };
     assert!(of("blue").is_ok());

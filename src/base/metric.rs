@@ -6,6 +6,24 @@
 pub enum Counter<'a> {
     /// A field of a request was left out. `field` is its path where it is documented, else [`OTHER`].
     Dropped { field: &'a str, upstream: &'a str },
+    /// A request has got its answer, or its client has gone (499). `model` is the rule of the configuration.
+    Requests { team: &'a str, model: &'a str, status: &'a str },
+    /// The gateway itself has refused a request.
+    Refused { team: &'a str, reason: &'a str },
+    /// Tokens as the clouds counted them. `kind`s add up: input that came from the cache or went to it is
+    /// not among the `input`.
+    Tokens { team: &'a str, model: &'a str, kind: &'a str },
+    /// What they cost, in billionths of a dollar.
+    Cost { team: &'a str, model: &'a str },
+}
+
+/// Times, with the values of their labels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Histogram<'a> {
+    /// From a request's headers to its end, in milliseconds.
+    Duration { team: &'a str, model: &'a str },
+    /// From a request's headers to the first bytes of its reply, in milliseconds.
+    FirstToken { team: &'a str, model: &'a str },
 }
 
 /// The value of a label for everything that has no value of its own.
@@ -25,8 +43,48 @@ const DROPPED: Row = Row {
     meaning: "fields of requests that were left out; `other` for those that no API documents",
 };
 
-/// Every counter.
-pub const COUNTERS: &[Row] = &[DROPPED];
+const REQUESTS: Row = Row {
+    name: "fairlead_requests_total",
+    labels: &["team", "model", "status"],
+    meaning: "requests by the rule of `models` that they matched; 499: the client has gone",
+};
+
+const REFUSED: Row = Row {
+    name: "fairlead_refused_total",
+    labels: &["team", "reason"],
+    meaning: "requests that the gateway refused: `key`, `model`, `limit` or `budget`",
+};
+
+const TOKENS: Row = Row {
+    name: "gen_ai_client_token_usage_total",
+    labels: &["team", "model", "token_type"],
+    meaning: "tokens: `input` and `output`, `cache_read` and `cache_write` beside `input`",
+};
+
+const COST: Row = Row {
+    name: "fairlead_cost_nanodollars_total",
+    labels: &["team", "model"],
+    meaning: "cost in billionths of a US dollar, by the prices of the configuration",
+};
+
+const DURATION: Row = Row {
+    name: "gen_ai_server_request_duration_milliseconds",
+    labels: &["team", "model"],
+    meaning: "time from a request's headers to its end",
+};
+
+const FIRST_TOKEN: Row = Row {
+    name: "gen_ai_server_time_to_first_token_milliseconds",
+    labels: &["team", "model"],
+    meaning: "time from a request's headers to the first bytes of its reply",
+};
+
+/// Every counter. Names that begin with `gen_ai` are those of OpenTelemetry's semantic conventions for
+/// generative AI: opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics.
+pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, COST, REFUSED, DROPPED];
+
+/// Every histogram.
+pub const HISTOGRAMS: &[Row] = &[DURATION, FIRST_TOKEN];
 
 impl Counter<'_> {
     /// Appends the name that Envoy keeps: `fairlead_dropped_total;field=seed;upstream=converse`, the form that
@@ -36,6 +94,20 @@ impl Counter<'_> {
     pub fn write_name(&self, out: &mut String) {
         match *self {
             Counter::Dropped { field, upstream } => write_name(&DROPPED, &[field, upstream], out),
+            Counter::Requests { team, model, status } => write_name(&REQUESTS, &[team, model, status], out),
+            Counter::Refused { team, reason } => write_name(&REFUSED, &[team, reason], out),
+            Counter::Tokens { team, model, kind } => write_name(&TOKENS, &[team, model, kind], out),
+            Counter::Cost { team, model } => write_name(&COST, &[team, model], out),
+        }
+    }
+}
+
+impl Histogram<'_> {
+    /// As [`Counter::write_name`].
+    pub fn write_name(&self, out: &mut String) {
+        match *self {
+            Histogram::Duration { team, model } => write_name(&DURATION, &[team, model], out),
+            Histogram::FirstToken { team, model } => write_name(&FIRST_TOKEN, &[team, model], out),
         }
     }
 }

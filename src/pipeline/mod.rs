@@ -8,6 +8,7 @@ mod gate;
 mod meter;
 mod plan;
 mod reply;
+mod report;
 mod route;
 mod usage;
 mod whole;

@@ -85,6 +85,11 @@ impl Plan {
         Ok((index, backend, model))
     }
 
+    /// The rule that a model's name matches, as the operator wrote it.
+    pub fn label(&self, asked: &str) -> &str {
+        self.rules.label(asked).unwrap_or_default()
+    }
+
     /// The backend of an index that [`Plan::find`] gave.
     pub fn backend(&self, index: usize) -> Option<&Backend> {
         self.backends.get(index)

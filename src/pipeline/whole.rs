@@ -14,6 +14,7 @@ use super::attempt::{Asked, Attempt};
 use super::caller::Caller;
 use super::meter::Meter;
 use super::reply::{self, Incoming};
+use super::report::Report;
 use super::route::{self, Route};
 use super::usage;
 
@@ -27,6 +28,7 @@ pub struct Whole {
     phase: Phase,
     caller: Caller,
     meter: Rc<Meter>,
+    report: Report,
 }
 
 enum Phase {
@@ -48,13 +50,20 @@ enum Phase {
 
 impl Whole {
     pub fn new(plan: Rc<Plan>) -> Self {
-        Self { plan, phase: Phase::Idle, caller: Caller::default(), meter: Rc::default() }
+        Self {
+            plan,
+            phase: Phase::Idle,
+            caller: Caller::default(),
+            meter: Rc::default(),
+            report: Report::default(),
+        }
     }
 
     /// The request's headers have come; `last`: it has no body.
     pub fn request_headers(&mut self, host: &dyn Host, headers: &Headers, last: bool) -> Step {
         let route = route::route(headers, last, self.plan.request_bytes);
         if route != Route::NotOurs {
+            self.report.begin(host.now());
             self.caller.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
         }
         match route {
@@ -75,7 +84,10 @@ impl Whole {
                 self.caller.task = task;
                 match self.plan.directory.identify(host, headers) {
                     Ok(member) => self.caller.member = member,
-                    Err(error) => return self.answer(&error),
+                    Err(error) => return self.refuse(host, &error),
+                }
+                if let Some(member) = &self.caller.member {
+                    self.report.team(host, &member.team.name);
                 }
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
@@ -116,8 +128,10 @@ impl Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        let admitted = Attempt::translate(&self.plan, &self.caller, body)
-            .and_then(|attempt| attempt.admit(&self.plan, &mut self.caller, host, body));
+        let admitted = Attempt::translate(&self.plan, &self.caller, body).and_then(|attempt| {
+            self.report.model(host, self.plan.label(&attempt.asked.model), &attempt.asked.full_model);
+            attempt.admit(&self.plan, &mut self.caller, host, body)
+        });
         match admitted {
             Ok(attempt) => {
                 self.meter = Rc::clone(&attempt.asked.meter);
@@ -125,7 +139,7 @@ impl Whole {
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
                 self.send(host, Box::new(attempt), deadline)
             }
-            Err(error) => self.answer(&error),
+            Err(error) => self.refuse(host, &error),
         }
     }
 
@@ -159,7 +173,7 @@ impl Whole {
             }
             Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
         };
-        self.replying(Box::new(incoming), step)
+        self.replying(host, Box::new(incoming), step)
     }
 
     /// The next bytes of the reply; what is to be sent is left in `out`.
@@ -173,11 +187,12 @@ impl Whole {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Replying(mut incoming) => {
                 let step = incoming.chunk(&self.caller, host, bytes, last, out);
+                let step = self.replying(host, incoming, step);
                 if last {
                     // Before the client has the end: his next request finds what this one left over.
-                    self.meter.settle(host);
+                    self.settle(host);
                 }
-                self.replying(incoming, step)
+                step
             }
             other @ (Phase::Idle
             | Phase::Gathering
@@ -191,13 +206,14 @@ impl Whole {
     }
 
     /// Goes on with a reply, unless the client is answered in its place.
-    fn replying(&mut self, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
+    fn replying(&mut self, host: &dyn Host, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
                 for (name, value) in self.caller.headers() {
                     headers.add(name, value);
                 }
+                self.report.first(host.now());
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
             }
@@ -211,6 +227,7 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
+        self.report.answered(reply.status);
         reply.headers.extend(self.caller.headers());
         reply
     }
@@ -242,7 +259,12 @@ impl Whole {
 
     /// The exchange is over, one way or another: what it used is settled.
     pub fn done(&mut self, host: &dyn Host) {
+        self.settle(host);
+    }
+
+    fn settle(&mut self, host: &dyn Host) {
         self.meter.settle(host);
+        self.report.end(host, &self.meter);
     }
 
     /// How many bytes a request holds that was told to [`Step::Park`].
@@ -251,6 +273,12 @@ impl Whole {
             Phase::Parked { attempt, .. } => attempt.body.len(),
             Phase::Idle | Phase::Gathering | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => 0,
         }
+    }
+
+    /// Refuses on the gateway's own account.
+    fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
+        self.report.refused(host, error);
+        self.answer(error)
     }
 
     fn answer(&mut self, error: &Error) -> Step {

@@ -44,6 +44,8 @@ unsafe extern "C" {
     fn proxy_set_shared_data(key: *const u8, size: usize, data: *const u8, length: usize, stamp: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, metric: *mut u32) -> u32;
     fn proxy_increment_metric(metric: u32, by: i64) -> u32;
+    fn proxy_record_metric(metric: u32, value: u64) -> u32;
+    fn proxy_set_property(path: *const u8, size: usize, value: *const u8, length: usize) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_send_local_response(
@@ -192,17 +194,26 @@ pub fn set_shared(key: &str, value: &[u8], stamp: Stamp) -> bool {
     status == OK
 }
 
-/// A counter of this name; the same for all workers, though each has a number of its own for it.
-pub fn counter(name: &str) -> Option<u32> {
+/// A metric of this name; the same for all workers, though each has a number of its own for it.
+pub fn metric(kind: MetricType, name: &str) -> Option<u32> {
     let mut metric = 0;
-    let status =
-        unsafe { proxy_define_metric(MetricType::Counter as u32, name.as_ptr(), name.len(), &mut metric) };
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut metric) };
     (status == OK).then_some(metric)
 }
 
-/// Adds to a counter that [`counter`] gave.
+/// Adds to a counter that [`metric`] gave.
 pub fn add(metric: u32, by: u64) {
     unsafe { proxy_increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX)) };
+}
+
+/// Adds a value to a histogram that [`metric`] gave.
+pub fn record(metric: u32, value: u64) {
+    unsafe { proxy_record_metric(metric, value) };
+}
+
+/// Sets a text in the filter state, under `wasm.` and this name.
+pub fn set_property(name: &str, value: &str) {
+    unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// Lets a request go on that was paused.

@@ -15,6 +15,8 @@ pub struct Rules {
 
 #[derive(Debug)]
 struct Rule {
+    /// The name or pattern as the operator wrote it.
+    label: String,
     /// Index of the backend.
     backend: usize,
     /// Prefix that names the backend's provider, such as `bedrock/`.
@@ -62,7 +64,7 @@ impl Rules {
                     format!("is a model of `{}`; this backend's start with `{provider}`", other.prefix());
                 problems.add(&at("model"), problem);
             }
-            let rule = Rule { backend, provider, model: name.map(str::to_owned) };
+            let rule = Rule { label: model.name.clone(), backend, provider, model: name.map(str::to_owned) };
             match model.name.strip_suffix('*') {
                 Some(rest) if rest.contains('*') => {
                     problems.add(&at("name"), "may have one `*`, at its end");
@@ -87,15 +89,24 @@ impl Rules {
         rules
     }
 
+    /// The rule that matches a name, as the operator wrote it.
+    pub fn label(&self, asked: &str) -> Option<&str> {
+        self.rule(asked).map(|rule| rule.label.as_str())
+    }
+
+    fn rule(&self, asked: &str) -> Option<&Rule> {
+        self.exact.get(asked).or_else(|| {
+            let (_, rule) = self.prefixes.iter().find(|(prefix, _)| asked.starts_with(prefix.as_str()))?;
+            Some(rule)
+        })
+    }
+
     /// Finds where `asked` goes.
     ///
     /// # Errors
     /// [`Kind::UnknownModel`] when no rule matches, or the name ends where the model should stand.
     pub fn find<'a>(&'a self, asked: &'a str) -> Result<Target<'a>, Error> {
-        let rule = self.exact.get(asked).or_else(|| {
-            let (_, rule) = self.prefixes.iter().find(|(prefix, _)| asked.starts_with(prefix.as_str()))?;
-            Some(rule)
-        });
+        let rule = self.rule(asked);
         let model = rule.map(|rule| match &rule.model {
             Some(model) => model.as_str(),
             None => asked.strip_prefix(rule.provider).unwrap_or(asked),

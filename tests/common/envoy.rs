@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairlead::base::host::{Host, Level, Raced, Stamp};
-use fairlead::base::metric::Counter;
+use fairlead::base::metric::{Counter, Histogram};
 
 /// When every test begins: 2026-01-02 03:04:05 UTC.
 pub const NOW: Duration = Duration::from_secs(1_767_323_045);
@@ -62,11 +62,17 @@ impl FakeHost {
     }
 
     /// An attribute, its path joined by dots.
-    pub fn set_property(&self, path: &str, value: impl Into<Vec<u8>>) {
+    pub fn set_attribute(&self, path: &str, value: impl Into<Vec<u8>>) {
         self.properties.borrow_mut().insert(path.to_owned(), value.into());
     }
 
-    /// All counters of the process, by name.
+    /// What was left for the access log.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let value = self.properties.borrow().get(&format!("filter_state.wasm.fairlead.{name}"))?.clone();
+        String::from_utf8(value).ok()
+    }
+
+    /// All counters of the process, and the sums of its histograms, by name.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.process.counts.borrow().clone()
     }
@@ -122,5 +128,15 @@ impl Host for FakeHost {
         let mut name = String::new();
         counter.write_name(&mut name);
         *self.process.counts.borrow_mut().entry(name).or_default() += by;
+    }
+
+    fn record(&self, histogram: Histogram<'_>, value: u64) {
+        let mut name = String::new();
+        histogram.write_name(&mut name);
+        *self.process.counts.borrow_mut().entry(name).or_default() += value;
+    }
+
+    fn set_property(&self, name: &str, value: &str) {
+        self.properties.borrow_mut().insert(format!("filter_state.wasm.{name}"), value.into());
     }
 }
