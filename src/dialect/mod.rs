@@ -6,6 +6,7 @@ pub mod count;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod models;
 pub mod openai;
 mod reading;
 mod schema;

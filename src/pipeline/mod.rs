@@ -4,6 +4,7 @@ mod attempt;
 mod caller;
 mod chat;
 mod count;
+mod models;
 mod plan;
 mod reply;
 mod route;

@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
+use crate::dialect::models::Model;
 use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
 
@@ -46,12 +47,26 @@ impl Plan {
 
     /// Where a request for a model goes, and what the model is called there.
     pub fn find<'a>(&'a self, asked: &'a str) -> Result<(usize, &'a Backend, &'a str), Error> {
-        let Target { backend: index, model } = self.rules.find(asked)?;
+        let Target { backend: index, model, .. } = self.rules.find(asked)?;
         let backend = self
             .backends
             .get(index)
             .ok_or_else(|| Error::new(Kind::Internal, "a model rule leads to no backend"))?;
         Ok((index, backend, model))
+    }
+
+    /// The names and patterns that clients may ask for, in the order of the configuration.
+    pub fn models(&self) -> impl Iterator<Item = Model<'_>> {
+        self.rules.names().map(|(id, owner)| Model { id, owner })
+    }
+
+    /// A model that a client may ask for, listed by its name or not.
+    ///
+    /// # Errors
+    /// Those of [`Plan::find`].
+    pub fn model<'a>(&self, id: &'a str) -> Result<Model<'a>, Error> {
+        let Target { owner, .. } = self.rules.find(id)?;
+        Ok(Model { id, owner })
     }
 
     /// The backend of an index that [`Plan::find`] gave.

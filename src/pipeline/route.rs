@@ -5,6 +5,8 @@ use crate::base::headers::Headers;
 use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
 
+use super::models;
+
 /// What a request is to us.
 #[derive(Debug, PartialEq)]
 pub enum Route {
@@ -14,6 +16,8 @@ pub enum Route {
     Ask(Task),
     /// Answered at once.
     Answer(Reply),
+    /// A question about the models, in this dialect.
+    Models(Client),
     /// Refused at once.
     Refuse(Task, Error),
 }
@@ -39,6 +43,8 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
             headers: vec![("content-type", "application/json".to_owned())],
             body: br#"{"status":"ok"}"#.to_vec(),
         }),
+        // A browser's question before it asks, for Envoy's CORS filter.
+        _ if models::is_models(path) && method != "OPTIONS" => Route::Models(models::client(headers)),
         _ => Route::NotOurs,
     }
 }
@@ -97,7 +103,7 @@ mod tests {
         match route {
             Route::Answer(reply) => reply.status,
             Route::Refuse(_, error) => error.kind.row().status,
-            Route::NotOurs | Route::Ask(_) => 0,
+            Route::NotOurs | Route::Ask(_) | Route::Models(_) => 0,
         }
     }
 
@@ -121,7 +127,8 @@ mod tests {
             "/v1/chat/completions/",
             "/v1/chat/completions/../x",
             "/V1/chat/completions",
-            "/v1/models",
+            "/v1/modelsx",
+            "/v2/models",
         ] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::NotOurs, "{path}");
         }

@@ -6,12 +6,13 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
-use crate::dialect::Client;
+use crate::dialect::{Client, Task};
 use crate::provider::token;
 
 use super::Plan;
 use super::attempt::{Asked, Attempt};
 use super::caller::Caller;
+use super::models;
 use super::reply::{self, Incoming};
 use super::route::{self, Route};
 
@@ -57,6 +58,14 @@ impl Whole {
         match route {
             Route::NotOurs => Step::Pass,
             Route::Answer(reply) => Step::Answer(self.finished(reply)),
+            Route::Models(client) => {
+                self.caller.task = Task::Chat(client);
+                let header = |name| headers.get(name).unwrap_or_default();
+                let request_id = &self.caller.request_id;
+                let reply =
+                    models::answer(&self.plan, client, header(":method"), header(":path"), request_id);
+                Step::Answer(self.finished(reply))
+            }
             Route::Refuse(task, error) => {
                 self.caller.task = task;
                 self.answer(&error)

@@ -11,6 +11,8 @@ pub struct Rules {
     exact: HashMap<String, Rule>,
     /// Prefixes that a trailing `*` left, the longest first.
     prefixes: Vec<(String, Rule)>,
+    /// All names and patterns as they are written, each with its provider's name.
+    names: Vec<(String, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -23,6 +25,13 @@ struct Rule {
     model: Option<String>,
 }
 
+impl Rule {
+    /// The name of the backend's provider, as clients know it.
+    fn owner(&self) -> &'static str {
+        self.provider.trim_end_matches('/')
+    }
+}
+
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {
@@ -30,6 +39,8 @@ pub struct Target<'a> {
     pub backend: usize,
     /// The provider's own name of the model.
     pub model: &'a str,
+    /// The provider's name, as clients know it.
+    pub owner: &'static str,
 }
 
 /// The prefix by which clients name a provider.
@@ -69,6 +80,7 @@ impl Rules {
                 problems.add(&at("model"), problem);
             }
             let rule = Rule { backend, provider, model: name.map(str::to_owned) };
+            rules.names.push((model.name.clone(), rule.owner()));
             match model.name.strip_suffix('*') {
                 Some(rest) if rest.contains('*') => {
                     problems.add(&at("name"), "may have one `*`, at its end");
@@ -93,6 +105,11 @@ impl Rules {
         rules
     }
 
+    /// All names and patterns, in the order in which they are written, each with its provider's name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.names.iter().map(|(name, owner)| (name.as_str(), *owner))
+    }
+
     /// Finds where `asked` goes.
     ///
     /// # Errors
@@ -107,7 +124,9 @@ impl Rules {
             None => asked.strip_prefix(rule.provider).unwrap_or(asked),
         });
         match (rule, model) {
-            (Some(rule), Some(model)) if !model.is_empty() => Ok(Target { backend: rule.backend, model }),
+            (Some(rule), Some(model)) if !model.is_empty() => {
+                Ok(Target { backend: rule.backend, model, owner: rule.owner() })
+            }
             _ => Err(Error::at(
                 Kind::UnknownModel,
                 "model",
