@@ -1,11 +1,13 @@
 //! One request on its way to one backend: translated, and then authorised.
 
+use std::borrow::Cow;
+
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
-use crate::dialect::fates::Lost;
+use crate::dialect::fates::{Fate, Given};
 use crate::dialect::{Cloud, Task, Upstream};
 use crate::provider::{Address, Authorisation, Backend};
 
@@ -15,12 +17,17 @@ use super::{Plan, chat, count};
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
 
+/// Headers that every request to a cloud has.
+const FIXED: &[(&str, &str)] = &[("content-type", "application/json")];
+
 /// A translated request that is not sent yet.
 #[derive(Debug)]
 pub struct Attempt {
     pub address: Address,
     pub body: Vec<u8>,
     pub asked: Asked,
+    /// How many tokens the request may have.
+    pub estimate: u64,
 }
 
 /// What the reply needs to know of its request.
@@ -38,17 +45,8 @@ pub struct Asked {
     pub backend_model: String,
     /// How often Envoy has sent it; known when the reply begins.
     pub attempts: u64,
-    /// What was left out.
-    pub dropped: Vec<Dropped>,
-}
-
-/// A field that was left out.
-#[derive(Debug)]
-pub struct Dropped {
-    /// Its path, fit to stand in a header.
-    pub path: String,
-    /// What it is called where it is counted.
-    pub counted: &'static str,
+    /// What becomes of the fields that were given.
+    pub given: Vec<Given>,
 }
 
 /// How the reply of status 200 is to be read, and to be written for the client.
@@ -85,11 +83,8 @@ impl Attempt {
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
     /// headers is in it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
-        let backend = plan
-            .backend(self.asked.backend)
-            .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
-        let fixed = [("content-type", "application/json")];
-        let proof = match backend.authorise(host, &self.address, &fixed, &self.body)? {
+        let backend = plan.backend(self.asked.backend)?;
+        let proof = match backend.authorise(host, &self.address, FIXED, &self.body)? {
             Authorisation::Headers(proof) => proof,
             Authorisation::Pending => return Ok(None),
         };
@@ -101,8 +96,8 @@ impl Attempt {
         // Envoy's router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
         // 1.40.0); the route in envoy/gateway.yaml removes it again.
         headers.add("x-forwarded-proto", "https");
-        for (name, value) in fixed {
-            headers.add(name, value);
+        for (name, value) in FIXED {
+            headers.add(name, *value);
         }
         headers.add("content-length", self.body.len().to_string());
         for (name, value) in proof {
@@ -111,17 +106,23 @@ impl Attempt {
         headers.add(CLUSTER_HEADER, backend.cluster.as_str());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
     }
+
+    /// The names of the headers that reach the cloud.
+    pub fn header_names(&self, backend: &Backend) -> impl Iterator<Item = &'static str> {
+        let fixed = FIXED.iter().map(|(name, _)| *name).chain(["content-length"]);
+        fixed.chain(backend.proof_names().iter().copied())
+    }
 }
 
 impl Asked {
     /// Notes where a request goes. `model` is what the client asked for, `backend_model` what the backend
-    /// calls it, `lost` what was left out.
+    /// calls it, `given` what becomes of its fields.
     pub fn new(
         (index, backend, backend_model): (usize, &Backend, &str),
         model: String,
         cloud: Cloud,
         expects: Expects,
-        lost: &[Lost<'_>],
+        given: Vec<Given>,
     ) -> Self {
         Self {
             backend: index,
@@ -130,42 +131,41 @@ impl Asked {
             attempts: 0,
             backend_name: backend.name.clone(),
             backend_model: header_value(backend_model),
-            dropped: lost.iter().map(|lost| Dropped::new(*lost)).collect(),
+            given,
             model,
         }
     }
 
+    /// What was left out.
+    pub fn dropped(&self) -> impl Iterator<Item = &Given> {
+        self.given.iter().filter(|given| given.fate == Fate::Dropped)
+    }
+
     /// The paths of all that was left out, as a header has them; empty when nothing was.
     pub fn paths(&self) -> String {
-        self.dropped.iter().map(|dropped| dropped.path.as_str()).collect::<Vec<_>>().join(", ")
+        self.dropped().map(|given| header_value(&given.path)).collect::<Vec<_>>().join(", ")
     }
 
     /// Counts what was left out.
     pub fn count(&self, host: &dyn Host) {
-        for Dropped { counted, .. } in &self.dropped {
-            host.count(Counter::Dropped { field: counted, upstream: self.expects.upstream() }, 1);
+        for given in self.dropped() {
+            let field = match given.path {
+                Cow::Borrowed(path) => path,
+                Cow::Owned(_) => OTHER,
+            };
+            host.count(Counter::Dropped { field, upstream: self.expects.upstream() }, 1);
         }
     }
 
     /// Refuses the request if something had to be left out.
     fn must_be_whole(&self) -> Result<(), Error> {
-        let Some(first) = self.dropped.first() else { return Ok(()) };
+        let Some(first) = self.dropped().next() else { return Ok(()) };
         let message = format!(
             "{}: has no counterpart at this model's cloud, and this gateway leaves nothing out \
              (`drop_params` is false); leave it out of the request",
             self.paths()
         );
-        Err(Error { param: Some(first.path.clone()), ..Error::new(Kind::Unsupported, message) })
-    }
-}
-
-impl Dropped {
-    fn new(lost: Lost<'_>) -> Self {
-        let counted = match lost {
-            Lost::Known(name) => name,
-            Lost::Unknown(_) => OTHER,
-        };
-        Self { path: header_value(lost.name()), counted }
+        Err(Error { param: Some(header_value(&first.path)), ..Error::new(Kind::Unsupported, message) })
     }
 }
 

@@ -12,11 +12,13 @@ pub struct Caller {
     pub request_id: String,
     /// The value of the header `anthropic-beta`.
     pub betas: String,
+    /// Only a look at what would be sent is asked for.
+    pub dry: bool,
 }
 
 impl Default for Caller {
     fn default() -> Self {
-        Self { task: Task::Chat(Client::OpenAi), request_id: String::new(), betas: String::new() }
+        Self { task: Task::Chat(Client::OpenAi), request_id: String::new(), betas: String::new(), dry: false }
     }
 }
 

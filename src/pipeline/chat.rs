@@ -2,10 +2,11 @@
 
 use crate::base::error::{Error, Kind};
 use crate::dialect::{self, Client, Title, Upstream, fates};
+use crate::policy::estimate;
 
-use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
+use super::{Plan, measure};
 
 /// Reads a client's body and writes the upstream's.
 pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Attempt, Error> {
@@ -13,15 +14,20 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
     let upstream = backend.upstream(client, backend_model);
     let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut lost = fates::settle(fields, upstream.fates(client))?;
+    let mut given = fates::settle(fields, upstream.fates(client))?;
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    fates::also(&mut lost, upstream.write(&request, backend_model, &mut written)?);
+    fates::also(&mut given, upstream.write(&request, backend_model, &mut written)?);
     let delivery = request.delivery;
     let address = backend.address(backend_model, delivery.is_stream())?;
     let expects = Expects::Chat { upstream, delivery };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &lost);
-    Ok(Attempt { address, body: written, asked })
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
+    Ok(Attempt {
+        address,
+        body: written,
+        asked,
+        estimate: estimate::tokens(&measure::conversation(&request)),
+    })
 }
 
 /// A whole reply of status 200 in the client's dialect.

@@ -1,12 +1,15 @@
 //! A request to count tokens: read as the chat request that it stands for, counted by the upstream itself.
 
-use crate::base::error::{Error, Kind};
-use crate::dialect::fates::Lost;
-use crate::dialect::{self, Client, Upstream, fates};
+use std::borrow::Cow;
 
-use super::Plan;
+use crate::base::error::{Error, Kind};
+use crate::dialect::fates::{Fate, Given};
+use crate::dialect::{self, Client, Upstream, fates};
+use crate::policy::estimate;
+
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
+use super::{Plan, measure};
 
 /// Reads a client's body and writes the upstream's.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
@@ -15,15 +18,20 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let upstream = backend.upstream(Client::Anthropic, backend_model);
     let address = backend.count_address(backend_model)?;
     let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut lost = fates::settle(fields, upstream.count_fates())?;
+    let mut given = fates::settle(fields, upstream.count_fates())?;
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    fates::also(&mut lost, upstream.write_count(&request, backend_model, &mut written)?);
+    fates::also(&mut given, upstream.write_count(&request, backend_model, &mut written)?);
     let taken = upstream.count_members();
     let extra = request.extra.iter().filter(|extra| !taken.contains(&extra.name.as_str()));
-    lost.extend(extra.map(|extra| Lost::Unknown(&extra.path)));
+    given.extend(extra.map(|extra| Given { path: Cow::Owned(extra.path.clone()), fate: Fate::Dropped }));
     let expects = Expects::Count { upstream };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &lost);
-    Ok(Attempt { address, body: written, asked })
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
+    Ok(Attempt {
+        address,
+        body: written,
+        asked,
+        estimate: estimate::tokens(&measure::conversation(&request)),
+    })
 }
 
 /// The upstream's reply of status 200 as the client wants it.

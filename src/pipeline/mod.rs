@@ -4,6 +4,8 @@ mod attempt;
 mod caller;
 mod chat;
 mod count;
+mod dry;
+mod measure;
 mod models;
 mod plan;
 mod reply;

@@ -48,11 +48,7 @@ impl Plan {
     /// Where a request for a model goes, and what the model is called there.
     pub fn find<'a>(&'a self, asked: &'a str) -> Result<(usize, &'a Backend, &'a str), Error> {
         let Target { backend: index, model, .. } = self.rules.find(asked)?;
-        let backend = self
-            .backends
-            .get(index)
-            .ok_or_else(|| Error::new(Kind::Internal, "a model rule leads to no backend"))?;
-        Ok((index, backend, model))
+        Ok((index, self.backend(index)?, model))
     }
 
     /// The names and patterns that clients may ask for, in the order of the configuration.
@@ -70,8 +66,10 @@ impl Plan {
     }
 
     /// The backend of an index that [`Plan::find`] gave.
-    pub fn backend(&self, index: usize) -> Option<&Backend> {
-        self.backends.get(index)
+    pub fn backend(&self, index: usize) -> Result<&Backend, Error> {
+        self.backends
+            .get(index)
+            .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))
     }
 
     /// The sources of tokens, each once.

@@ -52,7 +52,9 @@ pub fn begin(
 ) -> (Incoming, ReplyStep) {
     asked.attempts = attempts(host);
     let status = headers.status();
-    if let Some(backend) = plan.backend(asked.backend).filter(|_| status == 401) {
+    if let Ok(backend) = plan.backend(asked.backend)
+        && status == 401
+    {
         backend.unauthorised(host);
     }
     if !(200..300).contains(&status) {
@@ -282,14 +284,16 @@ fn head(status: u16, asked: &Asked, content_type: &str) -> Headers {
     headers
 }
 
-fn about(asked: &Asked) -> Vec<(&'static str, String)> {
+/// What every reply says of the request's way.
+pub fn about(asked: &Asked) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("x-fairlead-backend", asked.backend_name.clone()),
         ("x-fairlead-model", asked.backend_model.clone()),
         ("x-fairlead-attempts", asked.attempts.to_string()),
     ];
-    if !asked.dropped.is_empty() {
-        headers.push(("x-fairlead-dropped", asked.paths()));
+    let dropped = asked.paths();
+    if !dropped.is_empty() {
+        headers.push(("x-fairlead-dropped", dropped));
     }
     headers
 }

@@ -12,9 +12,9 @@ use crate::provider::token;
 use super::Plan;
 use super::attempt::{Asked, Attempt};
 use super::caller::Caller;
-use super::models;
 use super::reply::{self, Incoming};
 use super::route::{self, Route};
+use super::{dry, models};
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
@@ -72,6 +72,7 @@ impl Whole {
             }
             Route::Ask(task) => {
                 self.caller.task = task;
+                self.caller.dry = dry::is_asked(headers);
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }
@@ -112,6 +113,10 @@ impl Whole {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
         match Attempt::translate(&self.plan, &self.caller, body) {
+            Ok(attempt) if self.caller.dry => match dry::show(&self.plan, &attempt) {
+                Ok(reply) => Step::Answer(self.finished(reply)),
+                Err(error) => self.answer(&error),
+            },
             Ok(attempt) => {
                 attempt.asked.count(host);
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);

@@ -1,3 +1,4 @@
 //! Who may ask, for what, how much. Never sees a body.
 
+pub mod estimate;
 pub mod resolve;
