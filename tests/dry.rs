@@ -34,6 +34,8 @@ struct Shown<'a> {
     estimated_input_tokens: u64,
     fields: BTreeMap<String, String>,
     left_out: Vec<String>,
+    #[serde(default)]
+    renamed_tools: BTreeMap<String, String>,
     #[serde(borrow)]
     request: Request<'a>,
 }
@@ -82,7 +84,7 @@ fn names(headers: &Headers) -> Vec<&str> {
 
 #[test]
 fn every_case_is_shown_as_it_is_sent() {
-    let mut shown = 0;
+    let (mut shown, mut renamed) = (0, 0);
     for case in &cases::cases() {
         let paths: &[&str] = match case.client {
             Client::OpenAi => &["/v1/chat/completions"],
@@ -113,6 +115,10 @@ fn every_case_is_shown_as_it_is_sent() {
                     assert_eq!(what.dialect, upstream.name());
                     assert!(!what.backend.is_empty() && !what.model.is_empty());
                     assert!(what.estimated_input_tokens > 0, "{name}");
+                    for (client, upstream) in &what.renamed_tools {
+                        assert!(client != upstream && sent.contains(upstream.as_str()), "{name}: {client}");
+                    }
+                    renamed += what.renamed_tools.len();
                     for field in &what.left_out {
                         assert_eq!(
                             what.fields.get(field).map(String::as_str),
@@ -131,7 +137,7 @@ fn every_case_is_shown_as_it_is_sent() {
             }
         }
     }
-    assert!(shown > 200, "{shown}");
+    assert!(shown > 200 && renamed > 2, "{shown}, {renamed}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::base::host::{Host, Outgoing};
 use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
 use crate::dialect::fates::{Fate, Given};
+use crate::dialect::names::Names;
 use crate::dialect::{Cloud, Task, Upstream};
 use crate::provider::{Address, Authorisation, Backend};
 
@@ -53,7 +54,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Expects {
     /// The next message of a conversation.
-    Chat { upstream: Upstream, delivery: Delivery },
+    Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The number of a request's tokens.
     Count { upstream: Upstream },
 }

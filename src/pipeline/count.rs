@@ -13,25 +13,21 @@ use super::{Plan, measure};
 
 /// Reads a client's body and writes the upstream's.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
-    let dialect::Asked { model, request } = dialect::anthropic::parse_count(body, &caller.betas)?;
+    let dialect::Asked { model, mut request } = dialect::anthropic::parse_count(body, &caller.betas)?;
     let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
     let upstream = backend.upstream(Client::Anthropic, backend_model);
     let address = backend.count_address(backend_model)?;
-    let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut given = fates::settle(fields, upstream.count_fates())?;
+    let estimate = estimate::tokens(&measure::conversation(&request));
+    let fields = std::mem::take(&mut request.fields);
+    let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.count_fates())?;
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    fates::also(&mut given, upstream.write_count(&request, backend_model, &mut written)?);
+    fates::also(&mut given, upstream.write_count(&mut request, backend_model, &mut written)?);
     let taken = upstream.count_members();
     let extra = request.extra.iter().filter(|extra| !taken.contains(&extra.name.as_str()));
     given.extend(extra.map(|extra| Given { path: Cow::Owned(extra.path.clone()), fate: Fate::Dropped }));
     let expects = Expects::Count { upstream };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
-    Ok(Attempt {
-        address,
-        body: written,
-        asked,
-        estimate: estimate::tokens(&measure::conversation(&request)),
-    })
+    Ok(Attempt { address, body: written, asked, estimate })
 }
 
 /// The upstream's reply of status 200 as the client wants it.

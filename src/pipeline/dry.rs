@@ -1,7 +1,7 @@
 //! What would be sent, shown in place of being sent: the way to debug a mapping.
 
 use super::Plan;
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Expects};
 use super::reply::about;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
@@ -44,6 +44,13 @@ pub fn show(plan: &Plan, attempt: &Attempt) -> Result<Reply, Error> {
             }
         });
         w.key("left_out").array(|w| asked.dropped().for_each(|given| w.string(&given.path)));
+        if let Expects::Chat { names, .. } = &asked.expects
+            && names.iter().next().is_some()
+        {
+            w.key("renamed_tools").object(|w| {
+                names.iter().for_each(|(client, upstream)| w.foreign_key(&client).string(upstream))
+            });
+        }
         w.key("request").object(|w| {
             w.key("method").string("POST");
             w.key("host").string(&backend.host);

@@ -6,6 +6,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Level, Reply, ReplyStep};
 use crate::chat::Delivery;
+use crate::dialect::names::Names;
 use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
@@ -35,6 +36,7 @@ pub enum Incoming {
 /// A stream being translated.
 pub struct Stream {
     asked: Box<Asked>,
+    names: Names,
     decoder: StreamDecoder,
     writer: StreamWriter,
     /// The client has the headers and some of the reply.
@@ -78,14 +80,16 @@ pub fn begin(
         model: asked.model.clone(),
     };
     let media_type = headers.media_type();
-    match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage } } => {
+    match &mut asked.expects {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, names } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
             let decoder = upstream.stream();
-            let writer = caller.client().stream(title, usage);
-            (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
+            let writer = caller.client().stream(title, *usage);
+            let names = std::mem::take(names);
+            let stream = Stream { asked, names, decoder, writer, begun: false };
+            (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
         Expects::Chat { delivery: Delivery::Whole, .. } | Expects::Count { .. } => {
             if media_type != "application/json" {
@@ -174,10 +178,13 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        self.decoder.feed(bytes, self.writer.sink())?;
+        let Self { names, decoder, writer, .. } = self;
+        names.restored(writer.sink(), |sink| {
+            decoder.feed(bytes, sink)?;
+            if last { decoder.finish(sink) } else { Ok(()) }
+        })?;
         if last {
-            self.decoder.finish(self.writer.sink())?;
-            self.writer.finish();
+            writer.finish();
         }
         Ok(())
     }
@@ -209,9 +216,9 @@ impl Stream {
 
 /// The client's whole reply.
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
-    match asked.expects {
-        Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, body),
-        Expects::Count { upstream } => count::whole(upstream, body),
+    match &asked.expects {
+        Expects::Chat { upstream, names, .. } => chat::whole(caller.client(), *upstream, names, title, body),
+        Expects::Count { upstream } => count::whole(*upstream, body),
     }
 }
 
