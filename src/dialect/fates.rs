@@ -1,6 +1,8 @@
 //! What becomes of the top-level fields of a client's request. Every upstream has a table of its own for each
 //! client dialect, in its folder; the README shows them side by side, and a test holds all of them together.
 
+use std::borrow::Cow;
+
 use crate::base::error::{Error, Kind};
 use crate::chat::LeftOut;
 
@@ -15,7 +17,7 @@ pub enum Fate {
     Refused(&'static str),
 }
 
-use Fate::{Dropped, Mapped, Refused};
+use Fate::{Dropped, Refused};
 
 // Refusals that several upstreams share.
 pub const USE_TOOLS: Fate = Refused("is the old form of tools; send `tools` and `tool_choice`");
@@ -36,49 +38,39 @@ pub const NO_COMPACTION: Fate =
     Refused("asks for a summary of the conversation that only Anthropic can read; ask for one in a message");
 pub const NO_BILLING: Fate = Refused("says who pays Anthropic; leave it out");
 
-/// Something of a request that is left out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Lost<'f> {
-    /// The client's API documents it.
-    Known(&'static str),
-    /// Anything that a client may write.
-    Unknown(&'f str),
+/// A field that was given, and what becomes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// Its path in the client's body. Borrowed where the client's API documents it, owned for anything else
+    /// that a client may write.
+    pub path: Cow<'static, str>,
+    /// Never [`Fate::Refused`].
+    pub fate: Fate,
 }
 
-impl<'f> Lost<'f> {
-    /// Its path in the client's body.
-    pub const fn name(self) -> &'f str {
-        match self {
-            Lost::Known(name) => name,
-            Lost::Unknown(name) => name,
-        }
-    }
-}
-
-/// Gives every field of a request its fate: those that are left out, or the refusal of the first that may
-/// not be.
+/// Gives every field of a request its fate, or the refusal of the first that has no other.
 pub fn settle<'f>(
     fields: impl IntoIterator<Item = &'f str>,
     table: &[(&'static str, Fate)],
-) -> Result<Vec<Lost<'f>>, Error> {
-    let mut lost = Vec::new();
-    for field in fields {
-        match table.iter().find(|(name, _)| *name == field) {
-            Some((_, Mapped(_))) => {}
-            Some((name, Dropped)) => lost.push(Lost::Known(name)),
-            Some((name, Refused(way_out))) => return Err(Error::at(Kind::Unsupported, *name, way_out)),
-            // What no table lists is nothing that the client's API documents.
-            None => lost.push(Lost::Unknown(field)),
-        }
-    }
-    Ok(lost)
+) -> Result<Vec<Given>, Error> {
+    let settle = |field: &str| match table.iter().find(|(name, _)| *name == field) {
+        Some((name, Refused(way_out))) => Err(Error::at(Kind::Unsupported, *name, way_out)),
+        Some((name, fate)) => Ok(Given { path: Cow::Borrowed(name), fate: *fate }),
+        // What no table lists is nothing that the client's API documents.
+        None => Ok(Given { path: Cow::Owned(field.to_owned()), fate: Dropped }),
+    };
+    fields.into_iter().map(settle).collect()
 }
 
-/// Adds what one model made the upstream leave out, each name once.
-pub fn also<'f>(lost: &mut Vec<Lost<'f>>, left_out: LeftOut) {
-    for name in left_out.0 {
-        if !lost.iter().any(|known| known.name() == name) {
-            lost.push(Lost::Known(name));
+/// Adds what one model made the upstream leave out, each once.
+pub fn also(given: &mut Vec<Given>, left_out: LeftOut) {
+    for path in left_out.0 {
+        let known = given.iter().position(|known| known.path == path);
+        match known.and_then(|index| given.get(index)) {
+            Some(Given { fate: Dropped, .. }) => continue,
+            Some(_) => drop(known.map(|index| given.remove(index))),
+            None => {}
         }
+        given.push(Given { path: Cow::Borrowed(path), fate: Dropped });
     }
 }

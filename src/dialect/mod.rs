@@ -6,6 +6,8 @@ pub mod count;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod models;
+pub mod names;
 pub mod openai;
 mod reading;
 mod schema;
@@ -14,10 +16,11 @@ mod talk;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::Reply;
-use crate::base::json::{Str, Text};
+use crate::base::json::{Str, Text, Writer};
 use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
 use fates::Fate;
+use names::Names;
 
 /// A dialect that a client speaks; the route tells which.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +56,15 @@ pub struct Asked<'a> {
     /// As the client wrote it.
     pub model: Str<'a>,
     pub request: Request<'a>,
+}
+
+/// What became of a request beside its body.
+#[derive(Debug)]
+pub struct Written {
+    /// What this model made the upstream leave out.
+    pub left_out: LeftOut,
+    /// Tools that the reply will know by other names than the client.
+    pub names: Names,
 }
 
 /// What every reply says of itself.
@@ -242,15 +254,24 @@ impl Upstream {
         }
     }
 
-    /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer. Gives
-    /// what this model made it leave out.
+    /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer.
     ///
     /// # Errors
     /// What the upstream has no way to say, named by its path in the client's body.
-    pub fn write(self, request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
-        match self {
+    pub fn write(self, request: &mut Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Written, Error> {
+        let names = names::fit(request, self.words())?;
+        let left_out = match self {
             Upstream::Converse => converse::write(request, model, out),
             Upstream::Gemini => gemini::write(request, model, out),
+        }?;
+        Ok(Written { left_out, names })
+    }
+
+    /// What it takes as names of tools and ids of calls.
+    const fn words(self) -> names::Rule {
+        match self {
+            Upstream::Converse => converse::WORDS,
+            Upstream::Gemini => gemini::WORDS,
         }
     }
 
@@ -276,14 +297,20 @@ impl Upstream {
     /// Those of [`Upstream::write`].
     pub fn write_count(
         self,
-        request: &Request<'_>,
+        request: &mut Request<'_>,
         model: &str,
         out: &mut Vec<u8>,
     ) -> Result<LeftOut, Error> {
-        match self {
-            Upstream::Converse => converse::count::write_count(request, model, out),
-            Upstream::Gemini => gemini::count::write_count(request, model, out),
-        }
+        let mut chat = Vec::new();
+        let Written { left_out, .. } = self.write(request, model, &mut chat)?;
+        let taken = self.count_members();
+        Writer::new(out).object(|w| match self {
+            Upstream::Converse => {
+                w.key("input").object(|w| w.key("converse").object(|w| count::pick(&chat, taken, w)))
+            }
+            Upstream::Gemini => count::pick(&chat, taken, w),
+        })?;
+        Ok(left_out)
     }
 
     /// Reads the number of tokens from a reply of status 200.
@@ -292,8 +319,8 @@ impl Upstream {
     /// [`crate::base::error::Kind::UpstreamGarbled`] when there is none.
     pub fn read_count(self, body: &str) -> Result<u64, Error> {
         match self {
-            Upstream::Converse => converse::count::read_count(body),
-            Upstream::Gemini => gemini::count::read_count(body),
+            Upstream::Converse => converse::count::read(body),
+            Upstream::Gemini => gemini::count::read(body),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One request on its way to one backend: translated, and then authorised.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::base::error::{Error, Kind};
@@ -7,9 +8,9 @@ use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
-use crate::dialect::fates::Lost;
+use crate::dialect::fates::{Fate, Given};
+use crate::dialect::names::Names;
 use crate::dialect::{Cloud, Task, Upstream};
-use crate::policy::estimate;
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
@@ -20,6 +21,9 @@ use super::{Plan, chat, count};
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
 
+/// Headers that every request to a cloud has.
+const FIXED: &[(&str, &str)] = &[("content-type", "application/json")];
+
 /// A translated request that is not sent yet.
 #[derive(Debug)]
 pub struct Attempt {
@@ -28,6 +32,8 @@ pub struct Attempt {
     pub asked: Asked,
     /// The most tokens that the reply may have, as the client says.
     pub most_output: Option<u64>,
+    /// How many tokens the request may have.
+    pub estimate: u64,
 }
 
 /// What the reply needs to know of its request.
@@ -47,26 +53,17 @@ pub struct Asked {
     pub full_model: String,
     /// How often Envoy has sent it; known when the reply begins.
     pub attempts: u64,
-    /// What was left out.
-    pub dropped: Vec<Dropped>,
+    /// What becomes of the fields that were given.
+    pub given: Vec<Given>,
     /// What it uses.
     pub meter: Rc<Meter>,
-}
-
-/// A field that was left out.
-#[derive(Debug)]
-pub struct Dropped {
-    /// Its path, fit to stand in a header.
-    pub path: String,
-    /// What it is called where it is counted.
-    pub counted: &'static str,
 }
 
 /// How the reply of status 200 is to be read, and to be written for the client.
 #[derive(Debug)]
 pub enum Expects {
     /// The next message of a conversation.
-    Chat { upstream: Upstream, delivery: Delivery },
+    Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The number of a request's tokens.
     Count { upstream: Upstream },
 }
@@ -93,18 +90,12 @@ impl Attempt {
         Ok(attempt)
     }
 
-    /// Takes what the request may use from the limits that it counts against. `body` is the client's.
-    pub fn admit(
-        mut self,
-        plan: &Plan,
-        caller: &mut Caller,
-        host: &dyn Host,
-        body: &[u8],
-    ) -> Result<Self, Error> {
+    /// Takes what the request may use from the limits that it counts against.
+    pub fn admit(mut self, plan: &Plan, caller: &mut Caller, host: &dyn Host) -> Result<Self, Error> {
         let wish = Wish {
             asked: &self.asked.model,
             full: &self.asked.full_model,
-            input: estimate::input_tokens(body),
+            input: self.estimate,
             output: self.most_output,
             images: 0,
         };
@@ -115,11 +106,8 @@ impl Attempt {
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
     /// headers is in it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
-        let backend = plan
-            .backend(self.asked.backend)
-            .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
-        let fixed = [("content-type", "application/json")];
-        let proof = match backend.authorise(host, &self.address, &fixed, &self.body)? {
+        let backend = plan.backend(self.asked.backend)?;
+        let proof = match backend.authorise(host, &self.address, FIXED, &self.body)? {
             Authorisation::Headers(proof) => proof,
             Authorisation::Pending => return Ok(None),
         };
@@ -131,8 +119,8 @@ impl Attempt {
         // Envoy's router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
         // 1.40.0); the route in envoy/gateway.yaml removes it again.
         headers.add("x-forwarded-proto", "https");
-        for (name, value) in fixed {
-            headers.add(name, value);
+        for (name, value) in FIXED {
+            headers.add(name, *value);
         }
         headers.add("content-length", self.body.len().to_string());
         for (name, value) in proof {
@@ -141,17 +129,23 @@ impl Attempt {
         headers.add(CLUSTER_HEADER, backend.cluster.as_str());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
     }
+
+    /// The names of the headers that reach the cloud.
+    pub fn header_names(&self, backend: &Backend) -> impl Iterator<Item = &'static str> {
+        let fixed = FIXED.iter().map(|(name, _)| *name).chain(["content-length"]);
+        fixed.chain(backend.proof_names().iter().copied())
+    }
 }
 
 impl Asked {
     /// Notes where a request goes. `model` is what the client asked for, `backend_model` what the backend
-    /// calls it, `lost` what was left out.
+    /// calls it, `given` what becomes of its fields.
     pub fn new(
         (index, backend, backend_model): (usize, &Backend, &str),
         model: String,
         cloud: Cloud,
         expects: Expects,
-        lost: &[Lost<'_>],
+        given: Vec<Given>,
     ) -> Self {
         Self {
             backend: index,
@@ -161,43 +155,42 @@ impl Asked {
             backend_name: backend.name.clone(),
             backend_model: header_value(backend_model),
             full_model: format!("{}{backend_model}", backend.prefix),
-            dropped: lost.iter().map(|lost| Dropped::new(*lost)).collect(),
+            given,
             model,
             meter: Rc::default(),
         }
     }
 
+    /// What was left out.
+    pub fn dropped(&self) -> impl Iterator<Item = &Given> {
+        self.given.iter().filter(|given| given.fate == Fate::Dropped)
+    }
+
     /// The paths of all that was left out, as a header has them; empty when nothing was.
     pub fn paths(&self) -> String {
-        self.dropped.iter().map(|dropped| dropped.path.as_str()).collect::<Vec<_>>().join(", ")
+        self.dropped().map(|given| header_value(&given.path)).collect::<Vec<_>>().join(", ")
     }
 
     /// Counts what was left out.
     pub fn count(&self, host: &dyn Host) {
-        for Dropped { counted, .. } in &self.dropped {
-            host.count(Counter::Dropped { field: counted, upstream: self.expects.upstream() }, 1);
+        for given in self.dropped() {
+            let field = match given.path {
+                Cow::Borrowed(path) => path,
+                Cow::Owned(_) => OTHER,
+            };
+            host.count(Counter::Dropped { field, upstream: self.expects.upstream() }, 1);
         }
     }
 
     /// Refuses the request if something had to be left out.
     fn must_be_whole(&self) -> Result<(), Error> {
-        let Some(first) = self.dropped.first() else { return Ok(()) };
+        let Some(first) = self.dropped().next() else { return Ok(()) };
         let message = format!(
             "{}: has no counterpart at this model's cloud, and this gateway leaves nothing out \
              (`drop_params` is false); leave it out of the request",
             self.paths()
         );
-        Err(Error { param: Some(first.path.clone()), ..Error::new(Kind::Unsupported, message) })
-    }
-}
-
-impl Dropped {
-    fn new(lost: Lost<'_>) -> Self {
-        let counted = match lost {
-            Lost::Known(name) => name,
-            Lost::Unknown(_) => OTHER,
-        };
-        Self { path: header_value(lost.name()), counted }
+        Err(Error { param: Some(header_value(&first.path)), ..Error::new(Kind::Unsupported, message) })
     }
 }
 

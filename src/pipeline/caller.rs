@@ -17,6 +17,8 @@ pub struct Caller {
     pub member: Option<Member>,
     /// What the client is told of his limits.
     pub limits: Vec<(&'static str, String)>,
+    /// Only a look at what would be sent is asked for.
+    pub dry: bool,
 }
 
 impl Default for Caller {
@@ -25,6 +27,7 @@ impl Default for Caller {
             task: Task::Chat(Client::OpenAi),
             request_id: String::new(),
             betas: String::new(),
+            dry: false,
             member: None,
             limits: Vec::new(),
         }

@@ -1,30 +1,34 @@
 //! A request to count tokens: read as the chat request that it stands for, counted by the upstream itself.
 
-use crate::base::error::{Error, Kind};
-use crate::dialect::fates::Lost;
-use crate::dialect::{self, Client, Upstream, fates};
+use std::borrow::Cow;
 
-use super::Plan;
+use crate::base::error::{Error, Kind};
+use crate::dialect::fates::{Fate, Given};
+use crate::dialect::{self, Client, Upstream, fates};
+use crate::policy::estimate;
+
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
+use super::{Plan, measure};
 
 /// Reads a client's body and writes the upstream's.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
-    let dialect::Asked { model, request } = dialect::anthropic::parse_count(body, &caller.betas)?;
+    let dialect::Asked { model, mut request } = dialect::anthropic::parse_count(body, &caller.betas)?;
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let upstream = backend.upstream(Client::Anthropic, backend_model);
     let address = backend.count_address(backend_model)?;
-    let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut lost = fates::settle(fields, upstream.count_fates())?;
+    let estimate = estimate::tokens(&measure::conversation(&request));
+    let fields = std::mem::take(&mut request.fields);
+    let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.count_fates())?;
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    fates::also(&mut lost, upstream.write_count(&request, backend_model, &mut written)?);
+    fates::also(&mut given, upstream.write_count(&mut request, backend_model, &mut written)?);
     let taken = upstream.count_members();
     let extra = request.extra.iter().filter(|extra| !taken.contains(&extra.name.as_str()));
-    lost.extend(extra.map(|extra| Lost::Unknown(&extra.path)));
+    given.extend(extra.map(|extra| Given { path: Cow::Owned(extra.path.clone()), fate: Fate::Dropped }));
     let expects = Expects::Count { upstream };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &lost);
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
     // Counting is free, and takes none of the tokens that it counts.
-    Ok(Attempt { address, body: written, asked, most_output: Some(0) })
+    Ok(Attempt { address, body: written, asked, estimate, most_output: Some(0) })
 }
 
 /// The upstream's reply of status 200 as the client wants it.

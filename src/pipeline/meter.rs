@@ -104,6 +104,8 @@ impl Sink for Tap<'_> {
             Event::Start { .. }
             | Event::Signature(_)
             | Event::BlockEnd
+            | Event::Citation(_)
+            | Event::Tier(_)
             | Event::ToolStart { .. }
             | Event::ToolEnd { .. } => {}
         });

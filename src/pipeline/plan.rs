@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
+use crate::dialect::models::Model;
 use crate::policy::identity::Directory;
 use crate::policy::limits;
 use crate::policy::prices::Prices;
@@ -73,16 +74,26 @@ impl Plan {
         caller: &Caller,
         asked: &'a str,
     ) -> Result<(usize, &'a Backend, &'a str), Error> {
-        let Target { backend: index, provider, model } = self.rules.find(asked)?;
+        let Target { backend: index, provider, model, .. } = self.rules.find(asked)?;
         caller.may_use(asked)?;
         if asked.strip_prefix(provider) != Some(model) {
             caller.may_use(&format!("{provider}{model}"))?;
         }
-        let backend = self
-            .backends
-            .get(index)
-            .ok_or_else(|| Error::new(Kind::Internal, "a model rule leads to no backend"))?;
-        Ok((index, backend, model))
+        Ok((index, self.backend(index)?, model))
+    }
+
+    /// The names and patterns that clients may ask for, in the order of the configuration.
+    pub fn models(&self) -> impl Iterator<Item = Model<'_>> {
+        self.rules.names().map(|(id, owner)| Model { id, owner })
+    }
+
+    /// A model that a client may ask for, listed by its name or not.
+    ///
+    /// # Errors
+    /// Those of [`Plan::find`].
+    pub fn model<'a>(&self, id: &'a str) -> Result<Model<'a>, Error> {
+        let Target { owner, .. } = self.rules.find(id)?;
+        Ok(Model { id, owner })
     }
 
     /// The rule that a model's name matches, as the operator wrote it.
@@ -91,8 +102,10 @@ impl Plan {
     }
 
     /// The backend of an index that [`Plan::find`] gave.
-    pub fn backend(&self, index: usize) -> Option<&Backend> {
-        self.backends.get(index)
+    pub fn backend(&self, index: usize) -> Result<&Backend, Error> {
+        self.backends
+            .get(index)
+            .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))
     }
 
     /// The sources of tokens, each once.

@@ -6,6 +6,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Level, Reply, ReplyStep};
 use crate::chat::Delivery;
+use crate::dialect::names::Names;
 use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
@@ -35,6 +36,7 @@ pub enum Incoming {
 /// A stream being translated.
 pub struct Stream {
     asked: Box<Asked>,
+    names: Names,
     decoder: StreamDecoder,
     writer: StreamWriter,
     /// The client has the headers and some of the reply.
@@ -52,7 +54,9 @@ pub fn begin(
 ) -> (Incoming, ReplyStep) {
     asked.attempts = attempts(host);
     let status = headers.status();
-    if let Some(backend) = plan.backend(asked.backend).filter(|_| status == 401) {
+    if let Ok(backend) = plan.backend(asked.backend)
+        && status == 401
+    {
         backend.unauthorised(host);
     }
     if !(200..300).contains(&status) {
@@ -77,14 +81,16 @@ pub fn begin(
         model: asked.model.clone(),
     };
     let media_type = headers.media_type();
-    match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage } } => {
+    match &mut asked.expects {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, names } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
             let decoder = upstream.stream();
-            let writer = caller.client().stream(title, usage);
-            (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
+            let writer = caller.client().stream(title, *usage);
+            let names = std::mem::take(names);
+            let stream = Stream { asked, names, decoder, writer, begun: false };
+            (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
         Expects::Chat { delivery: Delivery::Whole, .. } | Expects::Count { .. } => {
             if media_type != "application/json" {
@@ -173,11 +179,13 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        let mut sink = self.asked.meter.tap(self.writer.sink());
-        self.decoder.feed(bytes, &mut sink)?;
+        let Self { asked, names, decoder, writer, .. } = self;
+        names.restored(&mut asked.meter.tap(writer.sink()), |sink| {
+            decoder.feed(bytes, sink)?;
+            if last { decoder.finish(sink) } else { Ok(()) }
+        })?;
         if last {
-            self.decoder.finish(&mut sink)?;
-            self.writer.finish();
+            writer.finish();
         }
         Ok(())
     }
@@ -209,9 +217,11 @@ impl Stream {
 
 /// The client's whole reply.
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
-    match asked.expects {
-        Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, &asked.meter, body),
-        Expects::Count { upstream } => count::whole(upstream, body),
+    match &asked.expects {
+        Expects::Chat { upstream, names, .. } => {
+            chat::whole(caller.client(), *upstream, names, title, &asked.meter, body)
+        }
+        Expects::Count { upstream } => count::whole(*upstream, body),
     }
 }
 
@@ -284,14 +294,16 @@ fn head(status: u16, asked: &Asked, content_type: &str) -> Headers {
     headers
 }
 
-fn about(asked: &Asked) -> Vec<(&'static str, String)> {
+/// What every reply says of the request's way.
+pub fn about(asked: &Asked) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("x-fairlead-backend", asked.backend_name.clone()),
         ("x-fairlead-model", asked.backend_model.clone()),
         ("x-fairlead-attempts", asked.attempts.to_string()),
     ];
-    if !asked.dropped.is_empty() {
-        headers.push(("x-fairlead-dropped", asked.paths()));
+    let dropped = asked.paths();
+    if !dropped.is_empty() {
+        headers.push(("x-fairlead-dropped", dropped));
     }
     headers
 }

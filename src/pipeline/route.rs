@@ -5,7 +5,7 @@ use crate::base::headers::Headers;
 use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
 
-use super::usage;
+use super::{models, usage};
 
 /// What a request is to us.
 #[derive(Debug, PartialEq)]
@@ -18,6 +18,8 @@ pub enum Route {
     Answer(Reply),
     /// Somebody wants to see what is used.
     Usage,
+    /// A question about the models, in this dialect.
+    Models(Client),
     /// Refused at once.
     Refuse(Task, Error),
 }
@@ -44,6 +46,8 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
             headers: vec![("content-type", "application/json".to_owned())],
             body: br#"{"status":"ok"}"#.to_vec(),
         }),
+        // A browser's question before it asks, for Envoy's CORS filter.
+        _ if models::is_models(path) && method != "OPTIONS" => Route::Models(models::client(headers)),
         _ => Route::NotOurs,
     }
 }
@@ -102,7 +106,7 @@ mod tests {
         match route {
             Route::Answer(reply) => reply.status,
             Route::Refuse(_, error) => error.kind.row().status,
-            Route::NotOurs | Route::Usage | Route::Ask(_) => 0,
+            Route::NotOurs | Route::Usage | Route::Ask(_) | Route::Models(_) => 0,
         }
     }
 
@@ -126,7 +130,8 @@ mod tests {
             "/v1/chat/completions/",
             "/v1/chat/completions/../x",
             "/V1/chat/completions",
-            "/v1/models",
+            "/v1/modelsx",
+            "/v2/models",
         ] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::NotOurs, "{path}");
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
-use crate::dialect::Client;
+use crate::dialect::{Client, Task};
 use crate::provider::token;
 
 use super::Plan;
@@ -16,7 +16,7 @@ use super::meter::Meter;
 use super::reply::{self, Incoming};
 use super::report::Report;
 use super::route::{self, Route};
-use super::usage;
+use super::{dry, models, usage};
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
@@ -76,6 +76,16 @@ impl Whole {
                 }
                 Err(error) => self.answer(&error),
             },
+            Route::Models(client) => {
+                self.caller.task = Task::Chat(client);
+                match self.plan.directory.identify(host, headers) {
+                    Ok(member) => self.caller.member = member,
+                    Err(error) => return self.refuse(host, &error),
+                }
+                let header = |name| headers.get(name).unwrap_or_default();
+                let reply = models::answer(&self.plan, &self.caller, header(":method"), header(":path"));
+                Step::Answer(self.finished(reply))
+            }
             Route::Refuse(task, error) => {
                 self.caller.task = task;
                 self.answer(&error)
@@ -89,6 +99,7 @@ impl Whole {
                 if let Some(member) = &self.caller.member {
                     self.report.team(host, &member.team.name);
                 }
+                self.caller.dry = dry::is_asked(headers);
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }
@@ -128,9 +139,18 @@ impl Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        let admitted = Attempt::translate(&self.plan, &self.caller, body).and_then(|attempt| {
+        let translated = Attempt::translate(&self.plan, &self.caller, body);
+        if let Ok(attempt) = &translated
+            && self.caller.dry
+        {
+            return match dry::show(&self.plan, attempt) {
+                Ok(reply) => Step::Answer(self.finished(reply)),
+                Err(error) => self.answer(&error),
+            };
+        }
+        let admitted = translated.and_then(|attempt| {
             self.report.model(host, self.plan.label(&attempt.asked.model), &attempt.asked.full_model);
-            attempt.admit(&self.plan, &mut self.caller, host, body)
+            attempt.admit(&self.plan, &mut self.caller, host)
         });
         match admitted {
             Ok(attempt) => {

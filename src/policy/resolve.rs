@@ -11,6 +11,8 @@ pub struct Rules {
     exact: HashMap<String, Rule>,
     /// Prefixes that a trailing `*` left, the longest first.
     prefixes: Vec<(String, Rule)>,
+    /// All names and patterns as they are written, each with its provider's name.
+    names: Vec<(String, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -25,6 +27,13 @@ struct Rule {
     model: Option<String>,
 }
 
+impl Rule {
+    /// The name of the backend's provider, as clients know it.
+    fn owner(&self) -> &'static str {
+        self.provider.trim_end_matches('/')
+    }
+}
+
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {
@@ -34,6 +43,8 @@ pub struct Target<'a> {
     pub provider: &'static str,
     /// The provider's own name of the model.
     pub model: &'a str,
+    /// The provider's name, as clients know it.
+    pub owner: &'static str,
 }
 
 impl Rules {
@@ -65,6 +76,7 @@ impl Rules {
                 problems.add(&at("model"), problem);
             }
             let rule = Rule { label: model.name.clone(), backend, provider, model: name.map(str::to_owned) };
+            rules.names.push((model.name.clone(), rule.owner()));
             match model.name.strip_suffix('*') {
                 Some(rest) if rest.contains('*') => {
                     problems.add(&at("name"), "may have one `*`, at its end");
@@ -101,6 +113,11 @@ impl Rules {
         })
     }
 
+    /// All names and patterns, in the order in which they are written, each with its provider's name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.names.iter().map(|(name, owner)| (name.as_str(), *owner))
+    }
+
     /// Finds where `asked` goes.
     ///
     /// # Errors
@@ -113,7 +130,7 @@ impl Rules {
         });
         match (rule, model) {
             (Some(rule), Some(model)) if !model.is_empty() => {
-                Ok(Target { backend: rule.backend, provider: rule.provider, model })
+                Ok(Target { backend: rule.backend, provider: rule.provider, model, owner: rule.owner() })
             }
             _ => Err(Error::at(
                 Kind::UnknownModel,

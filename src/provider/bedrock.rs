@@ -35,6 +35,11 @@ impl Site {
         Some((Self { region, credentials }, host))
     }
 
+    /// The names of the headers that make a signature.
+    pub fn proof_names(&self) -> &'static [&'static str] {
+        self.credentials.header_names()
+    }
+
     /// Signs a call.
     pub fn sign(
         &self,

@@ -156,6 +156,14 @@ impl Backend {
         }
     }
 
+    /// The names of the headers that [`Backend::authorise`] gives.
+    pub fn proof_names(&self) -> &'static [&'static str] {
+        match &self.site {
+            Site::Bedrock(site) => site.proof_names(),
+            Site::Vertex(_) => &["authorization"],
+        }
+    }
+
     /// The cloud said 401 to what [`Backend::authorise`] gave: a token that is kept may have been revoked.
     pub fn unauthorised(&self, host: &dyn Host) {
         match &self.site {

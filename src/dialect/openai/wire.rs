@@ -26,6 +26,7 @@ object! {
         parallel_tool_calls: bool,
         response_format: ResponseFormat<'a>,
         reasoning_effort: Str<'a>,
+        service_tier: Str<'a>,
     }
 }
 
