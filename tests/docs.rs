@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fairlead::base::error::Kind;
-use fairlead::base::metric::{COUNTERS, Row};
+use fairlead::base::metric::{COUNTERS, HISTOGRAMS, Row};
 use fairlead::config;
 use fairlead::dialect::fates::Fate;
 use fairlead::dialect::{Client, Upstream, anthropic};
@@ -78,8 +78,8 @@ fn errors() -> String {
 
 /// Every counter.
 fn metrics() -> String {
-    let mut table = String::from("| counter | labels | what it counts |\n| --- | --- | --- |\n");
-    for Row { name, labels, meaning } in COUNTERS {
+    let mut table = String::from("| metric | labels | what it counts |\n| --- | --- | --- |\n");
+    for Row { name, labels, meaning } in COUNTERS.iter().chain(HISTOGRAMS) {
         let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
         writeln!(table, "| `{name}` | {} | {meaning} |", labels.join(", ")).unwrap();
     }
@@ -93,10 +93,11 @@ fn every_label_is_taken_out_of_its_name_by_the_example_of_envoy() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
         .collect();
-    let labels: BTreeSet<&str> = COUNTERS.iter().flat_map(|row| row.labels).copied().collect();
+    let labels: BTreeSet<&str> =
+        COUNTERS.iter().chain(HISTOGRAMS).flat_map(|row| row.labels).copied().collect();
     assert_eq!(written, labels);
     for label in labels {
-        let regex = format!(r"'^wasmcustom\.fairlead_.*?(;{label}=([^;]*))'");
+        let regex = format!(r"'^wasmcustom\.(?:fairlead|gen_ai)_.*?(;{label}=([^;]*))'");
         assert!(gateway.contains(&regex), "{label}");
     }
 }

@@ -62,7 +62,7 @@ fn send(case: &Case, path: &str, upstream: Upstream, host: &FakeHost, dry: &str)
         [(":method", "POST"), (":path", path), ("x-request-id", REQUEST_ID), ("x-fairlead-dry-run", dry)];
     let mut request = headers(&fixed);
     case.headers().iter().for_each(|(name, value)| request.add(name, value.as_str()));
-    assert_eq!(whole.request_headers(&request, false), Step::Wait);
+    assert_eq!(whole.request_headers(host, &request, false), Step::Wait);
     whole.request_body(host, case.request())
 }
 
@@ -147,7 +147,7 @@ fn every_field_that_was_given_is_shown_with_its_fate() {
     let mut whole = Whole::new(client::plan(Upstream::Converse));
     let request =
         headers(&[(":method", "POST"), (":path", "/chat/completions"), ("x-fairlead-dry-run", "true")]);
-    assert_eq!(whole.request_headers(&request, false), Step::Wait);
+    assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
     let got = answered(whole.request_body(&host, body));
     let shown: Shown<'_> = serde_json::from_str(&got.body).unwrap();
     let fates: Vec<(&str, &str)> =
@@ -185,7 +185,7 @@ fn a_look_waits_for_no_token_and_a_word_that_cannot_be_meant_asks_for_one() {
         let mut whole = Whole::new(plan);
         let request =
             headers(&[(":method", "POST"), (":path", "/chat/completions"), ("x-fairlead-dry-run", word)]);
-        assert_eq!(whole.request_headers(&request, false), Step::Wait);
+        assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
         let body = br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}],"stream":true}"#;
         let got = answered(whole.request_body(&host, body));
         assert_eq!(got.status, 200, "{word}");

@@ -69,6 +69,15 @@ pub enum Expects {
 }
 
 impl Expects {
+    /// Whether a good reply costs its caller tokens or money.
+    pub const fn is_billed(&self) -> bool {
+        match self {
+            Expects::Chat { .. } => true,
+            // The clouds count for nothing.
+            Expects::Count { .. } => false,
+        }
+    }
+
     /// The name of the dialect that the upstream was addressed in.
     pub const fn upstream(&self) -> &'static str {
         match self {

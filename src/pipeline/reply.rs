@@ -73,7 +73,9 @@ pub fn begin(
     if !encoding.eq_ignore_ascii_case("identity") {
         return garbled(&asked, "in a compressed form that was not asked for");
     }
-    asked.meter.answered();
+    if asked.expects.is_billed() {
+        asked.meter.answered();
+    }
     let title = Title {
         // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
         id: headers.get("x-amzn-requestid").unwrap_or(&caller.request_id).to_owned(),
