@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::base::error::{Error, Kind};
-use crate::chat::LeftOut;
+use crate::chat::{Extra, LeftOut};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub enum Fate {
     Refused(&'static str),
 }
 
-use Fate::{Dropped, Refused};
+use Fate::{Dropped, Mapped, Refused};
 
 // Refusals that several upstreams share.
 pub const USE_TOOLS: Fate = Refused("is the old form of tools; send `tools` and `tool_choice`");
@@ -73,4 +73,12 @@ pub fn also(given: &mut Vec<Given>, left_out: LeftOut) {
         }
         given.push(Given { path: Cow::Borrowed(path), fate: Dropped });
     }
+}
+
+/// Adds what a client says to the cloud itself: as it is, where the upstream takes it.
+pub fn own(given: &mut Vec<Given>, extra: &[Extra<'_>], takes: impl Fn(&str) -> bool) {
+    given.extend(extra.iter().map(|extra| Given {
+        path: Cow::Owned(extra.path.clone()),
+        fate: if takes(extra.name.as_str()) { Mapped("as it is") } else { Dropped },
+    }));
 }

@@ -20,6 +20,8 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
     let Written { left_out, names } = upstream.write(&mut request, backend_model, &mut written)?;
+    // What an upstream does not take of these it has refused.
+    fates::own(&mut given, &request.extra, |_| true);
     fates::also(&mut given, left_out);
     let delivery = request.delivery;
     let address = backend.address(backend_model, delivery.is_stream())?;
