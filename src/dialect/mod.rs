@@ -6,6 +6,7 @@ pub mod count;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod image;
 pub mod models;
 pub mod names;
 pub mod openai;
@@ -38,6 +39,8 @@ pub enum Task {
     Chat(Client),
     /// How many tokens a conversation has, for a client of Anthropic's API.
     CountTokens,
+    /// Images from a text, by OpenAI's images API.
+    Images,
 }
 
 impl Task {
@@ -46,6 +49,7 @@ impl Task {
         match self {
             Task::Chat(client) => client,
             Task::CountTokens => Client::Anthropic,
+            Task::Images => Client::OpenAi,
         }
     }
 }

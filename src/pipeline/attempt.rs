@@ -9,11 +9,11 @@ use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
 use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::Names;
-use crate::dialect::{Cloud, Task, Upstream};
+use crate::dialect::{Cloud, Task, Upstream, image as images};
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat, count};
+use super::{Plan, chat, count, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -57,6 +57,8 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The number of a request's tokens.
     Count { upstream: Upstream },
+    /// So many images.
+    Images { upstream: images::Upstream, count: u64 },
 }
 
 impl Expects {
@@ -64,6 +66,7 @@ impl Expects {
     pub const fn upstream(&self) -> &'static str {
         match self {
             Expects::Chat { upstream, .. } | Expects::Count { upstream } => upstream.name(),
+            Expects::Images { upstream, .. } => upstream.name(),
         }
     }
 }
@@ -74,6 +77,7 @@ impl Attempt {
         let attempt = match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body)?,
             Task::CountTokens => count::translate(plan, caller, body)?,
+            Task::Images => image::translate(plan, body)?,
         };
         if !plan.drop_params {
             attempt.asked.must_be_whole()?;

@@ -5,6 +5,7 @@ mod caller;
 mod chat;
 mod count;
 mod dry;
+mod image;
 mod measure;
 mod models;
 mod plan;

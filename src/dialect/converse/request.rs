@@ -678,6 +678,7 @@ mod tests {
         max_tokens: "max",
         stop: "stops",
         format: "format",
+        format_schema: "format.schema",
         thinking: "thinking",
         effort: "effort",
         thought: "thought",
