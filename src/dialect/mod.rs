@@ -10,6 +10,7 @@ pub mod image;
 pub mod models;
 pub mod names;
 pub mod openai;
+mod proof;
 mod reading;
 mod schema;
 mod talk;

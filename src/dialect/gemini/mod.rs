@@ -2,7 +2,9 @@
 
 pub mod count;
 mod decode;
+mod extra;
 pub mod fates;
+mod media;
 mod refusal;
 mod request;
 mod schema;
