@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub delivery: Delivery,
     /// `None`: as the cloud likes.
     pub tier: Option<Tier>,
+    /// What the client hangs on the request for its own books; any JSON object.
+    pub metadata: Option<&'a RawValue>,
     /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.
     pub betas: Vec<&'a str>,
     /// How errors about this request name its parts.
@@ -109,10 +111,14 @@ pub enum Image<'a> {
     Address(Text<'a>),
 }
 
-/// A text with a beginning and an end, rather than words of the conversation.
+/// A text with a beginning and an end, rather than words of the conversation; or a sound, or a film.
 #[derive(Debug)]
 pub struct Document<'a> {
     pub source: DocumentSource<'a>,
+    /// What is at an address, as declared, lower case, where the client tells.
+    pub media_type: Option<Cow<'a, str>>,
+    /// Where the client has it, below the part's place, such as `.file`.
+    pub below: &'static str,
     pub title: Option<Text<'a>>,
     /// What the model should know about the document besides.
     pub context: Option<Text<'a>>,
@@ -123,7 +129,7 @@ pub struct Document<'a> {
 #[derive(Debug)]
 pub enum DocumentSource<'a> {
     Inline {
-        /// As declared, lower case, such as `application/pdf`.
+        /// As declared, lower case, such as `application/pdf`, `audio/wav` or `video/mp4`.
         media_type: Cow<'a, str>,
         /// Base64.
         data: Text<'a>,
@@ -338,6 +344,20 @@ impl Place {
     pub fn error(self, kind: Kind, below: &str, problem: &str) -> Error {
         Error::at(kind, format!("{self}{below}"), problem)
     }
+
+    /// What stands before the name of a member here where fields are named without their numbers, as in
+    /// `x-fairlead-dropped`.
+    pub fn members(self) -> &'static str {
+        match self {
+            Place::System | Place::SystemPart(_) => "system[].",
+            Place::Message(_) => "messages[].",
+            Place::Part(..) => "messages[].content[].",
+            Place::Inner(..) => "messages[].content[].content[].",
+            Place::Call(..) => "messages[].tool_calls[].",
+            Place::Result(_) => "messages[].",
+            Place::Tool(_) => "tools[].",
+        }
+    }
 }
 
 /// What a client's dialect calls the things that an upstream may have to complain about. A member that
@@ -354,9 +374,12 @@ pub struct Spelling {
     pub tool_schema: &'static str,
     pub strict: &'static str,
     pub chosen_tool: &'static str,
+    /// That a reply may have several calls.
+    pub parallel: &'static str,
     pub max_tokens: &'static str,
     pub stop: &'static str,
     pub format: &'static str,
+    pub format_schema: &'static str,
     pub thinking: &'static str,
     pub effort: &'static str,
     /// A thought of an earlier turn.
@@ -421,6 +444,12 @@ pub enum Event<'a> {
     Usage(Usage),
     /// How the cloud has served the request, where it tells.
     Tier(Tier),
+    /// What the cloud was asked to tell in its own words, such as what a guardrail found: its own name for
+    /// it, and JSON. Handed to the client as it is.
+    Extra {
+        name: &'static str,
+        json: &'a str,
+    },
 }
 
 /// A source of what is said in a reply.

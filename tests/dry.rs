@@ -192,3 +192,21 @@ fn a_look_waits_for_no_token_and_a_word_that_cannot_be_meant_asks_for_one() {
         assert!(got.body.contains(":streamGenerateContent?alt=sse"), "{}", got.body);
     }
 }
+
+#[test]
+fn images_are_shown_as_they_are_asked_for() {
+    let body = br#"{"model":"bedrock/amazon.nova-canvas-v1:0","prompt":"A hat","user":"u"}"#;
+    let (plan, host) = (client::plan(Upstream::Converse), FakeHost::new());
+    let mut whole = Whole::new(plan);
+    let path = (":path", "/v1/images/generations");
+    let request = headers(&[(":method", "POST"), path, ("x-fairlead-dry-run", "true")]);
+    assert_eq!(whole.request_headers(&FakeHost::new(), &request, false), Step::Wait);
+    let got = answered(whole.request_body(&host, body));
+    let shown: Shown<'_> = serde_json::from_str(&got.body).unwrap();
+    assert_eq!(
+        (shown.dialect.as_str(), shown.left_out.as_slice()),
+        ("canvas", ["user".to_owned()].as_slice())
+    );
+    assert_eq!(shown.request.path, "/model/amazon.nova-canvas-v1%3A0/invoke");
+    assert!(shown.request.body.get().contains("A hat"));
+}

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use crate::base::error::{Error, Kind};
-use crate::chat::LeftOut;
+use crate::chat::{Extra, LeftOut};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub enum Fate {
     Refused(&'static str),
 }
 
-use Fate::{Dropped, Refused};
+use Fate::{Dropped, Mapped, Refused};
 
 // Refusals that several upstreams share.
 pub const USE_TOOLS: Fate = Refused("is the old form of tools; send `tools` and `tool_choice`");
@@ -37,6 +37,15 @@ pub const NO_THREAD: Fate = Refused(
 pub const NO_COMPACTION: Fate =
     Refused("asks for a summary of the conversation that only Anthropic can read; ask for one in a message");
 pub const NO_BILLING: Fate = Refused("says who pays Anthropic; leave it out");
+
+pub const NO_STREAM: Fate =
+    Refused("asks for images while they are made; the clouds send them whole, leave it out");
+pub const NO_TRANSPARENCY: Fate =
+    Refused("asks for a transparent background, which the model does not make; leave it out");
+pub const NO_ANIMATION: Fate =
+    Refused("belongs to `output_format` `gif`, which the model does not make; leave it out");
+pub const NO_VECTORS: Fate =
+    Refused("belongs to `output_format` `svg`, which the model does not make; leave it out");
 
 /// A field that was given, and what becomes of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,4 +82,12 @@ pub fn also(given: &mut Vec<Given>, left_out: LeftOut) {
         }
         given.push(Given { path: Cow::Borrowed(path), fate: Dropped });
     }
+}
+
+/// Adds what a client says to the cloud itself: as it is, where the upstream takes it.
+pub fn own(given: &mut Vec<Given>, extra: &[Extra<'_>], takes: impl Fn(&str) -> bool) {
+    given.extend(extra.iter().map(|extra| Given {
+        path: Cow::Owned(extra.path.clone()),
+        fate: if takes(extra.name.as_str()) { Mapped("as it is") } else { Dropped },
+    }));
 }

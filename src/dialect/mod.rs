@@ -6,9 +6,11 @@ pub mod count;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod image;
 pub mod models;
 pub mod names;
 pub mod openai;
+mod proof;
 mod reading;
 mod schema;
 mod talk;
@@ -38,6 +40,8 @@ pub enum Task {
     Chat(Client),
     /// How many tokens a conversation has, for a client of Anthropic's API.
     CountTokens,
+    /// Images from a text, by OpenAI's images API.
+    Images,
 }
 
 impl Task {
@@ -46,6 +50,7 @@ impl Task {
         match self {
             Task::Chat(client) => client,
             Task::CountTokens => Client::Anthropic,
+            Task::Images => Client::OpenAi,
         }
     }
 }
@@ -84,6 +89,23 @@ impl Title {
         if let Some(id) = id {
             self.id = id.unescape().into_owned();
         }
+    }
+}
+
+/// What the cloud was asked to tell in its own words: members that stand at the end of a reply.
+#[derive(Default)]
+struct Extras(Vec<(&'static str, String)>);
+
+impl Extras {
+    /// A later one of a name replaces an earlier one, so that there are as many as names.
+    fn take(&mut self, name: &'static str, json: &str) {
+        self.0.retain(|(known, _)| *known != name);
+        // Between tokens a new line means nothing in JSON, but ends an event of a stream.
+        self.0.push((name, json.replace(['\n', '\r'], " ")));
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        self.0.iter().for_each(|(name, json)| w.key(name).token(json));
     }
 }
 

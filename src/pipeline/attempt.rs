@@ -10,13 +10,13 @@ use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
 use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::Names;
-use crate::dialect::{Cloud, Task, Upstream};
+use crate::dialect::{Cloud, Task, Upstream, image as images};
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
 use super::gate::{self, Wish};
 use super::meter::Meter;
-use super::{Plan, chat, count};
+use super::{Plan, chat, count, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -66,13 +66,23 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The number of a request's tokens.
     Count { upstream: Upstream },
+    /// So many images.
+    Images { upstream: images::Upstream, count: u64 },
 }
 
 impl Expects {
+    /// How many images were asked for.
+    const fn images(&self) -> u64 {
+        match self {
+            Expects::Images { count, .. } => *count,
+            Expects::Chat { .. } | Expects::Count { .. } => 0,
+        }
+    }
+
     /// Whether a good reply costs its caller tokens or money.
     pub const fn is_billed(&self) -> bool {
         match self {
-            Expects::Chat { .. } => true,
+            Expects::Chat { .. } | Expects::Images { .. } => true,
             // The clouds count for nothing.
             Expects::Count { .. } => false,
         }
@@ -82,6 +92,7 @@ impl Expects {
     pub const fn upstream(&self) -> &'static str {
         match self {
             Expects::Chat { upstream, .. } | Expects::Count { upstream } => upstream.name(),
+            Expects::Images { upstream, .. } => upstream.name(),
         }
     }
 }
@@ -92,6 +103,7 @@ impl Attempt {
         let attempt = match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body)?,
             Task::CountTokens => count::translate(plan, caller, body)?,
+            Task::Images => image::translate(plan, caller, body)?,
         };
         if !plan.drop_params {
             attempt.asked.must_be_whole()?;
@@ -106,7 +118,7 @@ impl Attempt {
             full: &self.asked.full_model,
             input: self.estimate,
             output: self.most_output,
-            images: 0,
+            images: self.asked.expects.images(),
         };
         self.asked.meter = Rc::new(gate::admit(plan, caller, host, wish)?);
         Ok(self)

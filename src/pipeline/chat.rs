@@ -22,6 +22,8 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
     let Written { left_out, names } = upstream.write(&mut request, backend_model, &mut written)?;
+    // What an upstream does not take of these it has refused.
+    fates::own(&mut given, &request.extra, |_| true);
     fates::also(&mut given, left_out);
     let delivery = request.delivery;
     let most_output = request.sampling.max_tokens.map(Count::value);
@@ -49,7 +51,7 @@ pub fn whole(
 }
 
 /// The body of a whole reply, checked once for all.
-fn text(body: &[u8]) -> Result<&str, Error> {
+pub fn text(body: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(body)
         .map_err(|_| Error::new(Kind::UpstreamGarbled, "the cloud answered with something that is not UTF-8"))
 }

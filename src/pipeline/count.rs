@@ -1,9 +1,6 @@
 //! A request to count tokens: read as the chat request that it stands for, counted by the upstream itself.
 
-use std::borrow::Cow;
-
 use crate::base::error::{Error, Kind};
-use crate::dialect::fates::{Fate, Given};
 use crate::dialect::{self, Client, Upstream, fates};
 use crate::policy::estimate;
 
@@ -22,9 +19,7 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.count_fates())?;
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
     fates::also(&mut given, upstream.write_count(&mut request, backend_model, &mut written)?);
-    let taken = upstream.count_members();
-    let extra = request.extra.iter().filter(|extra| !taken.contains(&extra.name.as_str()));
-    given.extend(extra.map(|extra| Given { path: Cow::Owned(extra.path.clone()), fate: Fate::Dropped }));
+    fates::own(&mut given, &request.extra, |name| upstream.count_members().contains(&name));
     let expects = Expects::Count { upstream };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
     // Counting is free, and takes none of the tokens that it counts.

@@ -32,6 +32,7 @@ struct Heard {
     complete: bool,
     /// Bytes of text, thoughts and arguments.
     said: u64,
+    images: u64,
 }
 
 impl Meter {
@@ -43,6 +44,11 @@ impl Meter {
     /// The upstream answers with success.
     pub fn answered(&self) {
         self.hear(|heard| heard.answered = true);
+    }
+
+    /// So many images came.
+    pub fn pictured(&self, images: u64) {
+        self.hear(|heard| heard.images = images);
     }
 
     /// Listens to the events that go to `sink`.
@@ -73,7 +79,7 @@ impl Meter {
 
     /// What that costs, in billionths of a dollar; `None` where no price is known.
     pub fn cost(&self) -> Option<u64> {
-        self.price.map(|price| price.of(&self.used(), 0))
+        self.price.map(|price| price.of(&self.used(), self.heard.get().images))
     }
 
     /// Settles the reservation, once; what comes later is not counted any more.
@@ -106,6 +112,7 @@ impl Sink for Tap<'_> {
             | Event::BlockEnd
             | Event::Citation(_)
             | Event::Tier(_)
+            | Event::Extra { .. }
             | Event::ToolStart { .. }
             | Event::ToolEnd { .. } => {}
         });

@@ -6,6 +6,7 @@ mod chat;
 mod count;
 mod dry;
 mod gate;
+mod image;
 mod measure;
 mod meter;
 mod models;

@@ -11,11 +11,15 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
-use super::{Plan, chat, count};
+use super::{Plan, chat, count, image};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
 const MOST_REPLY: usize = 16 * 1024 * 1024;
+
+/// The same for images. Bedrock sends 25,000,000 bytes at most (`InvokeModel` in botocore's service model); four
+/// PNGs of four megapixels each, Imagen's most, or Gemini's largest one are some 40 MB of base64.
+const MOST_IMAGES: usize = 48 * 1024 * 1024;
 
 /// How much of an error body is read for its reason. Clouds send a few hundred bytes; what is longer is
 /// some proxy's page.
@@ -88,17 +92,19 @@ pub fn begin(
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
-            let decoder = upstream.stream();
+            let (names, decoder) = (std::mem::take(names), upstream.stream());
             let writer = caller.client().stream(title, *usage);
-            let names = std::mem::take(names);
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
-        Expects::Chat { delivery: Delivery::Whole, .. } | Expects::Count { .. } => {
+        Expects::Chat { delivery: Delivery::Whole, .. } | Expects::Count { .. } | Expects::Images { .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
-            (Incoming::Whole { asked, title, body: Vec::new() }, ReplyStep::Hold)
+            // A buffer that grows holds most of its bytes twice while it does.
+            let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            let body = Vec::with_capacity(asked.expects.most_bytes().min(length));
+            (Incoming::Whole { asked, title, body }, ReplyStep::Hold)
         }
     }
 }
@@ -141,8 +147,10 @@ impl Incoming {
                 }
             },
             Incoming::Whole { asked, title, body } => {
-                if body.len().saturating_add(bytes.len()) > MOST_REPLY {
-                    let error = Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB");
+                let most = asked.expects.most_bytes();
+                if body.len().saturating_add(bytes.len()) > most {
+                    let problem = format!("the cloud's reply is larger than {} MiB", most >> 20);
+                    let error = Error::new(Kind::UpstreamGarbled, problem);
                     let reply = answer(caller, asked, &error);
                     *self = Incoming::Over;
                     return ReplyStep::Answer(reply);
@@ -152,9 +160,12 @@ impl Incoming {
                     return ReplyStep::Hold;
                 }
                 match whole(asked, caller, title, body) {
-                    Ok(written) => {
+                    Ok((written, withheld)) => {
                         *out = written;
                         let mut headers = head(200, asked, "application/json");
+                        if withheld > 0 {
+                            headers.add("x-fairlead-withheld", withheld.to_string());
+                        }
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
                     }
@@ -217,13 +228,28 @@ impl Stream {
     }
 }
 
-/// The client's whole reply.
-fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
+impl Expects {
+    /// The largest whole reply in bytes.
+    const fn most_bytes(&self) -> usize {
+        match self {
+            Expects::Chat { .. } | Expects::Count { .. } => MOST_REPLY,
+            Expects::Images { .. } => MOST_IMAGES,
+        }
+    }
+}
+
+/// The client's whole reply, and how many of the images that it should hold the cloud has withheld.
+fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<(Vec<u8>, u64), Error> {
     match &asked.expects {
         Expects::Chat { upstream, names, .. } => {
-            chat::whole(caller.client(), *upstream, names, title, &asked.meter, body)
+            chat::whole(caller.client(), *upstream, names, title, &asked.meter, body).map(|body| (body, 0))
         }
-        Expects::Count { upstream } => count::whole(*upstream, body),
+        Expects::Images { upstream, count } => {
+            let (body, withheld) = image::whole(*upstream, *count, title.created, body)?;
+            asked.meter.pictured(count.saturating_sub(withheld));
+            Ok((body, withheld))
+        }
+        Expects::Count { upstream } => count::whole(*upstream, body).map(|body| (body, 0)),
     }
 }
 
@@ -235,7 +261,10 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
-        let mut error = asked.cloud.refusal(status, headers, body);
+        let mut error = match asked.expects {
+            Expects::Chat { .. } | Expects::Count { .. } => asked.cloud.refusal(status, headers, body),
+            Expects::Images { upstream, .. } => upstream.refusal(status, headers, body),
+        };
         if let Some(id) = upstream_id(headers) {
             error.message.push_str(&format!(" (request id {id})"));
         }

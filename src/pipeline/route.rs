@@ -41,6 +41,9 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
             ask(Task::CountTokens, method, path, headers, bodiless, most_bytes)
         }
         usage::PATH if method == "GET" => Route::Usage,
+        "/v1/images/generations" | "/images/generations" => {
+            ask(Task::Images, method, path, headers, bodiless, most_bytes)
+        }
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -63,7 +66,7 @@ fn ask(task: Task, method: &str, path: &str, headers: &Headers, bodiless: bool, 
         }
     }
     if bodiless {
-        let problem = "the request has no body; send a JSON object with model and messages";
+        let problem = "the request has no body; send a JSON object";
         return Route::Refuse(task, Error::new(Kind::NotJson, problem));
     }
     let encoding = headers.get("content-encoding").unwrap_or("identity").trim();
@@ -124,8 +127,12 @@ mod tests {
             let route = route(&request("POST", path, &[]), false, 10);
             assert_eq!(route, Route::Ask(Task::CountTokens), "{path}");
         }
+        for path in ["/v1/images/generations", "/images/generations"] {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Images), "{path}");
+        }
         for path in [
             "/",
+            "/v1/images/edits",
             "/v1/messages/batches",
             "/v1/chat/completions/",
             "/v1/chat/completions/../x",

@@ -7,7 +7,7 @@ use super::GOOGLE_PROOF;
 use crate::base::error::Error;
 use crate::base::json::{Text, Writer};
 use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
-use crate::dialect::Title;
+use crate::dialect::{Extras, Title};
 
 /// Writes server-sent events as the upstream's events come.
 ///
@@ -24,6 +24,7 @@ pub struct StreamWriter {
     stop: Option<(Stop, Option<String>)>,
     usage: Usage,
     tier: Option<Tier>,
+    extra: Extras,
     out: Vec<u8>,
 }
 
@@ -61,6 +62,7 @@ impl StreamWriter {
             stop: None,
             usage: Usage::default(),
             tier: None,
+            extra: Extras::default(),
             out: Vec::new(),
         }
     }
@@ -77,7 +79,7 @@ impl StreamWriter {
         self.close_calls();
         let (why, sequence) = self.stop.take().unwrap_or((Stop::End, None));
         let reason = stop_reason(why, !self.calls.is_empty());
-        let (usage, tier) = (self.usage, self.tier);
+        let (usage, tier, extra) = (self.usage, self.tier, std::mem::take(&mut self.extra));
         self.send("message_delta", |w| {
             w.key("delta").object(|w| {
                 w.key("stop_reason").string(reason);
@@ -93,6 +95,7 @@ impl StreamWriter {
                 write_counts(w, usage);
                 write_tier(w, tier);
             });
+            extra.write(w);
         });
         self.send("message_stop", |_| {});
     }
@@ -301,6 +304,7 @@ impl Sink for StreamWriter {
             }
             Event::Usage(usage) => self.usage = usage,
             Event::Tier(tier) => self.tier = Some(tier),
+            Event::Extra { name, json } => self.extra.take(name, json),
         }
     }
 }
@@ -316,6 +320,7 @@ pub struct WholeWriter {
     stop: Option<(Stop, Option<String>)>,
     usage: Usage,
     tier: Option<Tier>,
+    extra: Extras,
 }
 
 /// A block, its strings escaped.
@@ -341,7 +346,16 @@ enum Block {
 impl WholeWriter {
     pub fn new(title: Title) -> Self {
         let (blocks, calls) = (Vec::new(), Vec::new());
-        Self { title, blocks, open: false, calls, stop: None, usage: Usage::default(), tier: None }
+        Self {
+            title,
+            blocks,
+            open: false,
+            calls,
+            stop: None,
+            usage: Usage::default(),
+            tier: None,
+            extra: Extras::default(),
+        }
     }
 
     /// Writes the reply.
@@ -371,6 +385,7 @@ impl WholeWriter {
                 }
                 write_tier(w, self.tier);
             });
+            self.extra.write(w);
         });
     }
 
@@ -470,6 +485,7 @@ impl Sink for WholeWriter {
             }
             Event::Usage(usage) => self.usage = usage,
             Event::Tier(tier) => self.tier = Some(tier),
+            Event::Extra { name, json } => self.extra.take(name, json),
         }
     }
 }

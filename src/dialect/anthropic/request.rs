@@ -15,7 +15,7 @@ use crate::chat::{
 };
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
-use crate::dialect::{Asked, extra};
+use crate::dialect::{Asked, extra, proof};
 
 /// What the parts of a Messages request are called.
 const SPELLING: Spelling = Spelling {
@@ -28,9 +28,11 @@ const SPELLING: Spelling = Spelling {
     tool_schema: ".input_schema",
     strict: "tools[].strict",
     chosen_tool: "tool_choice.name",
+    parallel: "tool_choice.disable_parallel_tool_use",
     max_tokens: "max_tokens",
     stop: "stop_sequences",
     format: "output_config.format",
+    format_schema: "output_config.format.schema",
     thinking: "thinking",
     effort: "output_config.effort",
     thought: "messages[].content[].thinking",
@@ -62,7 +64,7 @@ fn parse_for<'a>(purpose: Purpose, body: &'a [u8], betas: &'a str) -> Result<Ask
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
-    let extra = extra::collect(&body.other)?;
+    let extra = extra::collect(&body.other, extra::CHAT)?;
     let betas: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
@@ -136,6 +138,7 @@ fn parse_for<'a>(purpose: Purpose, body: &'a [u8], betas: &'a str) -> Result<Ask
             Some(_) | None => Delivery::Whole,
         },
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
+        metadata: body.other.get("metadata"),
         betas,
         spelling: &SPELLING,
         extra,
@@ -241,6 +244,7 @@ impl<'a> Conversation<'a> {
         // No cloud takes a mark inside of a result; behind it the same and a little more is kept.
         let cache = block.cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
         let failed = block.wire.is_error == Some(true);
+        let (id, _) = proof::split(id);
         self.talk.result(".tool_use_id", id, Answer { place, parts, failed, cache })
     }
 
@@ -311,8 +315,9 @@ impl<'a> Conversation<'a> {
                 return Err(place.error(Kind::WrongType, ".input", &problem));
             }
         };
+        let (id, carried) = proof::split(id);
         self.talk.call(place, &id, &name)?;
-        Ok(ToolCall { id, name, arguments: Cow::Borrowed(arguments), signature })
+        Ok(ToolCall { id, name, arguments: Cow::Borrowed(arguments), signature: signature.or(carried) })
     }
 }
 
@@ -330,7 +335,7 @@ impl<'a> Block<'a> {
         let Some(kind) = wire.kind.take() else {
             return Err(missing(&format!("{place}.type"), "tells what the block is, such as text or image"));
         };
-        fields.keep("messages[].content[].", &wire.other);
+        fields.keep(place.members(), &wire.other);
         let mark = wire.cache_control.take();
         let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
         Ok(Self { place, kind, cache, wire })
@@ -345,9 +350,7 @@ impl<'a> Block<'a> {
                 let Some(text) = wire.text else {
                     return Err(missing(&format!("{place}.text"), "is the text"));
                 };
-                if wire.citations.is_some_and(|raw| raw.get() != "[]") {
-                    fields.see(|| "messages[].content[].citations".to_owned());
-                }
+                lose_citations(place.members(), wire.citations, fields);
                 if text.is_blank() {
                     return Ok(None);
                 }
@@ -357,7 +360,15 @@ impl<'a> Block<'a> {
             "document" => {
                 let cited = cited(place, wire.citations)?;
                 let source = document(place, source(place, wire.source)?, fields)?;
-                Content::Document(Document { source, title: wire.title, context: wire.context, cited })
+                let (title, context) = (wire.title, wire.context);
+                Content::Document(Document {
+                    source,
+                    media_type: None,
+                    below: ".source",
+                    title,
+                    context,
+                    cited,
+                })
             }
             "search_result" => Content::SearchResult(search_result(place, wire, fields)?),
             other => return Err(place.error(Kind::Unsupported, ".type", way_out(other))),
@@ -464,7 +475,8 @@ fn document<'a>(
     source: wire::Source<'a>,
     fields: &mut Seen<'a>,
 ) -> Result<DocumentSource<'a>, Error> {
-    fields.keep("messages[].content[].source.", &source.other);
+    let members = || format!("{}source.", place.members());
+    fields.keep(&members(), &source.other);
     match source.kind.as_ref().map(Str::as_str) {
         Some("base64") => {
             let (media_type, data) = inline(place, source)?;
@@ -492,9 +504,7 @@ fn document<'a>(
                         let problem = "must be text; send pictures beside the document, as images";
                         return Err(Error::at(Kind::Unsupported, here(), problem));
                     };
-                    if block.cache_control.is_some() {
-                        fields.see(|| "messages[].content[].source.content[].cache_control".to_owned());
-                    }
+                    lose_members(&format!("{}content[].", members()), &block, fields);
                     texts.push(text);
                 }
             }
@@ -550,18 +560,33 @@ fn search_result<'a>(
         return Err(missing(&format!("{place}.content"), "holds the texts of the result"));
     };
     let raws: Vec<&'a RawValue> = read(content, || format!("{place}.content"))?;
+    let members = format!("{}content[].", place.members());
     let mut texts = Vec::with_capacity(raws.len());
     for (number, raw) in raws.into_iter().enumerate() {
         let here = || format!("{place}.content[{number}]");
         let block: wire::Block<'a> = read(raw, here)?;
         let Some(text) = block.text else { return Err(missing(&format!("{}.text", here()), "is the text")) };
-        if block.cache_control.is_some() {
-            fields.see(|| "messages[].content[].content[].cache_control".to_owned());
-        }
+        lose_members(&members, &block, fields);
         texts.push(text);
     }
     texts.retain(|text| !text.is_blank());
     Ok(SearchResult { source, title, texts, cited })
+}
+
+/// Notes the members of a text of which only the text goes on.
+fn lose_members<'a>(members: &str, block: &wire::Block<'a>, fields: &mut Seen<'a>) {
+    fields.keep(members, &block.other);
+    if block.cache_control.is_some() {
+        fields.see(|| format!("{members}cache_control"));
+    }
+    lose_citations(members, block.citations, fields);
+}
+
+/// Notes what a text cites: it has been said already, and no other API takes it back.
+fn lose_citations(members: &str, citations: Option<&RawValue>, fields: &mut Seen<'_>) {
+    if citations.is_some_and(|raw| raw.get() != "[]") {
+        fields.see(|| format!("{members}citations"));
+    }
 }
 
 /// `{"enabled":true}` on what may be cited.
@@ -626,10 +651,6 @@ type Choice<'a> = (Option<ToolChoice<'a>>, Option<bool>);
 fn tool_choice<'a>(choice: wire::ToolChoice<'a>, fields: &mut Seen<'a>) -> Result<Choice<'a>, Error> {
     fields.keep("tool_choice.", &choice.other);
     let alone = choice.disable_parallel_tool_use == Some(true);
-    if alone {
-        // No cloud has a switch for it that holds for all of its models.
-        fields.see(|| "tool_choice.disable_parallel_tool_use".to_owned());
-    }
     let chosen = match choice.kind.as_ref().map(Str::as_str) {
         Some("auto") => ToolChoice::Auto,
         Some("any") => ToolChoice::Required,
@@ -743,7 +764,7 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
     body.known().filter(|name| !silent(name)).for_each(|name| fields.must_see(name));
     let Fields(other) = &body.other;
     for (name, value) in other.iter().map(|(name, value)| (name.as_str(), value.get())) {
-        if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name) {
+        if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name, extra::CHAT) {
             continue;
         }
         match FIELDS.iter().find(|field| **field == name) {

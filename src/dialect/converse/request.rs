@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::extra::Extra;
+use super::extra::{self, Extra};
 use super::model::{Family, family};
+use super::own::{self, Own};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
 use crate::chat::{
     Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
     SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::{extra, schema};
+use crate::dialect::schema;
 
 /// `InferenceConfiguration.stopSequences` has at most so many items.
 const MAX_STOPS: usize = 2500;
@@ -29,33 +30,51 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
     }
-    if let Some(field) = request.extra.first() {
-        return Err(extra::refusal(field, "Bedrock's Converse"));
-    }
+    let mut left_out = LeftOut::default();
+    let own = Own::read(request, model, &mut left_out)?;
     let tools = offered(request)?;
+    let family = family(model);
     let mut body = Body {
-        family: family(model),
+        family,
         spelling: request.spelling,
+        prefill: prefill(request, family),
+        marks: 0,
         history: if tools.is_empty() { History::Prose } else { History::Blocks },
         documents: BTreeSet::new(),
-        left_out: LeftOut::default(),
+        left_out,
     };
-    let extra = Extra::choose(request, body.family, &mut body.left_out);
+    let extra = if own::is_prompt(model) {
+        own::leave_to_prompt(request, &own, &mut body.left_out)?;
+        None
+    } else {
+        Some(Extra::choose(request, tools, body.family, &mut body.left_out))
+    };
     Writer::new(out).object(|w| {
         if !request.system.is_empty() {
             let due = w.key("system").array(|w| body.parts(&request.system, w, Body::system))?;
             body.lose(due);
         }
         w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| body.message(turn, w)))?;
-        inference(request, body.family, &extra, w)?;
-        if !tools.is_empty() {
-            w.key("toolConfig").object(|w| body.tool_config(tools, request.tool_choice.as_ref(), w))?;
+        if let Some(extra) = &extra {
+            inference(request, body.family, extra, w)?;
+            if !tools.is_empty() {
+                let choice = request.tool_choice.as_ref().filter(|_| !extra.chooses());
+                w.key("toolConfig").object(|w| body.tool_config(tools, choice, w))?;
+            }
         }
-        output_config(&request.format, extra.effort, request.spelling, w)?;
-        extra.write(w);
-        Ok::<(), Error>(())
+        output_config(&request.format, extra.as_ref().and_then(|extra| extra.effort), request.spelling, w)?;
+        own.write(w);
+        extra::write(extra.as_ref(), &own, w)
     })?;
     Ok(body.left_out)
+}
+
+/// Where the text stands that Claude is to go on from. It may not end in white space: "final assistant
+/// content cannot end with trailing whitespace".
+fn prefill(request: &Request<'_>, family: Family) -> Option<Place> {
+    let last = request.turns.last().filter(|turn| turn.role == Role::Assistant)?.parts.last()?;
+    (matches!(family, Family::Claude(_) | Family::Untold) && matches!(last.content, Content::Text(_)))
+        .then_some(last.place)
 }
 
 /// The tools that the model is told of. Converse has no choice `none`, so there they are left out:
@@ -101,10 +120,17 @@ enum Written {
     Uncacheable,
 }
 
+/// Bedrock refuses more marks of the cache in a request ("Maximum cache checkpoints per request"):
+/// docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html. Those that come first stay.
+const MOST_MARKS: usize = 4;
+
 /// A body as it is written.
 struct Body {
     family: Family,
     spelling: &'static Spelling,
+    prefill: Option<Place>,
+    /// How many marks of the cache are written.
+    marks: usize,
     history: History,
     /// Names of documents; Bedrock refuses one that comes twice.
     documents: BTreeSet<String>,
@@ -193,10 +219,11 @@ impl Body {
     }
 
     fn cache_point(&mut self, cache: Cache, taken: bool, w: &mut Writer<'_>) {
-        if !taken {
+        if !taken || self.marks == MOST_MARKS {
             self.left_out.note("cache_control");
             return;
         }
+        self.marks += 1;
         w.object(|w| {
             w.key("cachePoint").object(|w| {
                 w.key("type").string("default");
@@ -217,6 +244,7 @@ impl Body {
             return Ok(Written::Nothing);
         }
         match (&part.content, self.history) {
+            (Content::Text(text), _) if self.prefill == Some(part.place) => text_block(text.trim_end(), w),
             (Content::Text(text), _) => text_block(*text, w),
             (Content::Image(picture), _) => image_block(part.place, picture, self.spelling, w)?,
             (Content::Document(document), _) => {
@@ -294,7 +322,7 @@ impl Body {
         document: &Document<'_>,
         w: &mut Writer<'_>,
     ) -> Result<(), Error> {
-        let below = self.spelling.document;
+        let below = document.below;
         let format = match &document.source {
             DocumentSource::Inline { media_type, data } => {
                 if data.is_empty() {
@@ -666,9 +694,11 @@ mod tests {
         tool_schema: ".schema",
         strict: "tools[].strict",
         chosen_tool: "tool_choice.name",
+        parallel: "parallel",
         max_tokens: "max",
         stop: "stops",
         format: "format",
+        format_schema: "format.schema",
         thinking: "thinking",
         effort: "effort",
         thought: "thought",
@@ -716,6 +746,7 @@ mod tests {
             format: Format::Text,
             delivery: Delivery::Whole,
             tier: None,
+            metadata: None,
             betas: Vec::new(),
             spelling: &SPELLING,
             extra: Vec::new(),

@@ -2,9 +2,12 @@
 
 pub mod count;
 mod decode;
+mod extra;
 pub mod fates;
+mod media;
 mod refusal;
 mod request;
+mod schema;
 mod thinking;
 mod wire;
 
