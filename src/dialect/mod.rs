@@ -3,6 +3,7 @@
 pub mod anthropic;
 pub mod converse;
 pub mod count;
+pub mod embedding;
 mod extra;
 pub mod fates;
 pub mod gemini;
@@ -40,6 +41,8 @@ pub enum Task {
     Chat(Client),
     /// How many tokens a conversation has, for a client of Anthropic's API.
     CountTokens,
+    /// The vectors of texts, as OpenAI's API has it.
+    Embeddings,
     /// Images from a text, by OpenAI's images API.
     Images,
 }
@@ -50,6 +53,7 @@ impl Task {
         match self {
             Task::Chat(client) => client,
             Task::CountTokens => Client::Anthropic,
+            Task::Embeddings => Client::OpenAi,
             Task::Images => Client::OpenAi,
         }
     }

@@ -1,22 +1,25 @@
 //! One request on its way to one backend: translated, and then authorised.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Host, Outgoing};
+use crate::base::host::{Callout, Host, Outgoing};
 use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
 use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::Names;
-use crate::dialect::{Cloud, Task, Upstream, image as images};
+use crate::dialect::{Cloud, Task, Upstream, embedding, image as images};
+use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
 use super::gate::{self, Wish};
 use super::meter::Meter;
-use super::{Plan, chat, count, image};
+use super::{Plan, chat, count, embed, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -29,6 +32,8 @@ const FIXED: &[(&str, &str)] = &[("content-type", "application/json")];
 pub struct Attempt {
     pub address: Address,
     pub body: Vec<u8>,
+    /// The bodies of further calls to the same address, where one call cannot hold all that is asked.
+    pub more: Vec<Vec<u8>>,
     pub asked: Asked,
     /// The most tokens that the reply may have, as the client says.
     pub most_output: Option<u64>,
@@ -66,6 +71,8 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The number of a request's tokens.
     Count { upstream: Upstream },
+    /// Vectors; `calls` are the numbers of the texts of each call.
+    Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
     /// So many images.
     Images { upstream: images::Upstream, count: u64 },
 }
@@ -75,14 +82,14 @@ impl Expects {
     const fn images(&self) -> u64 {
         match self {
             Expects::Images { count, .. } => *count,
-            Expects::Chat { .. } | Expects::Count { .. } => 0,
+            Expects::Chat { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => 0,
         }
     }
 
     /// Whether a good reply costs its caller tokens or money.
     pub const fn is_billed(&self) -> bool {
         match self {
-            Expects::Chat { .. } | Expects::Images { .. } => true,
+            Expects::Chat { .. } | Expects::Embeddings { .. } | Expects::Images { .. } => true,
             // The clouds count for nothing.
             Expects::Count { .. } => false,
         }
@@ -92,6 +99,7 @@ impl Expects {
     pub const fn upstream(&self) -> &'static str {
         match self {
             Expects::Chat { upstream, .. } | Expects::Count { upstream } => upstream.name(),
+            Expects::Embeddings { upstream, .. } => upstream.name(),
             Expects::Images { upstream, .. } => upstream.name(),
         }
     }
@@ -103,6 +111,7 @@ impl Attempt {
         let attempt = match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body)?,
             Task::CountTokens => count::translate(plan, caller, body)?,
+            Task::Embeddings => embed::translate(plan, caller, body)?,
             Task::Images => image::translate(plan, caller, body)?,
         };
         if !plan.drop_params {
@@ -127,26 +136,17 @@ impl Attempt {
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
     /// headers is in it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
-        let backend = plan.backend(self.asked.backend)?;
-        let proof = match backend.authorise(host, &self.address, FIXED, &self.body)? {
-            Authorisation::Headers(proof) => proof,
-            Authorisation::Pending => return Ok(None),
+        let Some((backend, signed)) = sign(plan, host, self.asked.backend, &self.address, &self.body)? else {
+            return Ok(None);
         };
         let mut headers = Headers::default();
-        headers.add(":method", "POST");
-        headers.add(":scheme", "https");
-        headers.add(":authority", backend.host.as_str());
-        headers.add(":path", self.address.target());
+        for (name, value) in signed {
+            headers.add(name, value);
+        }
         // Envoy's router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
         // 1.40.0); the route in envoy/gateway.yaml removes it again.
         headers.add("x-forwarded-proto", "https");
-        for (name, value) in FIXED {
-            headers.add(name, *value);
-        }
         headers.add("content-length", self.body.len().to_string());
-        for (name, value) in proof {
-            headers.add(name, value);
-        }
         headers.add(CLUSTER_HEADER, backend.cluster.as_str());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
     }
@@ -156,6 +156,48 @@ impl Attempt {
         let fixed = FIXED.iter().map(|(name, _)| *name).chain(["content-length"]);
         fixed.chain(backend.proof_names().iter().copied())
     }
+}
+
+/// A call beside the client's own way, or that credentials are on their way; then the body stays where it is.
+pub fn call(
+    plan: &Plan,
+    host: &dyn Host,
+    backend: usize,
+    address: &Address,
+    body: &mut Vec<u8>,
+    timeout: Duration,
+) -> Result<Option<Callout>, Error> {
+    Ok(sign(plan, host, backend, address, body)?.map(|(backend, headers)| Callout {
+        cluster: backend.cluster.clone(),
+        headers,
+        body: std::mem::take(body),
+        timeout,
+    }))
+}
+
+/// The backend of a request, and the headers by which the cloud knows it.
+type Signed<'p> = (&'p Backend, Vec<(&'static str, String)>);
+
+fn sign<'p>(
+    plan: &'p Plan,
+    host: &dyn Host,
+    backend: usize,
+    address: &Address,
+    body: &[u8],
+) -> Result<Option<Signed<'p>>, Error> {
+    let backend = plan.backend(backend)?;
+    let proof = match backend.authorise(host, address, FIXED, body)? {
+        Authorisation::Headers(proof) => proof,
+        Authorisation::Pending => return Ok(None),
+    };
+    let mut headers = Vec::with_capacity(proof.len().saturating_add(5));
+    headers.push((":method", "POST".to_owned()));
+    headers.push((":scheme", "https".to_owned()));
+    headers.push((":authority", backend.host.clone()));
+    headers.push((":path", address.target()));
+    headers.extend(FIXED.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    headers.extend(proof);
+    Ok(Some((backend, headers)))
 }
 
 impl Asked {

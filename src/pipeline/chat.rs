@@ -30,7 +30,7 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let address = backend.address(backend_model, delivery.is_stream())?;
     let expects = Expects::Chat { upstream, delivery, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
-    Ok(Attempt { address, body: written, asked, estimate, most_output })
+    Ok(Attempt { address, body: written, more: Vec::new(), asked, estimate, most_output })
 }
 
 /// A whole reply of status 200 in the client's dialect.

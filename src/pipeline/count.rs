@@ -23,7 +23,7 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let expects = Expects::Count { upstream };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
     // Counting is free, and takes none of the tokens that it counts.
-    Ok(Attempt { address, body: written, asked, estimate, most_output: Some(0) })
+    Ok(Attempt { address, body: written, more: Vec::new(), asked, estimate, most_output: Some(0) })
 }
 
 /// The upstream's reply of status 200 as the client wants it.

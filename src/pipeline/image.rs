@@ -27,7 +27,7 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let size = Size { text: request.prompt.escaped().len(), ..Size::default() };
     let estimate = estimate::tokens(&size);
     // The reply has no text: images have a price of their own.
-    Ok(Attempt { address, body: written, asked, estimate, most_output: Some(0) })
+    Ok(Attempt { address, body: written, more: Vec::new(), asked, estimate, most_output: Some(0) })
 }
 
 /// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it.

@@ -46,6 +46,14 @@ impl Meter {
         self.hear(|heard| heard.answered = true);
     }
 
+    /// The upstream told how many tokens it took, outside of a conversation.
+    pub fn counted(&self, usage: Usage) {
+        self.hear(|heard| {
+            heard.usage = Some(usage);
+            heard.complete = true;
+        });
+    }
+
     /// So many images came.
     pub fn pictured(&self, images: u64) {
         self.hear(|heard| heard.images = images);

@@ -5,6 +5,8 @@ mod caller;
 mod chat;
 mod count;
 mod dry;
+mod embed;
+mod fan;
 mod gate;
 mod image;
 mod measure;
@@ -18,5 +20,6 @@ mod usage;
 mod whole;
 
 pub use caller::Caller;
+pub use fan::MOST_ANSWER;
 pub use plan::Plan;
 pub use whole::Whole;

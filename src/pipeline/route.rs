@@ -41,6 +41,9 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
             ask(Task::CountTokens, method, path, headers, bodiless, most_bytes)
         }
         usage::PATH if method == "GET" => Route::Usage,
+        "/v1/embeddings" | "/embeddings" => {
+            ask(Task::Embeddings, method, path, headers, bodiless, most_bytes)
+        }
         "/v1/images/generations" | "/images/generations" => {
             ask(Task::Images, method, path, headers, bodiless, most_bytes)
         }
@@ -126,6 +129,9 @@ mod tests {
         for path in ["/v1/messages/count_tokens", "/messages/count_tokens?beta=true"] {
             let route = route(&request("POST", path, &[]), false, 10);
             assert_eq!(route, Route::Ask(Task::CountTokens), "{path}");
+        }
+        for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?api-version=1"] {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Embeddings), "{path}");
         }
         for path in ["/v1/images/generations", "/images/generations"] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Images), "{path}");
