@@ -90,7 +90,7 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
         Step::Answer(reply) => return Err(reply.into()),
         other => panic!("{}: neither sent nor refused: {}", case.name, client::show(&other)),
     };
-    let upstream = asked(&outgoing, upstream);
+    let upstream = client::asked(outgoing.headers.get(":path").unwrap(), upstream);
     check_headers(&outgoing, upstream);
     let body = String::from_utf8(outgoing.body.clone()).unwrap();
     strict::check(upstream, case.client, &body, &case.name);
@@ -108,17 +108,6 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
     }
     file += &format!(r#","body":{}}}"#, raw(body));
     Ok(layout(&file))
-}
-
-/// Clouds ask some models in another of their dialects; the path tells.
-fn asked(outgoing: &Outgoing, upstream: Upstream) -> Upstream {
-    let path = outgoing.headers.get(":path").unwrap();
-    match path.rsplit(['/', ':']).next().unwrap() {
-        "converse" | "converse-stream" => Upstream::Converse,
-        "generateContent" | "streamGenerateContent?alt=sse" => Upstream::Gemini,
-        "rawPredict" | "streamRawPredict" => Upstream::Messages(Edition::Vertex),
-        _ => upstream,
-    }
 }
 
 const AWS: &[&str] = &["x-amz-date", "authorization", "x-amz-security-token"];
@@ -260,7 +249,7 @@ fn error(exchange: &mut Exchange<'_>, said: &Said<'_>) -> Got {
         Ok(text) => text,
         Err(_) => raw.get().to_owned(),
     });
-    exchange.host.set_property("response.code_details", "via_upstream");
+    exchange.host.set_attribute("response.code_details", "via_upstream");
     exchange.receive(headers, body.as_deref().map(str::as_bytes))
 }
 

@@ -100,6 +100,13 @@ impl Site {
         (name, self.key.0.clone())
     }
 
+    /// The name of the header that [`Site::authorise`] gives.
+    pub const fn proof_names(&self) -> &'static [&'static str] {
+        match self.vendor {
+            Vendor::Anthropic => &["x-api-key"],
+        }
+    }
+
     /// Whose API it is.
     pub const fn vendor(&self) -> Vendor {
         self.vendor
@@ -109,6 +116,14 @@ impl Site {
     pub fn address(&self) -> Address {
         let path = match self.vendor {
             Vendor::Anthropic => "/v1/messages",
+        };
+        Address { path: path.to_owned(), query: "" }
+    }
+
+    /// docs.claude.com/en/api/messages-count-tokens.
+    pub fn count_address(&self) -> Address {
+        let path = match self.vendor {
+            Vendor::Anthropic => "/v1/messages/count_tokens",
         };
         Address { path: path.to_owned(), query: "" }
     }

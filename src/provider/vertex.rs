@@ -41,6 +41,15 @@ impl Site {
         Address { query, ..self.published(publisher, model, method) }
     }
 
+    /// …/projects.locations.publishers.models/countTokens. `model` is a path segment.
+    pub fn count_address(&self, upstream: Upstream, model: &str) -> Address {
+        match upstream {
+            // `_prepare_options` of the `anthropic` package's client for Vertex AI; the body names the model.
+            Upstream::Messages(_) => self.published("anthropic", "count-tokens", "rawPredict"),
+            Upstream::Converse | Upstream::Gemini => self.method(model, "countTokens"),
+        }
+    }
+
     /// Where a method of one of Google's models is; `model` is a path segment.
     pub fn method(&self, model: &str, method: &str) -> Address {
         self.published("google", model, method)
