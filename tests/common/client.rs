@@ -76,7 +76,7 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
 /// Clouds ask some models in another of their dialects; the path tells.
 pub fn asked(path: &str, upstream: Upstream) -> Upstream {
     match path.rsplit(['/', ':']).next().unwrap() {
-        "converse" | "converse-stream" => Upstream::Converse,
+        "converse" | "converse-stream" | "count-tokens" => Upstream::Converse,
         "generateContent" | "streamGenerateContent?alt=sse" => Upstream::Gemini,
         "rawPredict" | "streamRawPredict" => Upstream::Messages(Edition::Vertex),
         _ => upstream,
