@@ -71,6 +71,9 @@ fn note(request: &Request<'_>, left_out: &mut LeftOut) {
     if parts().any(|part| matches!(part.content, Content::Thinking(_) | Content::Redacted(_))) {
         left_out.note(request.spelling.thought);
     }
+    if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) {
+        left_out.note("response_format.json_schema.description");
+    }
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
     }
@@ -119,6 +122,12 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
             }
             Content::ToolResult(result) => check_result(result, generation, request.spelling)?,
         }
+    }
+    // Gemini 2: "Function calling with a response mime type: 'application/json' is unsupported".
+    if !request.tools.is_empty() && !matches!(request.format, Format::Text) && generation < GEMINI_3 {
+        let problem = "this model cannot both call tools and answer in JSON; leave one of them out, or take \
+            Gemini 3 or newer";
+        return Err(Error::at(Kind::Unsupported, request.spelling.format, problem));
     }
     check_tool_choice(request)?;
     check_sampling(&request.sampling, request.spelling)
@@ -461,8 +470,11 @@ fn write_generation_config(
             w.key("maxOutputTokens").token(most.token());
         }
         for (key, number) in numbers {
-            if let Some(number) = number {
-                w.key(key).token(number.token());
+            match number {
+                // OpenAI's penalties go to 2, Gemini's "up to, but not including, 2.0".
+                Some(number) if key.ends_with("Penalty") && number.value() == 2.0 => w.key(key).token("1.99"),
+                Some(number) => w.key(key).token(number.token()),
+                None => {}
             }
         }
         if let Some(top_k) = sampling.top_k {
