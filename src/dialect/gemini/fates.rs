@@ -2,8 +2,8 @@
 
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
-    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_MCP, NO_SEARCH, NO_THREAD, TEXT_ONLY,
+    USE_TOOLS,
 };
 
 /// Fields of `POST /v1/chat/completions`.
@@ -24,9 +24,9 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("seed", Mapped("`generationConfig.seed`")),
     ("presence_penalty", Mapped("`generationConfig.presencePenalty`")),
     ("frequency_penalty", Mapped("`generationConfig.frequencyPenalty`")),
-    ("n", ONE_REPLY),
-    ("logprobs", NO_LOGPROBS),
-    ("top_logprobs", NO_LOGPROBS),
+    ("n", Mapped("`generationConfig.candidateCount`, up to 8; refused in streams")),
+    ("logprobs", Mapped("`generationConfig.responseLogprobs`; refused in streams")),
+    ("top_logprobs", Mapped("`generationConfig.logprobs`")),
     ("logit_bias", NO_BIAS),
     ("functions", USE_TOOLS),
     ("function_call", USE_TOOLS),

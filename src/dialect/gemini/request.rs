@@ -12,7 +12,7 @@ use super::media::{self, Within};
 use super::schema::{self, Purpose};
 use super::thinking;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{Number, Text, Writer};
+use crate::base::json::{Count, Number, Text, Writer};
 use crate::chat::{
     Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
@@ -130,7 +130,8 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
         return Err(Error::at(Kind::Unsupported, request.spelling.format, problem));
     }
     check_tool_choice(request)?;
-    check_sampling(&request.sampling, request.spelling)
+    check_sampling(&request.sampling, request.spelling)?;
+    check_replies(request)
 }
 
 fn check_result(result: &ToolResult<'_>, generation: u32, spelling: &Spelling) -> Result<(), Error> {
@@ -189,6 +190,33 @@ fn check_sampling(sampling: &Sampling<'_>, spelling: &Spelling) -> Result<(), Er
     if sampling.seed.is_some_and(|seed| seed.token().parse::<i32>().is_err()) {
         let problem = format!("Gemini takes whole numbers from {} to {}", i32::MIN, i32::MAX);
         return Err(Error::at(Kind::Unsupported, "seed", &problem));
+    }
+    Ok(())
+}
+
+/// As many as Gemini makes, but for its image models and the first of generation 3, which say so themselves
+/// (CLIProxyAPI pull request 961, google-genai issue 1723).
+const MOST_REPLIES: u64 = 8;
+
+/// Several replies, and what they were made of, come whole only: to a stream Google answers with an error
+/// (CLIProxyAPI pull request 961, vercel/ai pull request 11989).
+fn check_replies(request: &Request<'_>) -> Result<(), Error> {
+    let replies = request.sampling.replies.map_or(1, Count::value);
+    if !(1..=MOST_REPLIES).contains(&replies) {
+        let problem = format!("Gemini makes 1 to {MOST_REPLIES} replies of a request");
+        return Err(Error::at(Kind::Unsupported, "n", &problem));
+    }
+    if !request.delivery.is_stream() {
+        return Ok(());
+    }
+    if replies > 1 {
+        let problem =
+            "Gemini streams one reply at a time; send the request once for each, or without `stream`";
+        return Err(Error::at(Kind::Unsupported, "n", problem));
+    }
+    if request.sampling.logprobs.is_some() {
+        let problem = "Gemini tells them of whole replies only; send the request without `stream`";
+        return Err(Error::at(Kind::Unsupported, "logprobs", problem));
     }
     Ok(())
 }
@@ -461,6 +489,8 @@ fn write_generation_config(
         || numbers.iter().any(|(_, number)| number.is_some())
         || !sampling.stop.is_empty()
         || !matches!(format, Format::Text)
+        || sampling.logprobs.is_some()
+        || sampling.replies.is_some_and(|replies| replies.value() > 1)
         || !own.generation.is_empty();
     if !any {
         return Ok(());
@@ -479,6 +509,15 @@ fn write_generation_config(
         }
         if let Some(top_k) = sampling.top_k {
             w.key("topK").token(top_k.token());
+        }
+        if let Some(replies) = sampling.replies.filter(|replies| replies.value() > 1) {
+            w.key("candidateCount").token(replies.token());
+        }
+        if let Some(others) = sampling.logprobs {
+            w.key("responseLogprobs").bool(true);
+            if others > 0 {
+                w.key("logprobs").number(others);
+            }
         }
         if let Some(thinking) = thinking {
             w.key("thinkingConfig").object(|w| thinking.write(w));
@@ -509,7 +548,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::base::json::{Count, Str};
+    use crate::base::json::Str;
     use crate::chat::{Delivery, Image, Place, Reasoning};
 
     fn raw(json: &str) -> &RawValue {
@@ -882,6 +921,7 @@ mod tests {
             seed: number("-2147483648"),
             presence_penalty: number("0"),
             frequency_penalty: number("-1.50"),
+            ..Sampling::default()
         }
     }
 

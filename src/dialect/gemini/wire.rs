@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Str, Text};
+use crate::base::json::{self, Number, Str, Text};
 
 /// A whole reply, or the next piece of a streamed one; the two have the same shape.
 #[derive(Deserialize)]
@@ -34,6 +34,34 @@ pub struct Candidate<'a> {
     pub content: Option<Content<'a>>,
     #[serde(borrow)]
     pub finish_reason: Option<Str<'a>>,
+    #[serde(borrow)]
+    pub logprobs_result: Option<LogprobsResult<'a>>,
+}
+
+/// How likely the tokens were; of each list one entry a token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogprobsResult<'a> {
+    #[serde(borrow)]
+    pub chosen_candidates: Option<Vec<Token<'a>>>,
+    #[serde(borrow)]
+    pub top_candidates: Option<Vec<TopCandidates<'a>>>,
+}
+
+#[derive(Deserialize)]
+pub struct TopCandidates<'a> {
+    #[serde(borrow)]
+    pub candidates: Option<Vec<Token<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Token<'a> {
+    #[serde(borrow)]
+    pub token: Option<Text<'a>>,
+    /// Absent is 0: the token was certain.
+    #[serde(borrow)]
+    pub log_probability: Option<Number<'a>>,
 }
 
 #[derive(Deserialize)]
