@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub delivery: Delivery,
     /// `None`: as the cloud likes.
     pub tier: Option<Tier>,
+    /// The model may search the web before it answers; how, in OpenAI's words.
+    pub search: Option<&'a RawValue>,
     /// What the client hangs on the request for its own books; any JSON object.
     pub metadata: Option<&'a RawValue>,
     /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.

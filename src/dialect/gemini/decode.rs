@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 
 use memchr::memchr_iter;
+use serde_json::value::RawValue;
 
+use super::grounding::Grounding;
 use super::refusal;
 use super::wire::{self, Candidate, FunctionCall, LogprobsResult, Piece, Token, UsageMetadata};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Number, Text};
-use crate::chat::{Arguments, Event, Logprob, Sink, Stop, Usage};
+use crate::chat::{Arguments, Event, Logprob, Sink, Stop, Tier, Usage};
 use crate::dialect::proof;
 use crate::frame::sse;
 
@@ -101,7 +103,9 @@ struct Reply {
     choice: Option<usize>,
     calls: usize,
     stop: Option<Stop>,
+    grounding: Grounding,
     counts: Counts,
+    tier: Option<Tier>,
 }
 
 impl Reply {
@@ -123,6 +127,7 @@ impl Reply {
         }
         if let Some(usage) = &piece.usage_metadata {
             self.counts.take(usage);
+            self.tier = usage.traffic_type.and_then(tier).or(self.tier);
         }
         // Gemini streams no more than one reply; were there others, they are not part of this one.
         let is_whole = self.is_whole;
@@ -147,7 +152,7 @@ impl Reply {
         let before = self.choice.replace(choice);
         if before.is_some_and(|before| before != choice) {
             self.end_choice(sink)?;
-            (self.calls, self.stop) = (0, None);
+            (self.calls, self.stop, self.grounding) = (0, None, Grounding::default());
         }
         if before.unwrap_or(0) != choice {
             sink.event(Event::Choice(choice));
@@ -156,12 +161,22 @@ impl Reply {
             tell_logprobs(logprobs, sink);
         }
         for part in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
+            if self.is_whole {
+                self.grounding.part();
+            }
             if let Some(call) = part.function_call {
                 self.call(&call, part.thought_signature, json, sink)?;
             } else if let Some(text) = part.text.filter(|text| !text.is_empty()) {
-                let thought = part.thought == Some(true);
-                sink.event(if thought { Event::Reasoning(text) } else { Event::Text(text) });
+                if part.thought == Some(true) {
+                    sink.event(Event::Reasoning(text));
+                } else {
+                    self.grounding.text(text);
+                    sink.event(Event::Text(text));
+                }
             }
+        }
+        if let Some(metadata) = candidate.grounding_metadata {
+            self.grounding.metadata(metadata);
         }
         if let Some(reason) = candidate.finish_reason {
             match stop(reason.as_str()) {
@@ -213,7 +228,7 @@ impl Reply {
     }
 
     /// No more will come of the reply that is told.
-    fn end_choice(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+    fn end_choice(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         let why = match self.stop {
             // To Gemini calling tools is a way to come to an end.
             Some(Stop::End) if self.calls > 0 => Stop::ToolCalls,
@@ -221,17 +236,32 @@ impl Reply {
             None if self.begun => return Err(garbled("Vertex AI's reply ended before it was complete")),
             None => return Err(garbled("Vertex AI sent an empty reply")),
         };
+        self.grounding.tell(sink);
         sink.event(Event::Stop { why, sequence: None });
         Ok(())
     }
 
     /// No more pieces will come.
-    fn end(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         self.end_choice(sink)?;
         if let Some(usage) = self.counts.usage() {
             sink.event(Event::Usage(usage));
         }
+        if let Some(tier) = self.tier {
+            sink.event(Event::Tier(tier));
+        }
         Ok(())
+    }
+}
+
+/// `TrafficType` of google-genai 3.4.
+fn tier(traffic: &RawValue) -> Option<Tier> {
+    match traffic.get() {
+        r#""ON_DEMAND""# => Some(Tier::Standard),
+        r#""ON_DEMAND_PRIORITY""# => Some(Tier::Priority),
+        r#""ON_DEMAND_FLEX""# | r#""ON_DEMAND_OFFPEAK""# => Some(Tier::Flex),
+        r#""PROVISIONED_THROUGHPUT""# => Some(Tier::Reserved),
+        _ => None, // Not told, or a kind that no client knows.
     }
 }
 
@@ -384,9 +414,9 @@ mod tests {
                 | Event::Redacted(_)
                 | Event::BlockEnd
                 | Event::Citation(_)
-                | Event::Tier(_)
                 | Event::Logprob(_)
                 | Event::Extra { .. } => "never".to_owned(),
+                Event::Tier(tier) => format!("tier {tier:?}"),
                 Event::Stop { why, .. } => format!("{why:?}"),
                 Event::Usage(u) => {
                     format!(
@@ -477,6 +507,7 @@ mod tests {
         r#"Object("{}")"#,
         "ToolCalls",
         "usage 9 34 5 0 30",
+        "tier Standard",
     ];
 
     #[test]
@@ -676,7 +707,10 @@ mod tests {
         pieces[2]["usageMetadata"] = json!({"candidatesTokenCount": 6, "promptTokenCount": {"odd": true}});
         assert_eq!(lines(streamed([sse(&pieces).as_slice()]))[4..], ["End", "usage 10 8 4 0 2"]);
         pieces[2]["usageMetadata"] = json!({"trafficType": "ON_DEMAND"});
-        assert_eq!(lines(streamed([sse(&pieces[2..]).as_slice()])), ["start r", "text x", "End"]);
+        assert_eq!(
+            lines(streamed([sse(&pieces[2..]).as_slice()])),
+            ["start r", "text x", "End", "tier Standard"]
+        );
     }
 
     #[test]

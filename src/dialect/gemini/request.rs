@@ -12,7 +12,7 @@ use super::media::{self, Within};
 use super::schema::{self, Purpose};
 use super::thinking;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{Count, Number, Text, Writer};
+use crate::base::json::{self, Count, Fields, Number, Text, Writer, wrong_type};
 use crate::chat::{
     Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
@@ -47,6 +47,8 @@ pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Re
         });
         if !request.tools.is_empty() {
             write_tools(w, &request.tools, request.spelling)?;
+        } else if request.search.is_some() {
+            w.key("tools").array(|w| w.object(|w| w.key("googleSearch").object(|_| {})));
         }
         let is_strict = request.tools.iter().any(|tool| tool.strict == Some(true));
         let validated = is_strict && thinking::is_2_5_or_later(model);
@@ -77,7 +79,18 @@ fn note(request: &Request<'_>, left_out: &mut LeftOut) {
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
     }
-    if request.parallel_tool_calls == Some(false) {
+    if let Some(Ok(options)) = request.search.map(|search| json::read::<Fields<'_>>(search.get())) {
+        for (name, path) in [
+            ("search_context_size", "web_search_options.search_context_size"),
+            ("user_location", "web_search_options.user_location"),
+        ] {
+            if options.given().any(|(given, _)| given == name) {
+                left_out.note(path);
+            }
+        }
+    }
+    // Gemini has no word for it, and of several calls none could be dropped unseen.
+    if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
         left_out.note(request.spelling.parallel);
     }
 }
@@ -131,7 +144,8 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
     }
     check_tool_choice(request)?;
     check_sampling(&request.sampling, request.spelling)?;
-    check_replies(request)
+    check_replies(request)?;
+    check_search(request)
 }
 
 fn check_result(result: &ToolResult<'_>, generation: u32, spelling: &Spelling) -> Result<(), Error> {
@@ -190,6 +204,21 @@ fn check_sampling(sampling: &Sampling<'_>, spelling: &Spelling) -> Result<(), Er
     if sampling.seed.is_some_and(|seed| seed.token().parse::<i32>().is_err()) {
         let problem = format!("Gemini takes whole numbers from {} to {}", i32::MIN, i32::MAX);
         return Err(Error::at(Kind::Unsupported, "seed", &problem));
+    }
+    Ok(())
+}
+
+/// "Multiple tools are supported only when they are all search tools": what lifts that is no member of
+/// Vertex AI's API (`ToolConfig.includeServerSideToolInvocations`).
+fn check_search(request: &Request<'_>) -> Result<(), Error> {
+    let Some(search) = request.search else { return Ok(()) };
+    if !search.get().starts_with('{') {
+        return Err(Error::at(Kind::WrongType, "web_search_options", &wrong_type(search, "an object")));
+    }
+    if !request.tools.is_empty() {
+        let problem =
+            "Gemini searches the web or calls functions, not both in one request; leave one of them out";
+        return Err(Error::at(Kind::Unsupported, "web_search_options", problem));
     }
     Ok(())
 }
@@ -647,6 +676,7 @@ mod tests {
             format: Format::Text,
             delivery: Delivery::Whole,
             tier: None,
+            search: None,
             metadata: None,
             betas: vec![],
             spelling: &SPELLING,

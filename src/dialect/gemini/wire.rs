@@ -36,6 +36,9 @@ pub struct Candidate<'a> {
     pub finish_reason: Option<Str<'a>>,
     #[serde(borrow)]
     pub logprobs_result: Option<LogprobsResult<'a>>,
+    /// Read on its own, so that a strange one does not cost the client its reply.
+    #[serde(borrow)]
+    pub grounding_metadata: Option<&'a RawValue>,
 }
 
 /// How likely the tokens were; of each list one entry a token.
@@ -115,6 +118,9 @@ pub struct UsageMetadata<'a> {
     pub thoughts_token_count: Option<&'a RawValue>,
     #[serde(borrow)]
     pub cached_content_token_count: Option<&'a RawValue>,
+    /// How the request was served, such as `"ON_DEMAND"`.
+    #[serde(borrow)]
+    pub traffic_type: Option<&'a RawValue>,
 }
 
 /// A `google.rpc.Status` in JSON: cloud.google.com/apis/design/errors.

@@ -95,6 +95,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
             .map_or(Ok(Format::Text), |format| response_format(format, &mut fields))?,
         delivery: delivery(body.stream, body.stream_options, &mut fields),
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
+        search: body.other.get("web_search_options").filter(|raw| raw.get() != "null"),
         metadata: body.other.get("metadata"),
         betas: Vec::new(),
         spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
