@@ -115,6 +115,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
             Some(false) | None => Delivery::Whole,
         },
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
+        search: None,
         metadata: body.other.get("metadata"),
         betas,
         spelling: &SPELLING,

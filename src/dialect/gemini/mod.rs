@@ -3,6 +3,7 @@
 mod decode;
 mod extra;
 pub mod fates;
+mod grounding;
 mod media;
 mod refusal;
 mod request;
