@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod converse;
+pub mod embedding;
 mod extra;
 pub mod fates;
 pub mod gemini;
@@ -36,6 +37,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// The vectors of texts, as OpenAI's API has it.
+    Embeddings,
     /// Images from a text, by OpenAI's images API.
     Images,
 }
@@ -45,6 +48,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Embeddings => Client::OpenAi,
             Task::Images => Client::OpenAi,
         }
     }
