@@ -115,6 +115,8 @@ impl Sink for Restored<'_> {
             }
             Event::Start { .. }
             | Event::Text(_)
+            | Event::Choice(_)
+            | Event::Logprob(_)
             | Event::Reasoning(_)
             | Event::Signature(_)
             | Event::Redacted(_)
