@@ -2,6 +2,7 @@
 
 use crate::base::error::Error;
 use crate::base::host::{Host, Level};
+use crate::dialect::openai::embedding as client;
 use crate::dialect::{embedding, fates};
 use crate::embedding::Encoding;
 
@@ -11,7 +12,7 @@ use super::chat::text;
 
 /// Reads a client's body and writes the bodies of the calls.
 pub fn translate(plan: &Plan, body: &[u8]) -> Result<Attempt, Error> {
-    let embedding::Asked { model, request } = embedding::parse(body)?;
+    let client::Asked { model, request } = client::parse(body)?;
     let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
     let (known, address) = backend.embeddings(backend_model)?;
     let upstream = known.upstream;
@@ -47,7 +48,7 @@ pub fn part(
     body: &[u8],
 ) -> Result<Part, Error> {
     let answer = upstream.decode(text(body)?, texts.len())?;
-    let items = embedding::items(texts.start, &answer.vectors, encoding)?;
+    let items = client::items(texts.start, &answer.vectors, encoding)?;
     Ok(Part { items, tokens: counted.or(answer.tokens) })
 }
 
@@ -62,5 +63,5 @@ pub fn whole(parts: Vec<Part>, model: &str, host: &dyn Host) -> Vec<u8> {
         );
     }
     let pieces = parts.into_iter().map(|part| part.items).collect();
-    embedding::whole(pieces, model, tokens.unwrap_or_default())
+    client::whole(pieces, model, tokens.unwrap_or_default())
 }
