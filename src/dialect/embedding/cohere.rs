@@ -74,7 +74,7 @@ pub fn write(
             let kind = if pictures && version == Version::Three { "image" } else { "search_document" };
             w.key("input_type").string(kind);
         }
-        if !is_said("truncate") {
+        if !pictures && !is_said("truncate") {
             // Too long a text is an error at OpenAI, too, rather than half a vector.
             w.key("truncate").string("NONE");
         }
