@@ -490,6 +490,24 @@ fn vectors_that_never_end_do_not_fill_the_memory() {
 }
 
 #[test]
+fn calls_that_were_answered_are_counted_though_a_later_one_fails_and_so_is_a_client_that_leaves() {
+    let plan = plan();
+    for fails in [false, true] {
+        let host = signed_in(&plan);
+        let mut exchange = exchange(&plan, &host);
+        let waiting = calls(exchange.send(&body(TITAN, numbered(20))));
+        for (number, call) in waiting.iter().take(3) {
+            calls(exchange.whole.called(&host, *number, Some((&ok("5"), &vectors(&call.body)))));
+        }
+        if fails {
+            answered(exchange.whole.called(&host, 3, None));
+        }
+        exchange.whole.done(&host);
+        assert_eq!(host.field("fairlead.tokens").as_deref(), Some("15"));
+    }
+}
+
+#[test]
 fn tokens_that_a_cloud_does_not_tell_are_none_and_the_operator_learns_of_it() {
     let plan = plan();
     let host = signed_in(&plan);

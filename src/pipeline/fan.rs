@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Reply};
+use crate::chat::Usage;
 use crate::dialect::embedding;
 use crate::provider::{Address, token};
 
@@ -49,6 +50,8 @@ pub struct Fan {
     next: usize,
     /// How many calls have been answered.
     answered: usize,
+    /// The tokens of all that are answered, as long as the cloud tells them.
+    tokens: Option<u64>,
     /// How many bytes are held.
     held: usize,
     deadline: SystemTime,
@@ -65,12 +68,22 @@ pub enum Progress {
 impl Fan {
     /// Makes one of a translated request that takes several calls.
     pub fn new(attempt: Attempt, now: SystemTime) -> Self {
-        let Attempt { address, body, more, asked } = attempt;
+        let Attempt { address, body, more, asked, .. } = attempt;
         let bodies: Vec<Vec<u8>> = std::iter::once(body).chain(more).collect();
         let parts = bodies.iter().map(|_| None).collect();
         let held = bodies.iter().map(Vec::len).sum();
         let deadline = now.checked_add(ALL).unwrap_or(now);
-        Self { asked: Box::new(asked), address, bodies, parts, next: 0, answered: 0, held, deadline }
+        Self {
+            asked: Box::new(asked),
+            address,
+            bodies,
+            parts,
+            next: 0,
+            answered: 0,
+            tokens: Some(0),
+            held,
+            deadline,
+        }
     }
 
     pub fn asked(&self) -> &Asked {
@@ -121,6 +134,11 @@ impl Fan {
         answer: Option<(&Headers, &[u8])>,
     ) -> Result<Progress, Error> {
         let part = self.part(plan, host, number, answer).map_err(|error| self.locate(number, error))?;
+        // Whatever becomes of the others, this call will be billed.
+        self.tokens = self.tokens.zip(part.tokens).map(|(all, more)| all.saturating_add(more));
+        if let Some(input) = self.tokens {
+            self.asked.meter.counted(Usage { input, ..Usage::default() });
+        }
         self.held = self.held.saturating_add(part.items.len());
         if self.held > MOST_BYTES {
             let problem = "holds so many texts that their vectors do not fit the gateway; send fewer at a time, \
@@ -138,7 +156,7 @@ impl Fan {
             return Ok(Progress::More(calls));
         }
         let parts = std::mem::take(&mut self.parts).into_iter().flatten().collect();
-        let body = embed::whole(parts, &self.asked.model, host);
+        let body = embed::whole(parts, &self.asked, host);
         Ok(Progress::Whole(reply::made(&self.asked, body)))
     }
 
@@ -158,6 +176,7 @@ impl Fan {
         if body.len() > MOST_ANSWER {
             return Err(Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB"));
         }
+        self.asked.meter.answered();
         let Expects::Embeddings { upstream, encoding, calls } = &self.asked.expects else {
             return Err(Error::new(Kind::Internal, "a reply came to several calls where one was made"));
         };
@@ -170,7 +189,7 @@ impl Fan {
         let about_text = matches!(error.kind, Kind::BadRequest | Kind::TooLong);
         let calls = match &self.asked.expects {
             Expects::Embeddings { calls, .. } => calls.as_slice(),
-            Expects::Chat { .. } | Expects::Images { .. } => &[],
+            Expects::Chat { .. } | Expects::Count { .. } | Expects::Images { .. } => &[],
         };
         let only = calls.get(number).filter(|texts| texts.len() == 1);
         if let Some(text) = only.filter(|_| about_text && error.param.is_none()) {
