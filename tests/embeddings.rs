@@ -503,7 +503,7 @@ fn calls_that_were_answered_are_counted_though_a_later_one_fails_and_so_is_a_cli
             answered(exchange.whole.called(&host, 3, None));
         }
         exchange.whole.done(&host);
-        assert_eq!(host.field("fairlead.tokens").as_deref(), Some("15"));
+        assert_eq!(host.field("tokens").as_deref(), Some("15"));
     }
 }
 
