@@ -416,7 +416,7 @@ fn starts(url: Text<'_>, prefix: &str) -> bool {
 }
 
 /// Media type, in lower case, and base64 of a URL of RFC 2397: `data:<media type>;base64,<data>`.
-fn data_url<'a>(url: Text<'a>, example: &str) -> Result<(Cow<'a, str>, Text<'a>), String> {
+pub(super) fn data_url<'a>(url: Text<'a>, example: &str) -> Result<(Cow<'a, str>, Text<'a>), String> {
     if !starts(url, "data:") {
         return Err(format!("must be a data URL such as `data:{example};base64,…`"));
     }
