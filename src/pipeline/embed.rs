@@ -20,7 +20,8 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let (known, address) = backend.embeddings(backend_model)?;
     let upstream = known.upstream;
-    let given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
+    let mut given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
+    fates::own(&mut given, &request.extra, |_| true);
     let calls = known.calls(&request.inputs);
     let mut bodies = Vec::with_capacity(calls.len());
     for texts in &calls {
