@@ -350,7 +350,6 @@ pub struct Spelling {
     /// How to send a picture itself rather than its address.
     pub inline_image: &'static str,
     pub document: &'static str,
-    pub call_id: &'static str,
     pub call_name: &'static str,
     pub tool_name: &'static str,
     pub tool_schema: &'static str,

@@ -44,7 +44,6 @@ struct Stream<'c> {
     ends: Vec<usize>,
     plan: Rc<Plan>,
     host: FakeHost,
-    names: Names,
     /// What the client gets frame by frame: what the golden file holds.
     expected: Got,
 }
@@ -60,11 +59,8 @@ fn streams(cases: &[Case]) -> Vec<Stream<'_>> {
                 *end += frame.len();
                 Some(*end)
             });
-            let mut request = case.client.parse(case.request(), "").unwrap().request;
-            let written = said.upstream.write(&mut request, "some-model", &mut Vec::new()).unwrap();
             let mut stream = Stream {
                 case,
-                names: written.names,
                 name: format!("{}/{}", case.name, said.stem),
                 upstream: said.upstream,
                 request: case.request().to_vec(),
@@ -88,6 +84,12 @@ impl Stream<'_> {
         exchange.receive(cases::stream_headers(self.upstream), pieces)
     }
 
+    /// What the request has told of its tools.
+    fn names(&self) -> Names {
+        let mut request = self.case.client.parse(&self.request, "").unwrap().request;
+        self.upstream.write(&mut request, "some-model", &mut Vec::new()).unwrap().names
+    }
+
     /// What decoder and writer make of it without the pipeline around them: bytes, and the error that ends
     /// them.
     fn decode<'b>(&self, pieces: impl IntoIterator<Item = &'b [u8]>) -> (String, Option<Error>) {
@@ -96,10 +98,10 @@ impl Stream<'_> {
         let usage = self.request.windows(13).any(|word| word == b"include_usage");
         let mut writer = self.case.client.stream(title, usage);
         let mut decoder = self.upstream.stream();
+        let mut names = self.names();
         let mut outcome = Ok(());
         for piece in pieces {
-            outcome =
-                outcome.and_then(|()| self.names.restored(writer.sink(), |sink| decoder.feed(piece, sink)));
+            outcome = outcome.and_then(|()| names.restored(writer.sink(), |sink| decoder.feed(piece, sink)));
         }
         let error = outcome.and_then(|()| decoder.finish(writer.sink())).err();
         match &error {

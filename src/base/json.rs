@@ -43,6 +43,20 @@ impl<'a> Text<'a> {
         self.0.is_empty()
     }
 
+    /// Without the white space at its end, written plainly or as an escape.
+    pub fn trim_end(self) -> Self {
+        let mut rest = self.0.trim_end();
+        while let Some(before) = ["\\n", "\\t", "\\r", "\\f"].iter().find_map(|it| rest.strip_suffix(it)) {
+            // Behind a backslash that is escaped itself it is a letter.
+            let backslashes = before.len().saturating_sub(before.trim_end_matches('\\').len());
+            if backslashes % 2 == 1 {
+                break;
+            }
+            rest = before.trim_end();
+        }
+        Self(rest)
+    }
+
     /// How many characters it stands for, a pair of surrogates being one.
     pub fn characters(self) -> u64 {
         let characters = |text: &str| text.chars().count() as u64;
@@ -534,6 +548,19 @@ mod tests {
             let expected: String = serde_json::from_str(literal).unwrap();
             assert_eq!(text(literal).unescape(), expected, "{literal}");
             assert_eq!(text(literal).characters(), expected.chars().count() as u64, "{literal}");
+        }
+    }
+
+    #[test]
+    fn white_space_at_the_end_is_trimmed_however_it_is_written() {
+        for (literal, expected) in [
+            (r#""a b""#, "a b"),
+            (r#""a \n\t ""#, "a"),
+            (r#""\\n""#, "\\\\n"),
+            (r#""a\\\n""#, "a\\\\"),
+            (r#"" \r ""#, ""),
+        ] {
+            assert_eq!(text(literal).trim_end().escaped(), expected, "{literal}");
         }
     }
 

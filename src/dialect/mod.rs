@@ -60,6 +60,8 @@ pub struct Written {
     pub left_out: LeftOut,
     /// Tools that the reply will know by other names than the client.
     pub names: Names,
+    /// A stream was asked for, but the model can only answer whole.
+    pub whole: bool,
 }
 
 /// What every reply says of itself.
@@ -271,12 +273,20 @@ impl Upstream {
     /// # Errors
     /// What the upstream has no way to say, named by its path in the client's body.
     pub fn write(self, request: &mut Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Written, Error> {
-        let names = names::fit(request, self.words())?;
-        let left_out = match self {
-            Upstream::Converse => converse::write(request, model, out),
-            Upstream::Gemini => gemini::write(request, model, out),
-        }?;
-        Ok(Written { left_out, names })
+        let mut names = names::fit(request, self.words())?;
+        match self {
+            Upstream::Converse => {
+                let converse::Outcome { left_out, answer, whole } = converse::write(request, model, out)?;
+                if let Some(tool) = answer {
+                    names.answered_by(tool);
+                }
+                Ok(Written { left_out, names, whole })
+            }
+            Upstream::Gemini => {
+                let left_out = gemini::write(request, model, out)?;
+                Ok(Written { left_out, names, whole: false })
+            }
+        }
     }
 
     /// What it takes as names of tools and ids of calls.

@@ -45,7 +45,14 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Expects {
     /// The next message of a conversation.
-    Chat { upstream: Upstream, delivery: Delivery, names: Names },
+    Chat {
+        upstream: Upstream,
+        /// How the client wants it.
+        delivery: Delivery,
+        /// The upstream was asked for a stream.
+        streamed: bool,
+        names: Names,
+    },
 }
 
 impl Attempt {

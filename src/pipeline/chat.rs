@@ -1,6 +1,7 @@
 //! A chat request: read in the client's dialect, written in the upstream's, and its whole reply back.
 
 use crate::base::error::{Error, Kind};
+use crate::chat::{Delivery, Sink};
 use crate::dialect::names::Names;
 use crate::dialect::{self, Client, Title, Upstream, Written, fates};
 
@@ -17,33 +18,47 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let mut dropped = fates::settle(fields.iter().map(AsRef::as_ref), upstream.fates(client))?;
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    let Written { left_out, names } = upstream.write(&mut request, backend_model, &mut written)?;
+    let Written { left_out, names, whole } = upstream.write(&mut request, backend_model, &mut written)?;
     for name in left_out.0 {
         if !dropped.contains(&name) {
             dropped.push(name);
         }
     }
     let delivery = request.delivery;
-    let address = backend.address(backend_model, delivery.is_stream())?;
-    let expects = Expects::Chat { upstream, delivery, names };
+    let streamed = delivery.is_stream() && !whole;
+    let address = backend.address(backend_model, streamed)?;
+    let expects = Expects::Chat { upstream, delivery, streamed, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
     Ok(Attempt { address, body: written, asked })
 }
 
-/// A whole reply of status 200 in the client's dialect.
+/// A whole reply of status 200 in the client's dialect, and its media type. A client that wants a stream
+/// gets all of it at once.
 pub fn whole(
     client: Client,
     upstream: Upstream,
-    names: &Names,
+    delivery: Delivery,
+    names: &mut Names,
     title: &Title,
     body: &[u8],
-) -> Result<Vec<u8>, Error> {
-    let mut writer = client.whole(title.clone());
-    let body = text(body)?;
-    names.restored(writer.sink(), |sink| upstream.decode(body, sink))?;
-    let mut out = Vec::with_capacity(body.len() + 512);
-    writer.finish(&mut out);
-    Ok(out)
+) -> Result<(Vec<u8>, &'static str), Error> {
+    let text = text(body)?;
+    let mut decode = |sink: &mut dyn Sink| names.restored(sink, |sink| upstream.decode(text, sink));
+    match delivery {
+        Delivery::Whole => {
+            let mut writer = client.whole(title.clone());
+            decode(writer.sink())?;
+            let mut out = Vec::with_capacity(body.len() + 512);
+            writer.finish(&mut out);
+            Ok((out, "application/json"))
+        }
+        Delivery::Stream { usage } => {
+            let mut writer = client.stream(title.clone(), usage);
+            decode(writer.sink())?;
+            writer.finish();
+            Ok((std::mem::take(writer.out()), "text/event-stream"))
+        }
+    }
 }
 
 /// The body of a whole reply, checked once for all.

@@ -77,7 +77,7 @@ pub fn begin(
     };
     let media_type = headers.media_type();
     match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, .. } => {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, streamed: true, .. } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
@@ -85,7 +85,7 @@ pub fn begin(
             let writer = caller.client().stream(title, usage);
             (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
         }
-        Expects::Chat { delivery: Delivery::Whole, .. } => {
+        Expects::Chat { .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
@@ -143,9 +143,9 @@ impl Incoming {
                     return ReplyStep::Hold;
                 }
                 match whole(asked, caller, title, body) {
-                    Ok(written) => {
+                    Ok((written, media_type)) => {
                         *out = written;
-                        let mut headers = head(200, asked, "application/json");
+                        let mut headers = head(200, asked, media_type);
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
                     }
@@ -173,7 +173,7 @@ impl Incoming {
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
         let Self { asked, decoder, writer, .. } = self;
-        let Expects::Chat { names, .. } = &asked.expects;
+        let Expects::Chat { names, .. } = &mut asked.expects;
         names.restored(writer.sink(), |sink| {
             decoder.feed(bytes, sink)?;
             if last { decoder.finish(sink) } else { Ok(()) }
@@ -209,10 +209,17 @@ impl Stream {
     }
 }
 
-/// The client's whole reply.
-fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
-    match &asked.expects {
-        Expects::Chat { upstream, names, .. } => chat::whole(caller.client(), *upstream, names, title, body),
+/// The client's whole reply and its media type.
+fn whole(
+    asked: &mut Asked,
+    caller: &Caller,
+    title: &Title,
+    body: &[u8],
+) -> Result<(Vec<u8>, &'static str), Error> {
+    match &mut asked.expects {
+        Expects::Chat { upstream, delivery, names, .. } => {
+            chat::whole(caller.client(), *upstream, *delivery, names, title, body)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod decode;
 mod extra;
 pub mod fates;
 mod model;
+mod offer;
 mod own;
 mod refusal;
 mod request;
@@ -14,7 +15,7 @@ mod wire;
 
 pub use decode::{StreamDecoder, decode};
 pub use refusal::refusal;
-pub use request::write;
+pub use request::{Outcome, write};
 
 use super::names::{Rule, Word};
 
