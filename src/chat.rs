@@ -208,6 +208,7 @@ pub struct Sampling<'a> {
     pub temperature: Option<Number<'a>>,
     pub top_p: Option<Number<'a>>,
     pub top_k: Option<Count<'a>>,
+    /// None is empty: such a one would stop nothing, and the clouds refuse it.
     pub stop: Vec<Text<'a>>,
     /// The client wants to know which of `stop` ended the reply.
     pub name_stop: bool,

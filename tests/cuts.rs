@@ -86,8 +86,9 @@ impl Stream<'_> {
 
     /// What the request has told of its tools.
     fn names(&self) -> Names {
-        let mut request = self.case.client.parse(&self.request, "").unwrap().request;
-        self.upstream.write(&mut request, "some-model", &mut Vec::new()).unwrap().names
+        let mut asked = self.case.client.parse(&self.request, "").unwrap();
+        let (_, _, model) = self.plan.find(asked.model.as_str()).unwrap();
+        self.upstream.write(&mut asked.request, model, &mut Vec::new()).unwrap().names
     }
 
     /// What decoder and writer make of it without the pipeline around them: bytes, and the error that ends

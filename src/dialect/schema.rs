@@ -38,17 +38,16 @@ fn write_object(
     let Ok(members) = json::read::<Fields<'_>>(schema.get()) else {
         return Err(wrong("must be a JSON Schema that describes an object"));
     };
-    if members.0.is_empty() {
-        w.token(NO_PARAMETERS);
-    } else if members.0.iter().any(|(name, _)| name.as_str() == "type") {
-        w.raw(schema);
-    } else {
-        w.object(|w| {
+    match members.get("type").map(RawValue::get) {
+        _ if members.0.is_empty() => w.token(NO_PARAMETERS),
+        Some(r#""object""#) => w.raw(schema),
+        Some(_) => return Err(wrong("must describe an object; put what it is into a member of one")),
+        None => w.object(|w| {
             w.key("type").string("object");
             for (name, value) in &members.0 {
                 w.foreign_key(name.as_str()).raw(value);
             }
-        });
+        }),
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Ou
         history: if offer.tools.is_empty() { History::Prose } else { History::Blocks },
         documents: BTreeSet::new(),
         surplus: Marks::surplus(request, offer.tools, family),
-        begun: false,
+        begun: None,
         left_out,
     };
     let extra = if own::is_prompt(model) {
@@ -160,9 +160,9 @@ struct Body {
     documents: BTreeSet<String>,
     /// Marks of the cache that are still to be left out.
     surplus: Marks,
-    /// The turn is the beginning of the reply: Claude wants no white space at its end ("final assistant
+    /// The end of a reply that the client has begun. Claude wants no white space there ("final assistant
     /// content cannot end with trailing whitespace").
-    begun: bool,
+    begun: Option<Place>,
     left_out: LeftOut,
 }
 
@@ -210,7 +210,8 @@ impl Body {
         last: bool,
         w: &mut Writer<'_>,
     ) -> Result<(), Error> {
-        self.begun = last && turn.role == Role::Assistant;
+        self.begun =
+            turn.parts.last().map(|part| part.place).filter(|_| last && turn.role == Role::Assistant);
         w.object(|w| {
             w.key("role").token(match turn.role {
                 Role::User => r#""user""#,
@@ -299,7 +300,9 @@ impl Body {
             return Ok(Written::Nothing);
         }
         match (&part.content, self.history) {
-            (Content::Text(text), _) if self.begun && self.may_be_claude() => text_block(text.trim_end(), w),
+            (Content::Text(text), _) if self.begun == Some(part.place) && self.may_be_claude() => {
+                text_block(text.trim_end(), w);
+            }
             (Content::Text(text), _) => text_block(*text, w),
             (Content::Image(_), _) if !self.takes.images => {
                 let problem = "this model takes no images; leave them out";
@@ -900,15 +903,12 @@ mod tests {
             max_tokens: count("100"),
             temperature: number("0"),
             top_p: number("0.0"),
-            stop: vec![text(""), text("END")],
+            stop: vec![text("END")],
             ..Sampling::default()
         };
         assert!(body(&request).ends_with(
             r#","inferenceConfig":{"maxTokens":100,"temperature":0,"topP":0.0,"stopSequences":["END"]}}"#
         ));
-        // Nothing but what means nothing.
-        request.sampling = Sampling { stop: vec![text("")], ..Sampling::default() };
-        assert_eq!(body(&request), body(&hello()));
     }
 
     #[test]
@@ -1114,18 +1114,20 @@ mod tests {
     #[test]
     fn a_schema_for_the_reply_is_a_string_that_holds_it() {
         let schema = "{\"type\":\"object\",\n \"properties\":{\"é\":{\"enum\":[\"a\\\"b\"]}},\"additionalProperties\":false}";
-        let mut request = hello();
-        request.format =
-            Format::JsonSchema { name: Some(text("n")), description: Some(text("d")), schema: raw(schema) };
+        let config = |format| {
+            let request = Request { format, ..hello() };
+            let (body, _) = written_for("us.anthropic.claude-sonnet-4-5-20250929-v1:0", &request);
+            serde_json::from_str::<Value>(&body).unwrap()["outputConfig"].clone()
+        };
+        let (name, description) = (Some(text("n")), Some(text("d")));
         assert_eq!(
-            value(&request)["outputConfig"],
+            config(Format::JsonSchema { name, description, schema: raw(schema) }),
             json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {
                 "schema": schema, "name": "n", "description": "d",
             }}}})
         );
-        request.format = Format::JsonSchema { name: None, description: None, schema: raw("{}") };
-        let structure = &value(&request)["outputConfig"]["textFormat"]["structure"];
-        assert_eq!(*structure, json!({"jsonSchema": {"schema": "{}"}}));
+        let bare = config(Format::JsonSchema { name: None, description: None, schema: raw("{}") });
+        assert_eq!(bare["textFormat"]["structure"], json!({"jsonSchema": {"schema": "{}"}}));
     }
 
     #[test]
