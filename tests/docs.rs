@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use fairlead::base::error::Kind;
 use fairlead::config;
 use fairlead::dialect::fates::Fate;
-use fairlead::dialect::{Client, Upstream};
+use fairlead::dialect::image::words::{Rule, Word};
+use fairlead::dialect::openai::image::fields;
+use fairlead::dialect::{Client, Upstream, image};
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -27,33 +29,70 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
     for &client in Client::ALL {
         holds(&format!("fates {}", client.name()), &fates(client));
     }
+    holds("fates images", &image_fates());
+    holds("words images", &image_words());
     holds("errors", &errors());
 }
 
-/// The fate of every field.
+/// The fate of every field of a chat.
 fn fates(client: Client) -> String {
+    let upstreams = Upstream::ALL.iter();
+    fates_of(client.fields(), upstreams.map(|upstream| (upstream.title(), upstream.fates(client))).collect())
+}
+
+/// The fate of every field of a request for images.
+fn image_fates() -> String {
+    let upstreams = image::Upstream::ALL.iter();
+    fates_of(fields::FIELDS, upstreams.map(|upstream| (upstream.title(), upstream.fates())).collect())
+}
+
+/// What clients may say to the models that make images.
+fn image_words() -> String {
+    let mut table = String::from("| models | field | also called | value |\n| --- | --- | --- | --- |\n");
+    for upstream in image::Upstream::ALL {
+        for Word { name, aliases, rule } in upstream.words() {
+            let value = match rule {
+                Rule::Text(most) => format!("text of at most {most} characters"),
+                Rule::Whole(least, most) => format!("whole number from {least} to {most}"),
+                Rule::Number(least, most) => format!("number from {least} to {most}"),
+                Rule::OneOf(words) => {
+                    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+                }
+                Rule::Bool => "`true`, `false`".to_owned(),
+                Rule::Labels => "object of texts".to_owned(),
+                Rule::List => "array".to_owned(),
+                Rule::Refused(why) => format!("refused: {why}"),
+            };
+            let aliases: Vec<String> = aliases.iter().map(|alias| format!("`{alias}`")).collect();
+            writeln!(table, "| {} | `{name}` | {} | {value} |", upstream.title(), aliases.join(", "))
+                .unwrap();
+        }
+    }
+    table
+}
+
+/// A row for each field, a column for each upstream with its title and table.
+fn fates_of(fields: &[&str], upstreams: Vec<(&str, &[(&str, Fate)])>) -> String {
     let row = |field: &str, cells: &mut dyn Iterator<Item = String>| {
         let cells: Vec<String> = cells.collect();
         format!("| {field} | {} |\n", cells.join(" | "))
     };
-    let upstreams = || Upstream::ALL.iter();
-    let mut table = row("field", &mut upstreams().map(|upstream| upstream.title().to_owned()));
-    table += &row("---", &mut upstreams().map(|_| "---".to_owned()));
+    let mut table = row("field", &mut upstreams.iter().map(|(title, _)| (*title).to_owned()));
+    table += &row("---", &mut upstreams.iter().map(|_| "---".to_owned()));
     let cell = |fate: Fate| match fate {
         Fate::Mapped(to) => to.to_owned(),
         Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
         Fate::Refused(way_out) => format!("refused: {way_out}"),
     };
-    for (index, field) in client.fields().iter().enumerate() {
-        let mut fates = upstreams().map(|upstream| {
-            let (name, fate) = upstream.fates(client)[index];
-            assert_eq!(name, *field, "the table of {} has another order", upstream.name());
+    for (index, field) in fields.iter().enumerate() {
+        let mut fates = upstreams.iter().map(|(title, table)| {
+            let (name, fate) = table[index];
+            assert_eq!(name, *field, "the table of {title} has another order");
             cell(fate)
         });
         table += &row(&format!("`{field}`"), &mut fates);
     }
-    let length = client.fields().len();
-    assert!(upstreams().all(|upstream| upstream.fates(client).len() == length), "a table has more rows");
+    assert!(upstreams.iter().all(|(_, table)| table.len() == fields.len()), "a table has more rows");
     table
 }
 

@@ -7,6 +7,7 @@ from .converse import Converse, CountTokens
 from .delivery import Whole
 from .frame import Cloud
 from .http import Request
+from .invoke_images import Canvas, Stability
 from .strict import LOOPBACK, Refused, check_headers
 
 OWN_HEADERS = ("x-amz-date", "x-amz-security-token", "x-amz-content-sha256")
@@ -16,7 +17,7 @@ class Bedrock(Cloud):
     """Handler of the Bedrock port."""
 
     name = "bedrock"
-    apis = (Converse, CountTokens)
+    apis = (Converse, CountTokens, Canvas, Stability)
 
     def enter(self, request: Request, api: aws.Api) -> str:
         settings = self.state.settings

@@ -11,6 +11,7 @@ from .gemini import CountTokens, Gemini
 from .http import Request
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
+from .vertex_images import GeminiImages, Imagen
 
 #: Regional, global and multi-region endpoints.
 HOST = re.compile(r"(?:([a-z0-9-]+)-)?aiplatform\.googleapis\.com|aiplatform\.([a-z]+)\.rep\.googleapis\.com")
@@ -20,7 +21,7 @@ class Vertex(Cloud):
     """Handler of the Vertex port."""
 
     name = "vertex"
-    apis = (Gemini, CountTokens)
+    apis = (GeminiImages, Imagen, Gemini, CountTokens)
 
     def enter(self, request: Request, api: google.Api) -> str:
         headers = check_headers(request.headers, (), self.state.settings.allow_headers)

@@ -5,6 +5,7 @@ pub mod converse;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod image;
 pub mod names;
 pub mod openai;
 mod reading;
@@ -34,6 +35,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// Images from a text, by OpenAI's images API.
+    Images,
 }
 
 impl Task {
@@ -41,6 +44,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Images => Client::OpenAi,
         }
     }
 }

@@ -5,11 +5,11 @@ use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::chat::Delivery;
 use crate::dialect::names::Names;
-use crate::dialect::{Cloud, Task, Upstream};
+use crate::dialect::{Cloud, Task, Upstream, image as images};
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat};
+use super::{Plan, chat, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -53,6 +53,8 @@ pub enum Expects {
         streamed: bool,
         names: Names,
     },
+    /// So many images.
+    Images { upstream: images::Upstream, count: u64 },
 }
 
 impl Attempt {
@@ -60,6 +62,7 @@ impl Attempt {
     pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
         match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body),
+            Task::Images => image::translate(plan, body),
         }
     }
 

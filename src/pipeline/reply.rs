@@ -6,15 +6,20 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Level, Reply, ReplyStep};
 use crate::chat::Delivery;
+use crate::dialect::names::Names;
 use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
-use super::{Plan, chat};
+use super::{Plan, chat, image};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
 const MOST_REPLY: usize = 16 * 1024 * 1024;
+
+/// The same for images. Bedrock sends 25,000,000 bytes at most (`InvokeModel` in botocore's service model); four
+/// PNGs of four megapixels each, Imagen's most, or Gemini's largest one are some 40 MB of base64.
+const MOST_IMAGES: usize = 48 * 1024 * 1024;
 
 /// How much of an error body is read for its reason. Clouds send a few hundred bytes; what is longer is
 /// some proxy's page.
@@ -35,6 +40,7 @@ pub enum Incoming {
 /// A stream being translated.
 pub struct Stream {
     asked: Box<Asked>,
+    names: Names,
     decoder: StreamDecoder,
     writer: StreamWriter,
     /// The client has the headers and some of the reply.
@@ -76,20 +82,24 @@ pub fn begin(
         model: asked.model.clone(),
     };
     let media_type = headers.media_type();
-    match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, streamed: true, .. } => {
+    match &mut asked.expects {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, streamed: true, names } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
-            let decoder = upstream.stream();
-            let writer = caller.client().stream(title, usage);
-            (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
+            let (names, decoder) = (std::mem::take(names), upstream.stream());
+            let writer = caller.client().stream(title, *usage);
+            let stream = Stream { asked, names, decoder, writer, begun: false };
+            (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
-        Expects::Chat { .. } => {
+        Expects::Chat { .. } | Expects::Images { .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
-            (Incoming::Whole { asked, title, body: Vec::new() }, ReplyStep::Hold)
+            // A buffer that grows holds most of its bytes twice while it does.
+            let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            let body = Vec::with_capacity(asked.expects.most_bytes().min(length));
+            (Incoming::Whole { asked, title, body }, ReplyStep::Hold)
         }
     }
 }
@@ -132,8 +142,10 @@ impl Incoming {
                 }
             },
             Incoming::Whole { asked, title, body } => {
-                if body.len().saturating_add(bytes.len()) > MOST_REPLY {
-                    let error = Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB");
+                let most = asked.expects.most_bytes();
+                if body.len().saturating_add(bytes.len()) > most {
+                    let problem = format!("the cloud's reply is larger than {} MiB", most >> 20);
+                    let error = Error::new(Kind::UpstreamGarbled, problem);
                     let reply = answer(caller, asked, &error);
                     *self = Incoming::Over;
                     return ReplyStep::Answer(reply);
@@ -143,9 +155,12 @@ impl Incoming {
                     return ReplyStep::Hold;
                 }
                 match whole(asked, caller, title, body) {
-                    Ok((written, media_type)) => {
+                    Ok(Finished { body: written, media_type, withheld }) => {
                         *out = written;
                         let mut headers = head(200, asked, media_type);
+                        if withheld > 0 {
+                            headers.add("x-fairlead-withheld", withheld.to_string());
+                        }
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
                     }
@@ -172,8 +187,7 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        let Self { asked, decoder, writer, .. } = self;
-        let Expects::Chat { names, .. } = &mut asked.expects;
+        let Self { names, decoder, writer, .. } = self;
         names.restored(writer.sink(), |sink| {
             decoder.feed(bytes, sink)?;
             if last { decoder.finish(sink) } else { Ok(()) }
@@ -209,16 +223,33 @@ impl Stream {
     }
 }
 
-/// The client's whole reply and its media type.
-fn whole(
-    asked: &mut Asked,
-    caller: &Caller,
-    title: &Title,
-    body: &[u8],
-) -> Result<(Vec<u8>, &'static str), Error> {
+impl Expects {
+    /// The largest whole reply in bytes.
+    const fn most_bytes(&self) -> usize {
+        match self {
+            Expects::Chat { .. } => MOST_REPLY,
+            Expects::Images { .. } => MOST_IMAGES,
+        }
+    }
+}
+
+/// The client's whole reply.
+struct Finished {
+    body: Vec<u8>,
+    media_type: &'static str,
+    /// How many of the images that it should hold the cloud has withheld.
+    withheld: u64,
+}
+
+fn whole(asked: &mut Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Finished, Error> {
     match &mut asked.expects {
         Expects::Chat { upstream, delivery, names, .. } => {
-            chat::whole(caller.client(), *upstream, *delivery, names, title, body)
+            let (body, media_type) = chat::whole(caller.client(), *upstream, *delivery, names, title, body)?;
+            Ok(Finished { body, media_type, withheld: 0 })
+        }
+        Expects::Images { upstream, count } => {
+            let (body, withheld) = image::whole(*upstream, *count, title.created, body)?;
+            Ok(Finished { body, media_type: "application/json", withheld })
         }
     }
 }
@@ -231,7 +262,10 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
-        let mut error = asked.cloud.refusal(status, headers, body);
+        let mut error = match asked.expects {
+            Expects::Chat { .. } => asked.cloud.refusal(status, headers, body),
+            Expects::Images { upstream, .. } => upstream.refusal(status, headers, body),
+        };
         if let Some(id) = upstream_id(headers) {
             error.message.push_str(&format!(" (request id {id})"));
         }

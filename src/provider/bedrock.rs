@@ -6,6 +6,7 @@ use super::sigv4::{self, Credentials};
 use super::{Address, superfluous, word};
 use crate::base::error::{Error, Kind};
 use crate::config::{Backend, Environment, Problems, Source, variable};
+use crate::dialect::image::Upstream;
 
 /// A region and the right to call it.
 #[derive(Debug)]
@@ -58,6 +59,27 @@ fn host(region: &str) -> String {
 pub fn address(model: &str, stream: bool) -> Address {
     let operation = if stream { "converse-stream" } else { "converse" };
     Address { path: format!("/model/{model}/{operation}"), query: "" }
+}
+
+/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html. `model` is a path segment.
+pub fn invoke(model: &str) -> Address {
+    Address { path: format!("/model/{model}/invoke"), query: "" }
+}
+
+/// What [`images`] knows, for people.
+pub const IMAGE_MODELS: &str = "`amazon.nova-canvas-…`, `amazon.titan-image-generator-…`, `stability.sd3-…`, \
+                                `stability.stable-image-core-…` and `stability.stable-image-ultra-…`";
+
+/// The body that a model which makes images wants. Stability's other models change an image that is there.
+pub fn images(model: &str) -> Option<Upstream> {
+    const FAMILIES: &[(&str, Upstream)] = &[
+        ("amazon.nova-canvas-", Upstream::Canvas),
+        ("amazon.titan-image-generator-", Upstream::Canvas),
+        ("stability.sd3-", Upstream::Stability),
+        ("stability.stable-image-core-", Upstream::Stability),
+        ("stability.stable-image-ultra-", Upstream::Stability),
+    ];
+    FAMILIES.iter().find(|(family, _)| model.contains(family)).map(|(_, upstream)| *upstream)
 }
 
 fn credentials(
@@ -124,5 +146,24 @@ mod tests {
             "/model/us.amazon.nova-lite-v1%3A0/converse"
         );
         assert_eq!(address("x", true).target(), "/model/x/converse-stream");
+        assert_eq!(invoke("x").target(), "/model/x/invoke");
+    }
+
+    #[test]
+    fn a_model_that_makes_images_is_known_by_its_name_or_the_arn_of_its_profile() {
+        let profile =
+            "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us.stability.sd3-5-large-v1:0";
+        for (model, expected) in [
+            ("amazon.nova-canvas-v1:0", Some(Upstream::Canvas)),
+            ("amazon.titan-image-generator-v2:0", Some(Upstream::Canvas)),
+            ("stability.stable-image-core-v1:1", Some(Upstream::Stability)),
+            ("us.stability.stable-image-ultra-v1:1", Some(Upstream::Stability)),
+            (profile, Some(Upstream::Stability)),
+            ("us.stability.stable-image-remove-background-v1:0", None),
+            ("amazon.nova-lite-v1:0", None),
+            ("amazon.titan-embed-image-v1", None),
+        ] {
+            assert_eq!(images(model), expected, "{model}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Address, superfluous, token, word};
 use crate::config::{Backend, Problems, Source};
+use crate::dialect::image::Upstream;
 
 /// A project in a location.
 #[derive(Debug)]
@@ -32,10 +33,18 @@ impl Site {
     pub fn address(&self, model: &str, stream: bool) -> Address {
         let (method, query) =
             if stream { ("streamGenerateContent", "alt=sse") } else { ("generateContent", "") };
+        Address { path: self.path(model, method), query }
+    }
+
+    /// docs.cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/predict.
+    /// `model` is a path segment.
+    pub fn predict(&self, model: &str) -> Address {
+        Address { path: self.path(model, "predict"), query: "" }
+    }
+
+    fn path(&self, model: &str, method: &str) -> String {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        let path =
-            format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}");
-        Address { path, query }
+        format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}")
     }
 }
 
@@ -46,6 +55,22 @@ fn host(location: &str) -> String {
         "global" => "aiplatform.googleapis.com".to_owned(),
         "us" | "eu" => format!("aiplatform.{location}.rep.googleapis.com"),
         region => format!("{region}-aiplatform.googleapis.com"),
+    }
+}
+
+/// What [`images`] knows, for people.
+pub const IMAGE_MODELS: &str = "`imagen-…-generate-…` and `gemini-…-image`";
+
+/// The body that a model which makes images wants. Imagen's `capability` models change an image that is
+/// there.
+pub fn images(model: &str) -> Option<Upstream> {
+    let is_imagen = model.starts_with("imagen-") && model.contains("generate");
+    if is_imagen || model.starts_with("imagegeneration@") {
+        Some(Upstream::Imagen)
+    } else if model.starts_with("gemini-") && model.contains("-image") {
+        Some(Upstream::Gemini)
+    } else {
+        None
     }
 }
 
@@ -99,5 +124,25 @@ mod tests {
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
              gemini-2.5-flash:streamGenerateContent?alt=sse"
         );
+        assert_eq!(
+            site.predict("imagen-4.0-generate-001").target(),
+            "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
+             imagen-4.0-generate-001:predict"
+        );
+    }
+
+    #[test]
+    fn a_model_that_makes_images_is_known_by_its_name() {
+        for (model, expected) in [
+            ("imagen-4.0-fast-generate-001", Some(Upstream::Imagen)),
+            ("imagen-3.0-generate-002", Some(Upstream::Imagen)),
+            ("imagegeneration@006", Some(Upstream::Imagen)),
+            ("imagen-3.0-capability-001", None),
+            ("gemini-2.5-flash-image", Some(Upstream::Gemini)),
+            ("gemini-3-pro-image-preview", Some(Upstream::Gemini)),
+            ("gemini-2.5-flash", None),
+        ] {
+            assert_eq!(images(model), expected, "{model}");
+        }
     }
 }

@@ -44,7 +44,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
-    let extra = extra::collect(&body.other)?;
+    let extra = extra::collect(&body.other, extra::CHAT)?;
     let betas: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
@@ -717,7 +717,7 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
     body.known().filter(|name| !silent(name)).for_each(|name| fields.must_see(name));
     let Fields(other) = &body.other;
     for (name, value) in other.iter().map(|(name, value)| (name.as_str(), value.get())) {
-        if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name) {
+        if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name, extra::CHAT) {
             continue;
         }
         match FIELDS.iter().find(|field| **field == name) {

@@ -1,6 +1,7 @@
-//! The client side: OpenAI's chat completions.
+//! The client side: OpenAI's chat completions, and its images API.
 
 pub mod fields;
+pub mod image;
 mod reply;
 mod request;
 mod wire;

@@ -46,7 +46,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
-    let extra = extra::collect(&body.other)?;
+    let extra = extra::collect(&body.other, extra::CHAT)?;
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
@@ -610,7 +610,7 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
         }
     }
     for (name, value) in body.other.given() {
-        if DEFAULTS.contains(&(name, value.get())) || extra::is_extra(name) {
+        if DEFAULTS.contains(&(name, value.get())) || extra::is_extra(name, extra::CHAT) {
             continue;
         }
         match FIELDS.iter().find(|field| **field == name) {
