@@ -44,6 +44,8 @@ struct Stream<'c> {
     ends: Vec<usize>,
     plan: Rc<Plan>,
     host: FakeHost,
+    /// What the request has told of its tools.
+    names: Names,
     /// What the client gets frame by frame: what the golden file holds.
     expected: Got,
 }
@@ -59,8 +61,12 @@ fn streams(cases: &[Case]) -> Vec<Stream<'_>> {
                 *end += frame.len();
                 Some(*end)
             });
+            let mut asked = case.client.parse(case.request(), "").unwrap();
+            let (_, _, model) = plan.find(asked.model.as_str()).unwrap();
+            let written = said.upstream.write(&mut asked.request, model, &mut Vec::new()).unwrap();
             let mut stream = Stream {
                 case,
+                names: written.names,
                 name: format!("{}/{}", case.name, said.stem),
                 upstream: said.upstream,
                 request: case.request().to_vec(),
@@ -84,13 +90,6 @@ impl Stream<'_> {
         exchange.receive(cases::stream_headers(self.upstream), pieces)
     }
 
-    /// What the request has told of its tools.
-    fn names(&self) -> Names {
-        let mut asked = self.case.client.parse(&self.request, "").unwrap();
-        let (_, _, model) = self.plan.find(asked.model.as_str()).unwrap();
-        self.upstream.write(&mut asked.request, model, &mut Vec::new()).unwrap().names
-    }
-
     /// What decoder and writer make of it without the pipeline around them: bytes, and the error that ends
     /// them.
     fn decode<'b>(&self, pieces: impl IntoIterator<Item = &'b [u8]>) -> (String, Option<Error>) {
@@ -99,7 +98,7 @@ impl Stream<'_> {
         let usage = self.request.windows(13).any(|word| word == b"include_usage");
         let mut writer = self.case.client.stream(title, usage);
         let mut decoder = self.upstream.stream();
-        let mut names = self.names();
+        let mut names = self.names.clone();
         let mut outcome = Ok(());
         for piece in pieces {
             outcome = outcome.and_then(|()| names.restored(writer.sink(), |sink| decoder.feed(piece, sink)));

@@ -57,6 +57,32 @@ pub struct Asked<'a> {
     pub request: Request<'a>,
 }
 
+/// A model as its upstream calls it, and what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'m> {
+    pub name: &'m str,
+    /// The model that it is made of, as the operator has written it, where the name does not tell.
+    pub family: Option<&'m str>,
+}
+
+impl<'m> From<&'m str> for Model<'m> {
+    fn from(name: &'m str) -> Self {
+        Self { name, family: None }
+    }
+}
+
+impl<'m> Model<'m> {
+    /// What tells what it takes.
+    pub fn base(self) -> &'m str {
+        self.family.unwrap_or(self.name)
+    }
+
+    /// Whether an operator's word for what a model is means something here.
+    pub fn is_family(word: &str) -> bool {
+        ["gemini-", "claude-"].iter().any(|name| word.starts_with(name)) || converse::is_family(word)
+    }
+}
+
 /// What became of a request beside its body.
 #[derive(Debug)]
 pub struct Written {
@@ -276,7 +302,13 @@ impl Upstream {
     ///
     /// # Errors
     /// What the upstream has no way to say, named by its path in the client's body.
-    pub fn write(self, request: &mut Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Written, Error> {
+    pub fn write<'m>(
+        self,
+        request: &mut Request<'_>,
+        model: impl Into<Model<'m>>,
+        out: &mut Vec<u8>,
+    ) -> Result<Written, Error> {
+        let model = model.into();
         let mut names = names::fit(request, self.words())?;
         match self {
             Upstream::Converse => {
@@ -287,7 +319,7 @@ impl Upstream {
                 Ok(Written { left_out, names, whole })
             }
             Upstream::Gemini => {
-                let left_out = gemini::write(request, model, out)?;
+                let left_out = gemini::write(request, model.base(), out)?;
                 Ok(Written { left_out, names, whole: false })
             }
         }

@@ -67,13 +67,13 @@ impl Word {
 }
 
 /// Which tools the upstream knows by another name than the client, and which one stands for the reply itself.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Names {
     renamed: Vec<Renamed>,
     answer: Option<Answer>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Renamed {
     upstreams: String,
     /// Escaped for JSON.
@@ -81,7 +81,7 @@ struct Renamed {
 }
 
 /// A tool that the model is made to call with the reply as arguments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Answer {
     tool: &'static str,
     /// What each of the upstream's calls so far is to the client.

@@ -3,7 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::chat::{Delivery, Sink};
 use crate::dialect::names::Names;
-use crate::dialect::{self, Client, Title, Upstream, Written, fates};
+use crate::dialect::{self, Client, Model, Title, Upstream, Written, fates};
 
 use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
@@ -13,12 +13,13 @@ use super::caller::Caller;
 pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Attempt, Error> {
     let dialect::Asked { model, mut request } = client.parse(body, &caller.betas)?;
     let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
-    let upstream = backend.upstream(client, backend_model);
+    let kind = Model { name: backend_model, family: plan.family(model.as_str()) };
+    let upstream = backend.upstream(client, kind.base());
     let fields = std::mem::take(&mut request.fields);
     let mut dropped = fates::settle(fields.iter().map(AsRef::as_ref), upstream.fates(client))?;
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    let Written { left_out, names, whole } = upstream.write(&mut request, backend_model, &mut written)?;
+    let Written { left_out, names, whole } = upstream.write(&mut request, kind, &mut written)?;
     for name in left_out.0 {
         if !dropped.contains(&name) {
             dropped.push(name);

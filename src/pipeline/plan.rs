@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
+use crate::dialect::Model;
 use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
 
@@ -31,6 +32,13 @@ impl Plan {
             .filter_map(|(name, written)| Backend::compile(name, written, environment, &mut problems))
             .collect();
         let rules = Rules::compile(&config.models, &providers, &mut problems);
+        for (index, model) in config.models.iter().enumerate() {
+            if model.family.as_deref().is_some_and(|family| !Model::is_family(family)) {
+                let problem = "is no family that is known here; name the base model, such as `claude-sonnet-4-5`, \
+                    `nova-pro` or `meta.llama3-3-70b-instruct`";
+                problems.add(&format!("models[{index}].family"), problem);
+            }
+        }
         if config.limits.request_bytes == 0 {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
@@ -43,12 +51,17 @@ impl Plan {
 
     /// Where a request for a model goes, and what the model is called there.
     pub fn find<'a>(&'a self, asked: &'a str) -> Result<(usize, &'a Backend, &'a str), Error> {
-        let Target { backend: index, model } = self.rules.find(asked)?;
+        let Target { backend: index, model, .. } = self.rules.find(asked)?;
         let backend = self
             .backends
             .get(index)
             .ok_or_else(|| Error::new(Kind::Internal, "a model rule leads to no backend"))?;
         Ok((index, backend, model))
+    }
+
+    /// What a model is, where its name does not tell and the operator has written it down.
+    pub fn family<'a>(&'a self, asked: &'a str) -> Option<&'a str> {
+        self.rules.find(asked).ok().and_then(|target| target.family)
     }
 
     /// The backend of an index that [`Plan::find`] gave.

@@ -21,6 +21,8 @@ struct Rule {
     provider: &'static str,
     /// What to ask for instead, without the provider's prefix.
     model: Option<String>,
+    /// What the model is, where its name does not tell.
+    family: Option<String>,
 }
 
 /// Where a request goes.
@@ -30,6 +32,8 @@ pub struct Target<'a> {
     pub backend: usize,
     /// The provider's own name of the model.
     pub model: &'a str,
+    /// What the model is, where its name does not tell.
+    pub family: Option<&'a str>,
 }
 
 /// The prefix by which clients name a provider.
@@ -68,7 +72,8 @@ impl Rules {
                     format!("is a model of `{}`; this backend's start with `{provider}`", prefix(*other));
                 problems.add(&at("model"), problem);
             }
-            let rule = Rule { backend, provider, model: name.map(str::to_owned) };
+            let family = model.family.clone();
+            let rule = Rule { backend, provider, model: name.map(str::to_owned), family };
             match model.name.strip_suffix('*') {
                 Some(rest) if rest.contains('*') => {
                     problems.add(&at("name"), "may have one `*`, at its end");
@@ -107,7 +112,9 @@ impl Rules {
             None => asked.strip_prefix(rule.provider).unwrap_or(asked),
         });
         match (rule, model) {
-            (Some(rule), Some(model)) if !model.is_empty() => Ok(Target { backend: rule.backend, model }),
+            (Some(rule), Some(model)) if !model.is_empty() => {
+                Ok(Target { backend: rule.backend, model, family: rule.family.as_deref() })
+            }
             _ => Err(Error::at(
                 Kind::UnknownModel,
                 "model",

@@ -14,6 +14,7 @@ mod request;
 mod wire;
 
 pub use decode::{StreamDecoder, decode};
+pub use model::is_family;
 pub use refusal::refusal;
 pub use request::{Outcome, write};
 

@@ -1,5 +1,7 @@
 //! What the name of a model on Bedrock tells of what it takes: less than Converse has, or more.
 
+use std::borrow::Cow;
+
 /// A family of models, as far as its members differ in what they take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
@@ -36,6 +38,38 @@ pub fn family(model: &str) -> Family {
         Family::Untold
     } else {
         Family::Other
+    }
+}
+
+/// Where families come from: how a word of an operator begins, and what stands before it in Bedrock's names.
+const VENDORS: &[(&str, &str)] = &[
+    ("claude", "anthropic."),
+    ("nova", "amazon."),
+    ("titan", "amazon."),
+    ("gpt-oss", "openai."),
+    ("llama", "meta."),
+    ("mistral", "mistral."),
+    ("mixtral", "mistral."),
+    ("jamba", "ai21."),
+    ("command", "cohere."),
+    ("deepseek", "deepseek."),
+    ("qwen", "qwen."),
+];
+
+/// Whether an operator's word for what a model is begins like a family.
+pub fn is_family(word: &str) -> bool {
+    VENDORS.iter().any(|(name, vendor)| word.starts_with(name) || word.contains(vendor))
+}
+
+/// An operator's word for what a model is as Bedrock's names have it: `anthropic.claude-` for `claude`.
+pub fn full_name(word: &str) -> Cow<'_, str> {
+    let known = VENDORS.iter().find(|(name, _)| word.starts_with(name));
+    match known {
+        Some((_, vendor)) if !word.contains(vendor) => {
+            let dash = if word.contains('-') { "" } else { "-" };
+            Cow::Owned(format!("{vendor}{word}{dash}"))
+        }
+        Some(_) | None => Cow::Borrowed(word),
     }
 }
 
@@ -189,6 +223,25 @@ impl Family {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_may_leave_out_the_vendor() {
+        for (word, expected) in [
+            ("claude-sonnet-4-5", Family::Claude(Version(4, 5))),
+            ("anthropic.claude-opus-4-1", Family::Claude(Version(4, 1))),
+            ("us.anthropic.claude-opus-4-1", Family::Claude(Version(4, 1))),
+            ("claude", Family::Claude(Version::NEWEST)),
+            ("nova", Family::Nova),
+            ("nova-2-lite", Family::Nova2),
+            ("gpt-oss-20b", Family::GptOss),
+            ("qwen3-32b", Family::Other),
+        ] {
+            assert!(is_family(word), "{word}");
+            assert_eq!(family(&full_name(word)), expected, "{word}");
+        }
+        assert_eq!(takes(&full_name("llama3-3-70b")), LLAMA);
+        assert!(!is_family("clade"));
+    }
 
     #[test]
     fn what_a_model_takes_is_read_from_its_name() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::extra::{self, Extra};
-use super::model::{Choice, Family, Takes, family, takes};
+use super::model::{Choice, Family, Takes, family, full_name, takes};
 use super::offer::{ANSWER, Offer, Schema};
 use super::own::{self, Own};
 use crate::base::error::{Error, Kind};
@@ -13,7 +13,7 @@ use crate::chat::{
     Cache, Content, Document, DocumentSource, Image, LeftOut, Part, Place, Request, Role, SearchResult,
     Spelling, Thinking, Tool, ToolCall, ToolResult, Turn,
 };
-use crate::dialect::schema;
+use crate::dialect::{Model, schema};
 
 /// `InferenceConfiguration.stopSequences` has at most so many items.
 const MAX_STOPS: usize = 2500;
@@ -36,14 +36,15 @@ pub struct Outcome {
 ///
 /// # Errors
 /// What Converse has no way to say, named by its path in the client's body.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Outcome, Error> {
+pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Result<Outcome, Error> {
     if request.turns.is_empty() {
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
     }
-    let (family, takes) = (family(model), takes(model));
+    let base = model.family.map_or(Cow::Borrowed(model.name), full_name);
+    let (family, takes) = (family(&base), takes(&base));
     let mut left_out = LeftOut::default();
-    let own = Own::read(request, model, &mut left_out)?;
+    let own = Own::read(request, model.name, &mut left_out)?;
     let offer = Offer::of(request, takes)?;
     let mut body = Body {
         family,
@@ -55,7 +56,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Ou
         begun: None,
         left_out,
     };
-    let extra = if own::is_prompt(model) {
+    let extra = if own::is_prompt(model.name) {
         own::leave_to_prompt(request, &own, &mut body.left_out)?;
         None
     } else {
@@ -860,7 +861,7 @@ mod tests {
     /// The body, and what was left out of it.
     fn written_for(model: &str, request: &Request<'_>) -> (String, Vec<&'static str>) {
         let mut out = Vec::new();
-        let outcome = write(request, model, &mut out).unwrap();
+        let outcome = write(request, model.into(), &mut out).unwrap();
         (String::from_utf8(out).unwrap(), outcome.left_out.0)
     }
 
@@ -869,7 +870,7 @@ mod tests {
     }
 
     fn refused(request: &Request<'_>) -> Error {
-        write(request, CLAUDE, &mut Vec::new()).unwrap_err()
+        write(request, CLAUDE.into(), &mut Vec::new()).unwrap_err()
     }
 
     fn param(request: &Request<'_>) -> String {
