@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+from .gemini_schema import check_json_schema
 from .gemini_shapes import SKIP_SIGNATURE
 from .replies import SEAL, seal
 from .strict import Refused, sniff
@@ -31,6 +32,13 @@ DATA = (
 
 #: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding (GIF is not among them)
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
+
+#: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/{document,audio,video}-understanding
+FILES = IMAGES | {
+    "application/pdf", "text/plain",
+    *(f"audio/{kind}" for kind in "x-aac flac mp3 m4a mpeg mpga mp4 ogg pcm wav webm".split()),
+    *(f"video/{kind}" for kind in "x-flv quicktime mpeg mpegps mpg mp4 webm wmv 3gpp".split()),
+}  # fmt: skip
 
 #: Types whose bytes can be told apart; others are let through with a well-formed name.
 TELLING = IMAGES | {"application/pdf", "audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "video/mp4", "video/webm"}
@@ -95,6 +103,8 @@ def _content(content: dict[str, Any], where: str) -> None:
             _blob(part["inlineData"], f"{here}.inlineData")
         if kind == "fileData" and not (part["fileData"].get("fileUri") and part["fileData"].get("mimeType")):
             raise Refused("rule", f"{here}.fileData: fileUri and mimeType are required")
+        if kind == "fileData":
+            _file(part["fileData"], f"{here}.fileData")
         if kind == "functionCall":
             _name(part["functionCall"].get("name"), f"{here}.functionCall.name")
         if kind == "functionResponse":
@@ -116,6 +126,14 @@ def _name(name: str | None, where: str) -> None:
         )
 
 
+def _file(data: dict[str, Any], where: str) -> None:
+    if data["mimeType"] not in FILES:
+        raise Refused("rule", f"Unable to submit request because it has a mimeType parameter with value "
+                      f"{data['mimeType']}, which is not supported.")  # fmt: skip
+    if not re.fullmatch(r"(gs|https?)://[^/\s]+/\S+", data["fileUri"]):
+        raise Refused("rule", f"{where}.fileUri: Cannot fetch content from the provided URL")
+
+
 def _blob(blob: dict[str, Any], where: str) -> None:
     mime = blob.get("mimeType")
     if not mime or not re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", mime):
@@ -123,7 +141,7 @@ def _blob(blob: dict[str, Any], where: str) -> None:
     data = base64.b64decode(blob.get("data", ""))
     if not data:
         raise Refused("rule", f"{where}.data: must not be empty")
-    if mime.startswith("image/") and mime not in IMAGES:
+    if mime.startswith(("image/", "audio/", "video/")) and mime not in FILES:
         raise Refused("rule", f"Unable to submit request because it has a mimeType parameter with value {mime}, "
                       "which is not supported.")  # fmt: skip
     told = sniff(data)
@@ -249,9 +267,11 @@ def _parameters(one: dict[str, Any], where: str) -> None:
             check_schema(one[plain], f"{where}.{plain}", one[plain])
     if "parameters" in one and one["parameters"].get("type") != "OBJECT":
         raise Refused("rule", f"{where}: {one['name']} functionDeclaration parameters schema should be of type OBJECT.")
-    schema = one.get("parametersJsonSchema", {"type": "object"})
-    if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise Refused("rule", f"{where}.parametersJsonSchema: The schema must describe an object")
+    if "parametersJsonSchema" in one:
+        schema = one["parametersJsonSchema"]
+        if not isinstance(schema, dict) or schema.get("type") != "object":
+            raise Refused("rule", f"{where}.parametersJsonSchema: The schema must describe an object")
+        check_json_schema(schema, f"{where}.parametersJsonSchema")
 
 
 #: Members of Schema that belong to one type.
@@ -368,8 +388,7 @@ def _generation(model: str, config: dict[str, Any]) -> None:
     if "responseJsonSchema" in config:
         if mime != "application/json":
             raise Refused("rule", "generationConfig.responseJsonSchema needs responseMimeType application/json")
-        if not isinstance(config["responseJsonSchema"], dict):
-            raise Refused("rule", "generationConfig.responseJsonSchema: must be an object")
+        check_json_schema(config["responseJsonSchema"], "generationConfig.responseJsonSchema")
     if "thinkingConfig" in config:
         _thinking(model, config["thinkingConfig"])
 

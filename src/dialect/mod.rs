@@ -8,6 +8,7 @@ pub mod gemini;
 pub mod image;
 pub mod names;
 pub mod openai;
+mod proof;
 mod reading;
 mod schema;
 mod talk;

@@ -50,10 +50,10 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
         family,
         takes,
         spelling: request.spelling,
+        prefill: prefill(request, family),
         history: if offer.tools.is_empty() { History::Prose } else { History::Blocks },
         documents: BTreeSet::new(),
         surplus: Marks::surplus(request, offer.tools, family),
-        begun: None,
         left_out,
     };
     let extra = if own::is_prompt(model.name) {
@@ -70,9 +70,8 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
             before = &[];
         }
         w.key("messages").array(|w| {
-            let last = request.turns.len().saturating_sub(1);
-            for (index, turn) in request.turns.iter().enumerate() {
-                body.message(turn, if index == 0 { before } else { &[] }, index == last, w)?;
+            for turn in &request.turns {
+                body.message(turn, std::mem::take(&mut before), w)?;
             }
             Ok::<(), Error>(())
         })?;
@@ -94,6 +93,14 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
     })
 }
 
+/// Where the text stands that Claude is to go on from. It may not end in white space: "final assistant
+/// content cannot end with trailing whitespace".
+fn prefill(request: &Request<'_>, family: Family) -> Option<Place> {
+    let last = request.turns.last().filter(|turn| turn.role == Role::Assistant)?.parts.last()?;
+    (matches!(family, Family::Claude(_) | Family::Untold) && matches!(last.content, Content::Text(_)))
+        .then_some(last.place)
+}
+
 /// Marks of the cache, by where they stand.
 #[derive(Default)]
 struct Marks {
@@ -104,7 +111,7 @@ struct Marks {
 
 impl Marks {
     /// docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html: four for a request, and Bedrock
-    /// refuses more.
+    /// refuses more ("Maximum cache checkpoints per request").
     const MOST: usize = 4;
 
     /// How many to leave out, of the first ones in each place. The last mark of tools and instructions stays,
@@ -156,14 +163,12 @@ struct Body {
     family: Family,
     takes: Takes,
     spelling: &'static Spelling,
+    prefill: Option<Place>,
     history: History,
     /// Names of documents; Bedrock refuses one that comes twice.
     documents: BTreeSet<String>,
     /// Marks of the cache that are still to be left out.
     surplus: Marks,
-    /// The end of a reply that the client has begun. Claude wants no white space there ("final assistant
-    /// content cannot end with trailing whitespace").
-    begun: Option<Place>,
     left_out: LeftOut,
 }
 
@@ -203,16 +208,8 @@ impl Body {
         }
     }
 
-    /// `before`: instructions that have no place of their own; `last`: of the conversation.
-    fn message(
-        &mut self,
-        turn: &Turn<'_>,
-        before: &[Part<'_>],
-        last: bool,
-        w: &mut Writer<'_>,
-    ) -> Result<(), Error> {
-        self.begun =
-            turn.parts.last().map(|part| part.place).filter(|_| last && turn.role == Role::Assistant);
+    /// `before`: instructions that have no place of their own.
+    fn message(&mut self, turn: &Turn<'_>, before: &[Part<'_>], w: &mut Writer<'_>) -> Result<(), Error> {
         w.object(|w| {
             w.key("role").token(match turn.role {
                 Role::User => r#""user""#,
@@ -301,9 +298,7 @@ impl Body {
             return Ok(Written::Nothing);
         }
         match (&part.content, self.history) {
-            (Content::Text(text), _) if self.begun == Some(part.place) && self.may_be_claude() => {
-                text_block(text.trim_end(), w);
-            }
+            (Content::Text(text), _) if self.prefill == Some(part.place) => text_block(text.trim_end(), w),
             (Content::Text(text), _) => text_block(*text, w),
             (Content::Image(_), _) if !self.takes.images => {
                 let problem = "this model takes no images; leave them out";
@@ -388,7 +383,7 @@ impl Body {
         document: &Document<'_>,
         w: &mut Writer<'_>,
     ) -> Result<(), Error> {
-        let below = self.spelling.document;
+        let below = document.below;
         let format = match &document.source {
             DocumentSource::Inline { media_type, data } => {
                 if data.is_empty() {
@@ -751,6 +746,7 @@ mod tests {
         max_tokens: "max",
         stop: "stops",
         format: "format",
+        format_schema: "format.schema",
         thinking: "thinking",
         effort: "effort",
         thought: "thought",

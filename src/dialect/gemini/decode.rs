@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 
 use memchr::memchr_iter;
-use serde_json::value::RawValue;
 
 use super::refusal;
 use super::wire::{self, FunctionCall, Piece, UsageMetadata};
 use crate::base::error::{Error, Kind};
-use crate::base::json::Text;
+use crate::base::json::{self, Text};
 use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::dialect::proof;
 use crate::frame::sse;
 
 /// Decodes a whole reply of status 200.
@@ -160,7 +160,8 @@ impl Reply {
         };
         let arguments = match call.args {
             None => Cow::Borrowed("{}"),
-            Some(args) if args.get().starts_with('{') => compact(args),
+            // Clients keep arguments as text and send them back with every turn.
+            Some(args) if args.get().starts_with('{') => json::compact(args.get()),
             Some(_) => return Err(garbled("Vertex AI sent a tool call whose arguments are no object")),
         };
         let made;
@@ -172,6 +173,8 @@ impl Reply {
                 Text::plain(&made).unwrap_or_default()
             }
         };
+        let carrier = signature.and_then(|signature| proof::carry(id.escaped(), signature));
+        let id = carrier.as_deref().and_then(Text::plain).unwrap_or(id);
         let call = self.calls;
         self.calls = call.saturating_add(1);
         sink.event(Event::ToolStart { id, name, signature });
@@ -305,29 +308,6 @@ fn digest(json: &str) -> String {
     format!("{hash:016x}")
 }
 
-/// Takes the indentation out of arguments, which Google puts into whole replies: clients keep them as
-/// text and send them back with every turn.
-fn compact(object: &RawValue) -> Cow<'_, str> {
-    let json = object.get();
-    if !json.contains('\n') {
-        return Cow::Borrowed(json);
-    }
-    let mut out = String::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for c in json.chars() {
-        if in_string {
-            in_string = escaped || c != '"';
-            escaped = !escaped && c == '\\';
-        } else if c.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_string = c == '"';
-        }
-        out.push(c);
-    }
-    Cow::Owned(out)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -440,7 +420,7 @@ mod tests {
         "thought Hm, 🎈…",
         "text Grüße \"an\" ",
         "text  alle\n",
-        "call call_r-1_x_0 f c2ln",
+        "call call_r-1_x_0__signed_4c7adefb_c2ln f c2ln",
         r#"Object("{\"ä\":[\"🎈\\\"\"]}")"#,
         "call call_r-1_x_1 g",
         r#"Object("{}")"#,
