@@ -129,6 +129,10 @@ const ALL: Takes = Takes {
     schema: Schema::Native,
 };
 
+/// "Only supported by Anthropic Claude 3 and Amazon Nova models", says botocore's model of `ToolChoice` of a
+/// certain tool.
+const OTHERS: Takes = Takes { choice: Choice::Any, ..ALL };
+
 /// Claude before it knew tools, and others that only talk.
 const TALKS: Takes = Takes { images: false, tools: false, choice: Choice::None, schema: Schema::None, ..ALL };
 
@@ -144,7 +148,7 @@ const TAKES: &[(&str, Takes)] = &[
     ("amazon.nova-micro", Takes { images: false, schema: Schema::Tool, ..ALL }),
     ("amazon.nova-", Takes { schema: Schema::Tool, ..ALL }),
     ("amazon.titan-text", Takes { system: false, ..TALKS }),
-    ("openai.gpt-oss", Takes { images: false, ..ALL }),
+    ("openai.gpt-oss", Takes { images: false, ..OTHERS }),
     ("meta.llama4", Takes { images: true, ..LLAMA }),
     ("meta.llama3-2-11b", Takes { images: true, ..LLAMA }),
     ("meta.llama3-2-90b", Takes { images: true, ..LLAMA }),
@@ -160,9 +164,9 @@ const TAKES: &[(&str, Takes)] = &[
         Takes { images: false, choice: Choice::Any, streamed_tools: false, schema: Schema::Tool, ..ALL },
     ),
     ("ai21.jamba-instruct", TALKS),
-    ("ai21.jamba", Takes { images: false, streamed_tools: false, schema: Schema::None, ..ALL }),
-    ("cohere.command-r", Takes { images: false, schema: Schema::None, ..ALL }),
-    ("deepseek.r1", Takes { images: false, streamed_tools: false, schema: Schema::None, ..ALL }),
+    ("ai21.jamba", Takes { images: false, streamed_tools: false, schema: Schema::None, ..OTHERS }),
+    ("cohere.command-r", Takes { images: false, schema: Schema::None, ..OTHERS }),
+    ("deepseek.r1", Takes { images: false, streamed_tools: false, schema: Schema::None, ..OTHERS }),
 ];
 
 const LLAMA: Takes =
@@ -176,15 +180,8 @@ pub fn takes(model: &str) -> Takes {
     match (known, family(model)) {
         (Some((_, takes)), _) => *takes,
         (None, Family::Claude(version)) if version < SHAPES => Takes { schema: Schema::Tool, ..ALL },
-        (
-            None,
-            Family::Claude(_)
-            | Family::Nova
-            | Family::Nova2
-            | Family::GptOss
-            | Family::Other
-            | Family::Untold,
-        ) => ALL,
+        (None, Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Untold) => ALL,
+        (None, Family::GptOss | Family::Other) => OTHERS,
     }
 }
 
@@ -254,7 +251,7 @@ mod tests {
             ("us.meta.llama3-2-3b-instruct-v1:0", TALKS),
             ("us.meta.llama3-2-90b-instruct-v1:0", Takes { images: true, ..LLAMA }),
             ("mistral.mistral-7b-instruct-v0:2", Takes { system: false, ..TALKS }),
-            ("qwen.qwen3-235b-a22b-2507-v1:0", ALL),
+            ("qwen.qwen3-235b-a22b-2507-v1:0", OTHERS),
             ("arn:aws:bedrock:us-east-1:123456789012:imported-model/a1b2c3", ALL),
         ] {
             assert_eq!(takes(model), expected, "{model}");
