@@ -111,6 +111,13 @@ impl Names {
         }
         decode(&mut Restored { renamed: &self.renamed, answer: self.answer.as_mut(), sink })
     }
+
+    /// The renamed tools: the client's name and the upstream's.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        self.renamed.iter().map(|Renamed { upstreams, clients }| {
+            (Text::from_escaped(clients).unescape(), upstreams.as_str())
+        })
+    }
 }
 
 /// Passes events on as the client is to see them.
