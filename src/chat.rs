@@ -214,6 +214,7 @@ pub struct Sampling<'a> {
     pub temperature: Option<Number<'a>>,
     pub top_p: Option<Number<'a>>,
     pub top_k: Option<Count<'a>>,
+    /// None is empty: such a one would stop nothing, and the clouds refuse it.
     pub stop: Vec<Text<'a>>,
     /// The client wants to know which of `stop` ended the reply.
     pub name_stop: bool,
@@ -374,7 +375,6 @@ pub struct Spelling {
     /// How to send a picture itself rather than its address.
     pub inline_image: &'static str,
     pub document: &'static str,
-    pub call_id: &'static str,
     pub call_name: &'static str,
     pub tool_name: &'static str,
     pub tool_schema: &'static str,

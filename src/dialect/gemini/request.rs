@@ -648,7 +648,6 @@ mod tests {
         image: ".image",
         inline_image: "itself",
         document: ".document",
-        call_id: ".id",
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",
