@@ -207,7 +207,9 @@ impl Answer {
             | Event::Stop { .. }
             | Event::Usage(_)
             | Event::Tier(_)
-            | Event::Extra { .. } => sink.event(event),
+            | Event::Extra { .. }
+            | Event::Choice(_)
+            | Event::Logprob(_) => sink.event(event),
         }
     }
 
