@@ -23,7 +23,7 @@ use common::envoy::{FakeHost, NOW};
 use fairlead::base::error::{Error, Kind};
 use fairlead::dialect::names::Names;
 use fairlead::dialect::{Client, Title, Upstream};
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{Caller, Plan};
 
 /// How a whole stream ends.
 fn end_of(client: Client) -> &'static str {
@@ -62,7 +62,7 @@ fn streams(cases: &[Case]) -> Vec<Stream<'_>> {
                 Some(*end)
             });
             let mut asked = case.client.parse(case.request(), "").unwrap();
-            let (_, _, model) = plan.find(asked.model.as_str()).unwrap();
+            let (_, _, model) = plan.find(&Caller::default(), asked.model.as_str()).unwrap();
             let written = said.upstream.write(&mut asked.request, model, &mut Vec::new()).unwrap();
             let mut stream = Stream {
                 case,
