@@ -139,6 +139,8 @@ impl Sink for Restored<'_> {
             }
             other @ (Event::Start { .. }
             | Event::Text(_)
+            | Event::Choice(_)
+            | Event::Logprob(_)
             | Event::Reasoning(_)
             | Event::Signature(_)
             | Event::Redacted(_)
@@ -205,7 +207,9 @@ impl Answer {
             | Event::Stop { .. }
             | Event::Usage(_)
             | Event::Tier(_)
-            | Event::Extra { .. } => sink.event(event),
+            | Event::Extra { .. }
+            | Event::Choice(_)
+            | Event::Logprob(_) => sink.event(event),
         }
     }
 

@@ -794,6 +794,7 @@ mod tests {
             format: Format::Text,
             delivery: Delivery::Whole,
             tier: None,
+            search: None,
             metadata: None,
             betas: Vec::new(),
             spelling: &SPELLING,
