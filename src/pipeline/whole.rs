@@ -6,14 +6,18 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
-use crate::dialect::Client;
+use crate::dialect::{Client, Task};
 use crate::provider::token;
 
 use super::Plan;
 use super::attempt::{Asked, Attempt};
 use super::caller::Caller;
+use super::fan::{Fan, Progress};
+use super::meter::Meter;
 use super::reply::{self, Incoming};
+use super::report::Report;
 use super::route::{self, Route};
+use super::{dry, models, usage};
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
@@ -24,6 +28,8 @@ pub struct Whole {
     plan: Rc<Plan>,
     phase: Phase,
     caller: Caller,
+    meter: Rc<Meter>,
+    report: Report,
 }
 
 enum Phase {
@@ -33,36 +39,78 @@ enum Phase {
     Gathering,
     /// Translated; credentials are coming.
     Parked {
-        attempt: Box<Attempt>,
+        ready: Ready,
         deadline: SystemTime,
     },
     /// On its way to the cloud.
     Sent(Box<Asked>),
+    /// On its way in several calls.
+    Fanned(Box<Fan>),
     Replying(Box<Incoming>),
     /// The client was answered in place of the cloud; what comes now is that answer.
     Answered,
 }
 
+/// A translated request.
+enum Ready {
+    /// To be sent on the client's own way.
+    One(Box<Attempt>),
+    /// To be sent in several calls.
+    Several(Box<Fan>),
+}
+
 impl Whole {
     pub fn new(plan: Rc<Plan>) -> Self {
-        Self { plan, phase: Phase::Idle, caller: Caller::default() }
+        Self {
+            plan,
+            phase: Phase::Idle,
+            caller: Caller::default(),
+            meter: Rc::default(),
+            report: Report::default(),
+        }
     }
 
     /// The request's headers have come; `last`: it has no body.
-    pub fn request_headers(&mut self, headers: &Headers, last: bool) -> Step {
+    pub fn request_headers(&mut self, host: &dyn Host, headers: &Headers, last: bool) -> Step {
         let route = route::route(headers, last, self.plan.request_bytes);
         if route != Route::NotOurs {
+            self.report.begin(host.now());
             self.caller.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
         }
         match route {
             Route::NotOurs => Step::Pass,
             Route::Answer(reply) => Step::Answer(self.finished(reply)),
+            Route::Usage => match self.plan.directory.viewer(host, headers) {
+                Ok(viewer) => {
+                    let reply = usage::reply(&self.plan, host, viewer.as_ref());
+                    Step::Answer(self.finished(reply))
+                }
+                Err(error) => self.answer(&error),
+            },
+            Route::Models(client) => {
+                self.caller.task = Task::Chat(client);
+                match self.plan.directory.identify(host, headers) {
+                    Ok(member) => self.caller.member = member,
+                    Err(error) => return self.refuse(host, &error),
+                }
+                let header = |name| headers.get(name).unwrap_or_default();
+                let reply = models::answer(&self.plan, &self.caller, header(":method"), header(":path"));
+                Step::Answer(self.finished(reply))
+            }
             Route::Refuse(task, error) => {
                 self.caller.task = task;
                 self.answer(&error)
             }
             Route::Ask(task) => {
                 self.caller.task = task;
+                match self.plan.directory.identify(host, headers) {
+                    Ok(member) => self.caller.member = member,
+                    Err(error) => return self.refuse(host, &error),
+                }
+                if let Some(member) = &self.caller.member {
+                    self.report.team(host, &member.team.name);
+                }
+                self.caller.dry = dry::is_asked(headers);
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }
@@ -85,9 +133,12 @@ impl Whole {
                 self.answer(&route::too_large(self.plan.request_bytes))
             }
             Phase::Gathering => Step::Wait,
-            Phase::Idle | Phase::Parked { .. } | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => {
-                Step::Pass
-            }
+            Phase::Idle
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Fanned(_)
+            | Phase::Replying(_)
+            | Phase::Answered => Step::Pass,
         }
     }
 
@@ -95,28 +146,81 @@ impl Whole {
     pub fn request_body(&mut self, host: &dyn Host, body: &[u8]) -> Step {
         match self.phase {
             Phase::Gathering => {}
-            Phase::Idle | Phase::Parked { .. } | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => {
+            Phase::Idle
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Fanned(_)
+            | Phase::Replying(_)
+            | Phase::Answered => {
                 return Step::Pass;
             }
         }
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        match Attempt::translate(&self.plan, &self.caller, body) {
+        let translated = Attempt::translate(&self.plan, &self.caller, body);
+        if let Ok(attempt) = &translated
+            && self.caller.dry
+        {
+            return match dry::show(&self.plan, attempt) {
+                Ok(reply) => Step::Answer(self.finished(reply)),
+                Err(error) => self.answer(&error),
+            };
+        }
+        let admitted = translated.and_then(|attempt| {
+            self.report.model(host, self.plan.label(&attempt.asked.model), &attempt.asked.full_model);
+            attempt.admit(&self.plan, &mut self.caller, host)
+        });
+        match admitted {
             Ok(attempt) => {
+                self.meter = Rc::clone(&attempt.asked.meter);
+                attempt.asked.count(host);
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
-                self.send(host, Box::new(attempt), deadline)
+                let ready = if attempt.more.is_empty() {
+                    Ready::One(Box::new(attempt))
+                } else {
+                    Ready::Several(Box::new(Fan::new(attempt, host.now())))
+                };
+                self.send(host, ready, deadline)
             }
-            Err(error) => self.answer(&error),
+            Err(error) => self.refuse(host, &error),
         }
     }
 
     /// Something may have changed for a request that was told to [`Step::Park`].
     pub fn wake(&mut self, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Parked { attempt, deadline } => self.send(host, attempt, deadline),
+            Phase::Parked { ready, deadline } => self.send(host, ready, deadline),
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Sent(_)
+            | Phase::Fanned(_)
+            | Phase::Replying(_)
+            | Phase::Answered) => {
+                self.phase = other;
+                Step::Pass
+            }
+        }
+    }
+
+    /// An answer to one of the calls of [`Step::Call`] has come, or, if it is `None`, will not come. What
+    /// answers after the last step is nobody's concern.
+    pub fn called(&mut self, host: &dyn Host, number: usize, answer: Option<(&Headers, &[u8])>) -> Step {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Fanned(mut fan) => match fan.answer(&self.plan, host, number, answer) {
+                Ok(Progress::More(calls)) => {
+                    self.phase = Phase::Fanned(fan);
+                    Step::Call(calls)
+                }
+                Ok(Progress::Whole(reply)) => Step::Answer(self.finished(reply)),
+                Err(error) => {
+                    let reply = reply::answer(&self.caller, fan.asked(), &error);
+                    Step::Answer(self.finished(reply))
+                }
+            },
+            other @ (Phase::Idle
+            | Phase::Gathering
+            | Phase::Parked { .. }
             | Phase::Sent(_)
             | Phase::Replying(_)
             | Phase::Answered) => {
@@ -136,12 +240,12 @@ impl Whole {
             Phase::Answered => return ReplyStep::Pass,
             Phase::Sent(asked) => reply::begin(asked, &self.caller, &self.plan, host, headers, last),
             // The request has not left: Envoy speaks.
-            Phase::Gathering | Phase::Parked { .. } => {
+            Phase::Gathering | Phase::Parked { .. } | Phase::Fanned(_) => {
                 reply::refused(None, &self.caller, host, headers, last)
             }
             Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
         };
-        self.replying(Box::new(incoming), step)
+        self.replying(host, Box::new(incoming), step)
     }
 
     /// The next bytes of the reply; what is to be sent is left in `out`.
@@ -155,12 +259,18 @@ impl Whole {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Replying(mut incoming) => {
                 let step = incoming.chunk(&self.caller, host, bytes, last, out);
-                self.replying(incoming, step)
+                let step = self.replying(host, incoming, step);
+                if last {
+                    // Before the client has the end: his next request finds what this one left over.
+                    self.settle(host);
+                }
+                step
             }
             other @ (Phase::Idle
             | Phase::Gathering
             | Phase::Parked { .. }
             | Phase::Sent(_)
+            | Phase::Fanned(_)
             | Phase::Answered) => {
                 self.phase = other;
                 ReplyStep::Pass
@@ -169,13 +279,14 @@ impl Whole {
     }
 
     /// Goes on with a reply, unless the client is answered in its place.
-    fn replying(&mut self, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
+    fn replying(&mut self, host: &dyn Host, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
-                for (name, value) in self.caller.ids() {
+                for (name, value) in self.caller.headers() {
                     headers.add(name, value);
                 }
+                self.report.first(host.now());
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
             }
@@ -189,18 +300,26 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
-        reply.headers.extend(self.caller.ids());
+        self.report.answered(reply.status);
+        reply.headers.extend(self.caller.headers());
         reply
     }
 
-    fn send(&mut self, host: &dyn Host, mut attempt: Box<Attempt>, deadline: SystemTime) -> Step {
-        match attempt.authorise(&self.plan, host) {
-            Ok(Some(outgoing)) => {
-                self.phase = Phase::Sent(Box::new(attempt.asked));
-                Step::Forward(outgoing)
+    fn send(&mut self, host: &dyn Host, mut ready: Ready, deadline: SystemTime) -> Step {
+        let step = match &mut ready {
+            Ready::One(attempt) => attempt.authorise(&self.plan, host).map(|one| one.map(Step::Forward)),
+            Ready::Several(fan) => fan.launch(&self.plan, host).map(|several| several.map(Step::Call)),
+        };
+        match step {
+            Ok(Some(step)) => {
+                self.phase = match ready {
+                    Ready::One(attempt) => Phase::Sent(Box::new(attempt.asked)),
+                    Ready::Several(fan) => Phase::Fanned(fan),
+                };
+                step
             }
             Ok(None) if host.now() < deadline => {
-                self.phase = Phase::Parked { attempt, deadline };
+                self.phase = Phase::Parked { ready, deadline };
                 Step::Park
             }
             Ok(None) => self.answer(&token::unavailable(1000)),
@@ -213,17 +332,45 @@ impl Whole {
         self.finished(self.caller.refuse(&Error::new(Kind::Internal, problem)))
     }
 
+    /// The answer to a request whose answers do not fit the worker's memory beside those of others.
+    pub fn overloaded(&mut self) -> Reply {
+        let problem = "the gateway holds too many vectors for others; try again shortly";
+        self.finished(self.caller.refuse(&Error::new(Kind::Overloaded, problem)))
+    }
+
     /// The answer to a request that would have to wait where too many do.
     pub fn crowded(&mut self) -> Reply {
         self.finished(self.caller.refuse(&token::unavailable(1000)))
     }
 
-    /// How many bytes a request holds that was told to [`Step::Park`].
+    /// The exchange is over, one way or another: what it used is settled.
+    pub fn done(&mut self, host: &dyn Host) {
+        self.settle(host);
+    }
+
+    fn settle(&mut self, host: &dyn Host) {
+        self.meter.settle(host);
+        self.report.end(host, &self.meter);
+    }
+
+    /// How many bytes a request holds that was told to [`Step::Park`] or [`Step::Call`].
     pub fn held(&self) -> usize {
         match &self.phase {
-            Phase::Parked { attempt, .. } => attempt.body.len(),
+            Phase::Parked { ready: Ready::One(attempt), .. } => attempt.body.len(),
+            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Fanned(fan) => fan.held(),
             Phase::Idle | Phase::Gathering | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => 0,
         }
+    }
+
+    /// Refuses on the gateway's own account.
+    fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
+        self.report.refused(host, error);
+        self.answer(error)
+    }
+
+    /// Whether answers to calls are still waited for.
+    pub fn calls(&self) -> bool {
+        matches!(self.phase, Phase::Fanned(_))
     }
 
     fn answer(&mut self, error: &Error) -> Step {

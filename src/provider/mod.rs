@@ -5,12 +5,14 @@ pub mod sigv4;
 pub mod token;
 pub mod vertex;
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Upstream, image};
+use crate::dialect::{Client, Upstream, embedding, image};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Backend {
     pub name: String,
     /// Envoy's cluster.
     pub cluster: String,
+    /// What the names of its models begin with for clients, such as `bedrock/`.
+    pub prefix: &'static str,
     /// `:authority` of requests.
     pub host: String,
     site: Site,
@@ -87,7 +91,13 @@ impl Backend {
             let problem = "must be a host name such as `vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com`, with a port at most";
             problems.add(&format!("{path}.host"), problem);
         }
-        Some(Self { name: name.to_owned(), cluster: written.cluster.clone(), host, site })
+        Some(Self {
+            name: name.to_owned(),
+            cluster: written.cluster.clone(),
+            prefix: written.provider.prefix(),
+            host,
+            site,
+        })
     }
 
     /// The dialect in which this backend takes chat requests for a model, from clients of a dialect.
@@ -110,6 +120,35 @@ impl Backend {
         })
     }
 
+    /// Where to ask how many tokens a chat with `model` has.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
+    /// the provider does not count for.
+    pub fn count_address(&self, model: &str) -> Result<Address, Error> {
+        Ok(match &self.site {
+            Site::Bedrock(_) => {
+                bedrock::count_address(&segment(bedrock::foundation_model(&decoded(model)?)?)?)
+            }
+            Site::Vertex(site) => site.count_address(&segment(model)?),
+        })
+    }
+
+    /// What is known of an embedding model, and where to send texts for it.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for a model that makes no embeddings, as far as is known.
+    pub fn embeddings(&self, model: &str) -> Result<(&'static embedding::Model, Address), Error> {
+        let segment = segment(model)?;
+        Ok(match &self.site {
+            Site::Bedrock(_) => (embedding::Model::of_bedrock(model)?, bedrock::invoke(&segment)),
+            Site::Vertex(site) => {
+                let known = embedding::Model::of_vertex(model)?;
+                (known, site.method(&segment, known.upstream.method()))
+            }
+        })
+    }
+
     /// The dialect in which this backend makes images with `model`, and where to ask for them.
     ///
     /// # Errors
@@ -128,7 +167,7 @@ impl Backend {
         let model = segment(model)?;
         let address = match &self.site {
             Site::Bedrock(_) => bedrock::invoke(&model),
-            Site::Vertex(site) if upstream == image::Upstream::Imagen => site.predict(&model),
+            Site::Vertex(site) if upstream == image::Upstream::Imagen => site.method(&model, "predict"),
             Site::Vertex(site) => site.address(&model, false),
         };
         Ok((upstream, address))
@@ -153,6 +192,14 @@ impl Backend {
                 site.sign(host.now(), &request).map(Authorisation::Headers)
             }
             Site::Vertex(site) => site.token.authorise(host),
+        }
+    }
+
+    /// The names of the headers that [`Backend::authorise`] gives.
+    pub fn proof_names(&self) -> &'static [&'static str] {
+        match &self.site {
+            Site::Bedrock(site) => site.proof_names(),
+            Site::Vertex(_) => &["authorization"],
         }
     }
 
@@ -183,12 +230,16 @@ const LONGEST_MODEL: usize = 2048;
 /// Makes one path segment of a model id, encoded once: clients send ARNs with `:` and `/`, plain or
 /// encoded already. No id of either cloud has a `%` of its own.
 fn segment(model: &str) -> Result<String, Error> {
+    Ok(utf8_percent_encode(&decoded(model)?, SEGMENT).to_string())
+}
+
+fn decoded(model: &str) -> Result<Cow<'_, str>, Error> {
     let decoded = percent_decode_str(model).decode_utf8_lossy();
     // The two names of folders would climb out of their place in the path.
     if decoded.len() > LONGEST_MODEL || decoded == "." || decoded == ".." {
         return Err(Error::at(Kind::UnknownModel, "model", "is no name that a model could have"));
     }
-    Ok(utf8_percent_encode(&decoded, SEGMENT).to_string())
+    Ok(decoded)
 }
 
 /// A field that the operator must fill with a plain word: letters, digits, `-` and what else is allowed.
