@@ -56,14 +56,15 @@ impl Report {
 
     /// The gateway itself says no.
     pub fn refused(&self, host: &dyn Host, error: &Error) {
-        let reason = match error.kind {
-            Kind::Unauthenticated => "key",
-            Kind::NotAllowed => "model",
-            Kind::Exhausted => "limit",
-            Kind::OverBudget => "budget",
-            _ => return,
-        };
-        host.count(Counter::Refused { team: self.label(), reason }, 1);
+        const REASONS: &[(Kind, &str)] = &[
+            (Kind::Unauthenticated, "key"),
+            (Kind::NotAllowed, "model"),
+            (Kind::Exhausted, "limit"),
+            (Kind::OverBudget, "budget"),
+        ];
+        if let Some((_, reason)) = REASONS.iter().find(|(kind, _)| *kind == error.kind) {
+            host.count(Counter::Refused { team: self.label(), reason }, 1);
+        }
     }
 
     fn label(&self) -> &str {
