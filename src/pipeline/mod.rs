@@ -6,6 +6,7 @@ mod chat;
 mod image;
 mod plan;
 mod reply;
+mod room;
 mod route;
 mod whole;
 

@@ -6,6 +6,8 @@ use crate::config::{self, Environment, Problems};
 use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
 
+use super::room::Room;
+
 /// Everything that requests need of the configuration.
 #[derive(Debug)]
 pub struct Plan {
@@ -13,6 +15,8 @@ pub struct Plan {
     rules: Rules,
     /// Largest request body in bytes.
     pub request_bytes: usize,
+    /// For replies that are gathered.
+    pub room: Room,
 }
 
 impl Plan {
@@ -35,7 +39,7 @@ impl Plan {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
         if problems.0.is_empty() {
-            Ok(Self { backends, rules, request_bytes: config.limits.request_bytes })
+            Ok(Self { backends, rules, request_bytes: config.limits.request_bytes, room: Room::default() })
         } else {
             Err(problems)
         }

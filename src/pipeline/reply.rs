@@ -11,6 +11,7 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
+use super::room::Share;
 use super::{Plan, chat, image};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
@@ -30,7 +31,7 @@ pub enum Incoming {
     /// Chunks to be translated one by one.
     Stream(Box<Stream>),
     /// A whole reply, gathered.
-    Whole { asked: Box<Asked>, title: Title, body: Vec<u8> },
+    Whole { asked: Box<Asked>, title: Title, body: Vec<u8>, share: Share },
     /// The reason of an error, gathered. Nothing was asked when Envoy answers before the request left.
     Refusal { asked: Option<Box<Asked>>, headers: Headers, body: Vec<u8> },
     /// The client has its answer; what still comes is ignored.
@@ -98,8 +99,13 @@ pub fn begin(
             }
             // A buffer that grows holds most of its bytes twice while it does.
             let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-            let body = Vec::with_capacity(asked.expects.most_bytes().min(length));
-            (Incoming::Whole { asked, title, body }, ReplyStep::Hold)
+            let length = asked.expects.most_bytes().min(length);
+            let mut share = plan.room.share();
+            if !share.grow(held(length)) {
+                return (Incoming::Over, ReplyStep::Answer(answer(caller, &asked, &crowded())));
+            }
+            let body = Vec::with_capacity(length);
+            (Incoming::Whole { asked, title, body, share }, ReplyStep::Hold)
         }
     }
 }
@@ -141,11 +147,15 @@ impl Incoming {
                     step
                 }
             },
-            Incoming::Whole { asked, title, body } => {
-                let most = asked.expects.most_bytes();
-                if body.len().saturating_add(bytes.len()) > most {
+            Incoming::Whole { asked, title, body, share } => {
+                let (most, length) = (asked.expects.most_bytes(), body.len().saturating_add(bytes.len()));
+                let too_large = || {
                     let problem = format!("the cloud's reply is larger than {} MiB", most >> 20);
-                    let error = Error::new(Kind::UpstreamGarbled, problem);
+                    Error::new(Kind::UpstreamGarbled, problem)
+                };
+                let fits = length <= most;
+                if !fits || !share.grow(held(length)) {
+                    let error = if fits { crowded() } else { too_large() };
                     let reply = answer(caller, asked, &error);
                     *self = Incoming::Over;
                     return ReplyStep::Answer(reply);
@@ -231,6 +241,19 @@ impl Expects {
             Expects::Images { .. } => MOST_IMAGES,
         }
     }
+}
+
+/// How many bytes a reply of so many takes at most: it is there twice when it is written for the client.
+fn held(length: usize) -> usize {
+    length.saturating_mul(2)
+}
+
+/// The error for a reply that finds the worker full of others.
+fn crowded() -> Error {
+    let problem = "the gateway holds too many large replies at the moment; try again shortly";
+    let mut error = Error::new(Kind::Overloaded, problem);
+    error.retry_after = Some(1);
+    error
 }
 
 /// The client's whole reply, and how many of the images that it should hold the cloud has withheld.
