@@ -340,6 +340,20 @@ impl Place {
     pub fn error(self, kind: Kind, below: &str, problem: &str) -> Error {
         Error::at(kind, format!("{self}{below}"), problem)
     }
+
+    /// What stands before the name of a member here where fields are named without their numbers, as in
+    /// `x-fairlead-dropped`.
+    pub fn members(self) -> &'static str {
+        match self {
+            Place::System | Place::SystemPart(_) => "system[].",
+            Place::Message(_) => "messages[].",
+            Place::Part(..) => "messages[].content[].",
+            Place::Inner(..) => "messages[].content[].content[].",
+            Place::Call(..) => "messages[].tool_calls[].",
+            Place::Result(_) => "messages[].",
+            Place::Tool(_) => "tools[].",
+        }
+    }
 }
 
 /// What a client's dialect calls the things that an upstream may have to complain about. A member that
@@ -361,6 +375,7 @@ pub struct Spelling {
     pub max_tokens: &'static str,
     pub stop: &'static str,
     pub format: &'static str,
+    pub format_schema: &'static str,
     pub thinking: &'static str,
     pub effort: &'static str,
     /// A thought of an earlier turn.

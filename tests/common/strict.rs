@@ -363,7 +363,10 @@ fn gemini(body: &Value, case: &str) {
         assert_eq!(list(tools, case).len(), 1, "{case}: all functions in one tool");
         for function in list(one(&tools[0], &["functionDeclarations"], case).1, case) {
             members(function, &["name", "description", "parametersJsonSchema"], case);
-            assert!(function.get("parametersJsonSchema").is_none_or(Value::is_object), "{case}");
+            if let Some(schema) = function.get("parametersJsonSchema") {
+                assert_eq!(schema["type"], "object", "{case}");
+                gemini_schema(schema, schema, case);
+            }
             names.push(text(&function["name"], case));
         }
         unique(&names, case);
@@ -402,8 +405,9 @@ fn gemini(body: &Value, case: &str) {
             let (budget, level) = (thinking.get("thinkingBudget"), thinking.get("thinkingLevel"));
             assert!(budget.is_some() != level.is_some(), "{case}: {thinking}");
         }
-        if config.get("responseJsonSchema").is_some() {
+        if let Some(schema) = config.get("responseJsonSchema") {
             assert_eq!(config["responseMimeType"], "application/json", "{case}");
+            gemini_schema(schema, schema, case);
         }
     }
 }
@@ -414,4 +418,58 @@ fn gemini_data(data: &Value, case: &str) {
     let known = ["application/pdf", "text/plain"];
     assert!(media_type.starts_with("image/") || known.contains(&media_type), "{case}");
     base64(&data["data"], case);
+}
+
+/// `GenerationConfig.response_json_schema` of google-genai: Gemini overlooks other keywords.
+fn gemini_schema(schema: &Value, root: &Value, case: &str) {
+    let notes = ["title", "description", "default"];
+    let mut rules = schema.as_object().unwrap_or_else(|| panic!("{case}: {schema}")).clone();
+    rules.retain(|name, _| !notes.contains(&name.as_str()));
+    if std::ptr::eq(schema, root) {
+        rules.remove("$schema");
+        let definitions = rules.remove("$defs").into_iter();
+        let definitions = definitions.flat_map(|all| all.as_object().expect(case).clone());
+        definitions.for_each(|(_, schema)| gemini_schema(&schema, root, case));
+    }
+    if let Some(reference) = rules.get("$ref") {
+        let name = text(reference, case).strip_prefix("#/$defs/").expect(case);
+        assert!(root["$defs"].get(name).is_some(), "{case}: {name} is not defined");
+        assert_eq!(schema.as_object().unwrap().len(), 1, "{case}: {schema}");
+        return;
+    }
+    for choice in ["anyOf", "oneOf"] {
+        if let Some(branches) = rules.get(choice) {
+            list(branches, case).iter().for_each(|branch| gemini_schema(branch, root, case));
+            assert_eq!(rules.len(), 1, "{case}: {schema}");
+            return;
+        }
+    }
+    let Some(kind) = rules.remove("type") else {
+        assert!(rules.is_empty(), "{case}: {schema}");
+        return;
+    };
+    let known: &[&str] = match text(kind.get(0).unwrap_or(&kind), case) {
+        "object" => &["properties", "required", "additionalProperties", "propertyOrdering"],
+        "array" => &["items", "prefixItems", "minItems", "maxItems"],
+        "number" | "integer" => &["minimum", "maximum", "enum", "format"],
+        "string" => &["enum", "format"],
+        "boolean" | "null" => &[],
+        other => panic!("{case}: {other}"),
+    };
+    members(&Value::Object(rules.clone()), known, case);
+    let inner = ["properties", "prefixItems"].iter().filter_map(|name| rules.get(*name));
+    for inner in inner.flat_map(|inner| match inner {
+        Value::Object(members) => members.values().collect(),
+        inner => list(inner, case).iter().collect::<Vec<_>>(),
+    }) {
+        gemini_schema(inner, root, case);
+    }
+    for inner in ["items", "additionalProperties"].iter().filter_map(|name| rules.get(*name)) {
+        if !inner.is_boolean() {
+            gemini_schema(inner, root, case);
+        }
+    }
+    for name in rules.get("required").map(|names| list(names, case)).into_iter().flatten() {
+        assert!(rules["properties"].get(text(name, case)).is_some(), "{case}: {name} is not described");
+    }
 }

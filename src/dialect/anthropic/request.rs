@@ -32,6 +32,7 @@ const SPELLING: Spelling = Spelling {
     max_tokens: "max_tokens",
     stop: "stop_sequences",
     format: "output_config.format",
+    format_schema: "output_config.format.schema",
     thinking: "thinking",
     effort: "output_config.effort",
     thought: "messages[].content[].thinking",
@@ -309,7 +310,7 @@ impl<'a> Block<'a> {
         let Some(kind) = wire.kind.take() else {
             return Err(missing(&format!("{place}.type"), "tells what the block is, such as text or image"));
         };
-        fields.keep("messages[].content[].", &wire.other);
+        fields.keep(place.members(), &wire.other);
         let mark = wire.cache_control.take();
         let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
         Ok(Self { place, kind, cache, wire })
@@ -324,9 +325,7 @@ impl<'a> Block<'a> {
                 let Some(text) = wire.text else {
                     return Err(missing(&format!("{place}.text"), "is the text"));
                 };
-                if wire.citations.is_some_and(|raw| raw.get() != "[]") {
-                    fields.see(|| "messages[].content[].citations".to_owned());
-                }
+                lose_citations(place.members(), wire.citations, fields);
                 if text.is_blank() {
                     return Ok(None);
                 }
@@ -443,7 +442,8 @@ fn document<'a>(
     source: wire::Source<'a>,
     fields: &mut Seen<'a>,
 ) -> Result<DocumentSource<'a>, Error> {
-    fields.keep("messages[].content[].source.", &source.other);
+    let members = || format!("{}source.", place.members());
+    fields.keep(&members(), &source.other);
     match source.kind.as_ref().map(Str::as_str) {
         Some("base64") => {
             let (media_type, data) = inline(place, source)?;
@@ -471,9 +471,7 @@ fn document<'a>(
                         let problem = "must be text; send pictures beside the document, as images";
                         return Err(Error::at(Kind::Unsupported, here(), problem));
                     };
-                    if block.cache_control.is_some() {
-                        fields.see(|| "messages[].content[].source.content[].cache_control".to_owned());
-                    }
+                    lose_members(&format!("{}content[].", members()), &block, fields);
                     texts.push(text);
                 }
             }
@@ -529,18 +527,33 @@ fn search_result<'a>(
         return Err(missing(&format!("{place}.content"), "holds the texts of the result"));
     };
     let raws: Vec<&'a RawValue> = read(content, || format!("{place}.content"))?;
+    let members = format!("{}content[].", place.members());
     let mut texts = Vec::with_capacity(raws.len());
     for (number, raw) in raws.into_iter().enumerate() {
         let here = || format!("{place}.content[{number}]");
         let block: wire::Block<'a> = read(raw, here)?;
         let Some(text) = block.text else { return Err(missing(&format!("{}.text", here()), "is the text")) };
-        if block.cache_control.is_some() {
-            fields.see(|| "messages[].content[].content[].cache_control".to_owned());
-        }
+        lose_members(&members, &block, fields);
         texts.push(text);
     }
     texts.retain(|text| !text.is_blank());
     Ok(SearchResult { source, title, texts, cited })
+}
+
+/// Notes the members of a text of which only the text goes on.
+fn lose_members<'a>(members: &str, block: &wire::Block<'a>, fields: &mut Seen<'a>) {
+    fields.keep(members, &block.other);
+    if block.cache_control.is_some() {
+        fields.see(|| format!("{members}cache_control"));
+    }
+    lose_citations(members, block.citations, fields);
+}
+
+/// Notes what a text cites: it has been said already, and no other API takes it back.
+fn lose_citations(members: &str, citations: Option<&RawValue>, fields: &mut Seen<'_>) {
+    if citations.is_some_and(|raw| raw.get() != "[]") {
+        fields.see(|| format!("{members}citations"));
+    }
 }
 
 /// `{"enabled":true}` on what may be cited.

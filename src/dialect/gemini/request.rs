@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::schema::{self, Purpose};
 use super::thinking;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Number, Text, Writer};
@@ -14,7 +15,7 @@ use crate::chat::{
     Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::{extra, schema};
+use crate::dialect::extra;
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
@@ -50,8 +51,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                 write_tool_choice(w, choice);
             }
         }
-        write_generation_config(w, &request.sampling, thinking, &request.format);
-        Ok::<(), Error>(())
+        write_generation_config(w, request, thinking)
     })?;
     Ok(left_out)
 }
@@ -65,6 +65,9 @@ fn note(request: &Request<'_>, left_out: &mut LeftOut) {
     }
     if parts().any(|part| matches!(part.content, Content::Thinking(_) | Content::Redacted(_))) {
         left_out.note(request.spelling.thought);
+    }
+    if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) {
+        left_out.note("response_format.json_schema.description");
     }
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
@@ -110,6 +113,12 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
             Content::Document(document) => check_document(part, document, request.spelling)?,
             Content::ToolResult(result) => check_result(result, generation, request.spelling)?,
         }
+    }
+    // Gemini 2: "Function calling with a response mime type: 'application/json' is unsupported".
+    if !request.tools.is_empty() && !matches!(request.format, Format::Text) && generation < GEMINI_3 {
+        let problem = "this model cannot both call tools and answer in JSON; leave one of them out, or take \
+            Gemini 3 or newer";
+        return Err(Error::at(Kind::Unsupported, request.spelling.format, problem));
     }
     check_tool_choice(request)?;
     check_sampling(&request.sampling, request.spelling)
@@ -429,9 +438,13 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> R
                         if let Some(description) = tool.description {
                             w.key("description").text(description);
                         }
-                        // Takes JSON Schema as it is; `parameters` would want Google's own dialect of it.
-                        if tool.parameters.is_some_and(|schema| !is_empty(schema)) {
-                            schema::write_parameters(tool, spelling, w.key("parametersJsonSchema"))?;
+                        if let Some(parameters) = tool.parameters.filter(|schema| !schema::is_empty(schema)) {
+                            let purpose = Purpose {
+                                role: schema::Role::Parameters,
+                                promised: tool.strict == Some(true),
+                                place: &|| format!("{}{}", tool.place, spelling.tool_schema),
+                            };
+                            schema::write(parameters, &purpose, w.key("parametersJsonSchema"))?;
                         }
                         Ok::<(), Error>(())
                     })?;
@@ -440,12 +453,6 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> R
             })
         })
     })
-}
-
-/// `{}`: any object, to OpenAI the same as no parameters. Gemini wants the schema of an object or none.
-fn is_empty(schema: &RawValue) -> bool {
-    let inside = schema.get().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    inside.is_some_and(|inside| inside.trim().is_empty())
 }
 
 fn write_tool_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>) {
@@ -465,10 +472,10 @@ fn write_tool_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>) {
 
 fn write_generation_config(
     w: &mut Writer<'_>,
-    sampling: &Sampling<'_>,
+    request: &Request<'_>,
     thinking: Option<thinking::Config>,
-    format: &Format<'_>,
-) {
+) -> Result<(), Error> {
+    let Request { sampling, format, .. } = request;
     let numbers = [
         ("temperature", sampling.temperature),
         ("topP", sampling.top_p),
@@ -483,15 +490,18 @@ fn write_generation_config(
         || !sampling.stop.is_empty()
         || !matches!(format, Format::Text);
     if !any {
-        return;
+        return Ok(());
     }
     w.key("generationConfig").object(|w| {
         if let Some(most) = sampling.max_tokens {
             w.key("maxOutputTokens").token(most.token());
         }
         for (key, number) in numbers {
-            if let Some(number) = number {
-                w.key(key).token(number.token());
+            match number {
+                // OpenAI's penalties go to 2, Gemini's "up to, but not including, 2.0".
+                Some(number) if key.ends_with("Penalty") && number.value() == 2.0 => w.key(key).token("1.99"),
+                Some(number) => w.key(key).token(number.token()),
+                None => {}
             }
         }
         if let Some(top_k) = sampling.top_k {
@@ -508,10 +518,16 @@ fn write_generation_config(
             Format::JsonObject => w.key("responseMimeType").string("application/json"),
             Format::JsonSchema { schema, .. } => {
                 w.key("responseMimeType").string("application/json");
-                w.key("responseJsonSchema").raw(schema);
+                let purpose = Purpose {
+                    role: schema::Role::Reply,
+                    promised: true,
+                    place: &|| request.spelling.format_schema.to_owned(),
+                };
+                schema::write(schema, &purpose, w.key("responseJsonSchema"))?;
             }
         }
-    });
+        Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -600,6 +616,7 @@ mod tests {
         max_tokens: "max",
         stop: "stops",
         format: "format",
+        format_schema: "format.schema",
         thinking: "thinking",
         effort: "effort",
         thought: "thought",

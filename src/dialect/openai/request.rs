@@ -31,6 +31,7 @@ const SPELLING: Spelling = Spelling {
     max_tokens: "max_tokens",
     stop: "stop",
     format: "response_format.type",
+    format_schema: "response_format.json_schema.schema",
     thinking: "reasoning_effort",
     effort: "reasoning_effort",
     thought: "messages[].reasoning_content",
