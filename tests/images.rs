@@ -19,10 +19,11 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use common::client::{self, Exchange, Got, SECRETS};
+use common::damage::{Chance, damage};
 use common::envoy::FakeHost;
 use common::layout::layout;
 use fairlead::base::host::Step;
@@ -37,22 +38,10 @@ type Files = BTreeMap<String, String>;
 #[test]
 fn every_case_gives_what_its_files_say() {
     let update = std::env::var_os("UPDATE").is_some_and(|value| value == "1");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_images");
     let mut problems = Vec::new();
-    let mut folders: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
-    folders.sort();
-    assert!(!folders.is_empty());
-    for folder in folders {
-        let case = folder.file_name().unwrap().to_str().unwrap();
-        let files: Files = fs::read_dir(&folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .map(|path| {
-                (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())
-            })
-            .collect();
-        let expected = outcome(case, &files);
-        assert_eq!(outcome(case, &files), expected, "{case}: a second run gave other bytes");
+    for (case, folder, files) in cases() {
+        let expected = outcome(&case, &files);
+        assert_eq!(outcome(&case, &files), expected, "{case}: a second run gave other bytes");
         if update {
             for (file, text) in &expected {
                 fs::write(folder.join(file), text).unwrap();
@@ -72,6 +61,86 @@ fn every_case_gives_what_its_files_say() {
         problems.extend(unknown(&files, &expected).map(|file| format!("{case}/{file}: what is it?")));
     }
     assert!(problems.is_empty(), "{} problems\n\n{}", problems.len(), problems.join("\n\n"));
+}
+
+/// Rounds for each case: all of them together take a second or two unoptimised.
+const ROUNDS: u64 = 40;
+
+#[test]
+fn a_damaged_request_is_sent_as_json_or_refused_as_json() {
+    for (case, _, files) in cases() {
+        for &upstream in Upstream::ALL {
+            let (plan, host) = signed_in(upstream);
+            for round in 0..ROUNDS {
+                let body = damage(files["request.json"].as_bytes(), &mut Chance::new(&case, round));
+                let what = format!("{case} to {} in round {round}", upstream.name());
+                match Exchange::at(PATH, &plan, &host).send(&body) {
+                    Step::Forward(outgoing) => assert!(is_json(&outgoing.body), "{what}"),
+                    Step::Answer(reply) => {
+                        assert!((400..500).contains(&reply.status), "{what}: {}", reply.status);
+                        assert!(is_json(&reply.body), "{what}");
+                    }
+                    other => panic!("{what}: {}", client::show(&other)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_damaged_reply_is_never_an_empty_success() {
+    for (case, _, files) in cases() {
+        for (file, text) in &files {
+            let Some((what, upstream, stem)) = said(file) else { continue };
+            let (plan, host) = signed_in(upstream);
+            for round in 0..ROUNDS * 4 {
+                let mut chance = Chance::new(stem, round);
+                let bytes = damage(text.as_bytes(), &mut chance);
+                let cut = chance.below(bytes.len() + 1);
+                let mut exchange = Exchange::at(PATH, &plan, &host);
+                exchange.forward(files["request.json"].as_bytes());
+                let headers = client::headers(if what == "reply" { REPLY } else { REFUSAL });
+                let got = exchange.receive(headers, [&bytes[..cut], &bytes[cut..]]);
+                let what = format!("{case}/{stem} in round {round}: {}", got.body);
+                assert!(is_json(got.body.as_bytes()), "{what}");
+                if got.status == 200 {
+                    assert!(!got.json()["data"].as_array().unwrap().is_empty(), "{what}");
+                } else {
+                    assert!(got.json()["error"]["message"].is_string(), "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// Whether bytes are JSON; half a surrogate pair counts, as it does for the clouds.
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<&RawValue>(bytes).is_ok()
+}
+
+/// The cases with their folders and files, in order.
+fn cases() -> Vec<(String, PathBuf, Files)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden_images");
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut folders = list(&root);
+    folders.sort();
+    assert!(!folders.is_empty());
+    let read = |folder: PathBuf| {
+        let files =
+            list(&folder).iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect();
+        (name(&folder), folder, files)
+    };
+    folders.into_iter().map(read).collect()
+}
+
+/// A plan and a host that may call its cloud.
+fn signed_in(upstream: Upstream) -> (Rc<Plan>, FakeHost) {
+    let (plan, host) = (plan(upstream), FakeHost::new());
+    client::sign_in(&plan, &host);
+    (plan, host)
 }
 
 /// What a cloud says in a file, told by its name.
@@ -96,9 +165,8 @@ fn outcome(case: &str, files: &Files) -> Files {
     let request = files.get("request.json").unwrap_or_else(|| panic!("{case}: request.json is missing"));
     let mut expected = Files::new();
     for &upstream in Upstream::ALL {
-        let (plan, host) = (plan(upstream), FakeHost::new());
-        client::sign_in(&plan, &host);
-        let mut exchange = Exchange::at("/v1/images/generations", &plan, &host);
+        let (plan, host) = signed_in(upstream);
+        let mut exchange = Exchange::at(PATH, &plan, &host);
         match exchange.send(request.as_bytes()) {
             Step::Forward(outgoing) => {
                 let body = String::from_utf8(outgoing.body).unwrap();
@@ -121,9 +189,8 @@ fn outcome(case: &str, files: &Files) -> Files {
     }
     for (file, text) in files {
         let Some((what, upstream, stem)) = said(file) else { continue };
-        let (plan, host) = (plan(upstream), FakeHost::new());
-        client::sign_in(&plan, &host);
-        let mut exchange = Exchange::at("/v1/images/generations", &plan, &host);
+        let (plan, host) = signed_in(upstream);
+        let mut exchange = Exchange::at(PATH, &plan, &host);
         exchange.forward(request.as_bytes());
         host.set_property("response.code_details", "via_upstream");
         let headers = client::headers(if what == "reply" { REPLY } else { REFUSAL });
@@ -134,6 +201,7 @@ fn outcome(case: &str, files: &Files) -> Files {
     expected
 }
 
+const PATH: &str = "/v1/images/generations";
 const REPLY: &[(&str, &str)] = &[(":status", "200"), ("content-type", "application/json")];
 const REFUSAL: &[(&str, &str)] = &[(":status", "400"), ("content-type", "application/json")];
 
