@@ -69,6 +69,8 @@ def more_backends(plugin: dict[str, Any]) -> None:
     plugin["backends"].update(more)
     model = "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0"
     plugin["models"] += [{"name": name, "backend": name, "model": model} for name in more]
+    titan = "bedrock/amazon.titan-embed-text-v2:0"
+    plugin["models"] += [{"name": f"{name}-titan", "backend": name, "model": titan} for name in more]
     plugin["limits"] = {"request_bytes": REQUEST_BYTES}
 
 

@@ -111,10 +111,14 @@ pub enum Image<'a> {
     Address(Text<'a>),
 }
 
-/// A text with a beginning and an end, rather than words of the conversation.
+/// A text with a beginning and an end, rather than words of the conversation; or a sound, or a film.
 #[derive(Debug)]
 pub struct Document<'a> {
     pub source: DocumentSource<'a>,
+    /// What is at an address, as declared, lower case, where the client tells.
+    pub media_type: Option<Cow<'a, str>>,
+    /// Where the client has it, below the part's place, such as `.file`.
+    pub below: &'static str,
     pub title: Option<Text<'a>>,
     /// What the model should know about the document besides.
     pub context: Option<Text<'a>>,
@@ -125,7 +129,7 @@ pub struct Document<'a> {
 #[derive(Debug)]
 pub enum DocumentSource<'a> {
     Inline {
-        /// As declared, lower case, such as `application/pdf`.
+        /// As declared, lower case, such as `application/pdf`, `audio/wav` or `video/mp4`.
         media_type: Cow<'a, str>,
         /// Base64.
         data: Text<'a>,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import aws, sigv4
+from . import aws, embeddings, sigv4
 from .converse import Converse, CountTokens
 from .delivery import Whole
 from .frame import Cloud
@@ -17,11 +17,11 @@ class Bedrock(Cloud):
     """Handler of the Bedrock port."""
 
     name = "bedrock"
-    apis = (Converse, CountTokens, Canvas, Stability)
+    apis = (Converse, CountTokens, Canvas, Stability, *embeddings.BEDROCK)
 
     def enter(self, request: Request, api: aws.Api) -> str:
         settings = self.state.settings
-        headers = check_headers(request.headers, OWN_HEADERS, settings.allow_headers)
+        headers = check_headers(request.headers, OWN_HEADERS + api.more_headers, settings.allow_headers)
         host = api.host.fullmatch(headers["host"])
         if host is None and not LOOPBACK.fullmatch(headers["host"]):
             raise Refused("headers", f"host {headers['host']!r} does not serve {request.path}")

@@ -2,12 +2,14 @@
 
 pub mod anthropic;
 pub mod converse;
+pub mod embedding;
 mod extra;
 pub mod fates;
 pub mod gemini;
 pub mod image;
 pub mod names;
 pub mod openai;
+mod proof;
 mod reading;
 mod schema;
 mod talk;
@@ -35,6 +37,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// The vectors of texts, as OpenAI's API has it.
+    Embeddings,
     /// Images from a text, by OpenAI's images API.
     Images,
 }
@@ -44,6 +48,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Embeddings => Client::OpenAi,
             Task::Images => Client::OpenAi,
         }
     }

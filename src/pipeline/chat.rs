@@ -27,7 +27,7 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let address = backend.address(backend_model, delivery.is_stream())?;
     let expects = Expects::Chat { upstream, delivery, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Attempt { address, body: written, asked })
+    Ok(Attempt { address, body: written, more: Vec::new(), asked })
 }
 
 /// A whole reply of status 200 in the client's dialect.

@@ -3,6 +3,8 @@
 mod attempt;
 mod caller;
 mod chat;
+mod embed;
+mod fan;
 mod image;
 mod plan;
 mod reply;
@@ -10,5 +12,6 @@ mod room;
 mod route;
 mod whole;
 
+pub use fan::MOST_ANSWER;
 pub use plan::Plan;
 pub use whole::Whole;

@@ -33,18 +33,15 @@ impl Site {
     pub fn address(&self, model: &str, stream: bool) -> Address {
         let (method, query) =
             if stream { ("streamGenerateContent", "alt=sse") } else { ("generateContent", "") };
-        Address { path: self.path(model, method), query }
+        Address { query, ..self.method(model, method) }
     }
 
-    /// docs.cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/predict.
-    /// `model` is a path segment.
-    pub fn predict(&self, model: &str) -> Address {
-        Address { path: self.path(model, "predict"), query: "" }
-    }
-
-    fn path(&self, model: &str, method: &str) -> String {
+    /// Where a method of one of Google's models is; `model` is a path segment.
+    pub fn method(&self, model: &str, method: &str) -> Address {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}")
+        let path =
+            format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}");
+        Address { path, query: "" }
     }
 }
 
@@ -125,7 +122,7 @@ mod tests {
              gemini-2.5-flash:streamGenerateContent?alt=sse"
         );
         assert_eq!(
-            site.predict("imagen-4.0-generate-001").target(),
+            site.method("imagen-4.0-generate-001", "predict").target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
              imagen-4.0-generate-001:predict"
         );

@@ -310,7 +310,25 @@ fn base64(value: &Value, case: &str) {
 
 /// docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference and …/function-calling.
 fn gemini(body: &Value, case: &str) {
-    members(body, &["systemInstruction", "contents", "tools", "toolConfig", "generationConfig"], case);
+    let known = [
+        "systemInstruction",
+        "contents",
+        "tools",
+        "toolConfig",
+        "generationConfig",
+        "safetySettings",
+        "labels",
+        "cachedContent",
+        "modelArmorConfig",
+    ];
+    members(body, &known, case);
+    for (name, value) in body.get("labels").and_then(Value::as_object).into_iter().flatten() {
+        let fits = |word: &str| {
+            word.len() <= 63
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+        };
+        assert!(fits(name) && fits(text(value, case)), "{case}: {name}: {value}");
+    }
     if let Some(system) = body.get("systemInstruction") {
         members(system, &["parts"], case);
         list(&system["parts"], case).iter().for_each(|part| {
@@ -329,11 +347,12 @@ fn gemini(body: &Value, case: &str) {
             let mut part = part.as_object().expect(case).clone();
             let signature = part.remove("thoughtSignature");
             let part = Value::Object(part);
-            let (kind, value) = one(&part, &["text", "inlineData", "functionCall", "functionResponse"], case);
+            let (kind, value) =
+                one(&part, &["text", "inlineData", "fileData", "functionCall", "functionResponse"], case);
             assert!(signature.is_none() || kind == "functionCall", "{case}");
             match kind {
                 "text" => drop(text(value, case)),
-                "inlineData" => gemini_data(value, case),
+                "inlineData" | "fileData" => gemini_data(&part, case),
                 "functionCall" => {
                     assert_eq!(role, "model", "{case}");
                     members(value, &["name", "args"], case);
@@ -345,7 +364,7 @@ fn gemini(body: &Value, case: &str) {
                     members(value, &["name", "response", "parts"], case);
                     assert!(value["response"].is_object(), "{case}");
                     if let Some(parts) = value.get("parts") {
-                        list(parts, case).iter().for_each(|part| gemini_data(&part["inlineData"], case));
+                        list(parts, case).iter().for_each(|part| gemini_data(part, case));
                     }
                     results.push(text(&value["name"], case).to_owned());
                 }
@@ -372,11 +391,13 @@ fn gemini(body: &Value, case: &str) {
         unique(&names, case);
     }
     if let Some(config) = body.get("toolConfig") {
-        assert!(!names.is_empty(), "{case}: toolConfig without tools");
-        let (_, config) = one(config, &["functionCallingConfig"], case);
+        members(config, &["functionCallingConfig", "retrievalConfig"], case);
+    }
+    if let Some(config) = body["toolConfig"].get("functionCallingConfig") {
+        assert!(!names.is_empty(), "{case}: functionCallingConfig without functions");
         members(config, &["mode", "allowedFunctionNames"], case);
         let mode = text(&config["mode"], case);
-        assert!(["AUTO", "ANY", "NONE"].contains(&mode), "{case}: {mode}");
+        assert!(["AUTO", "ANY", "NONE", "VALIDATED"].contains(&mode), "{case}: {mode}");
         if let Some(allowed) = config.get("allowedFunctionNames") {
             assert_eq!(mode, "ANY", "{case}: names only with ANY");
             assert!(list(allowed, case).iter().all(|name| names.contains(&text(name, case))), "{case}");
@@ -395,6 +416,10 @@ fn gemini(body: &Value, case: &str) {
             "responseJsonSchema",
             "topK",
             "thinkingConfig",
+            "candidateCount",
+            "responseLogprobs",
+            "logprobs",
+            "mediaResolution",
         ];
         assert!(!members(config, &known, case).is_empty(), "{case}");
         if let Some(stops) = config.get("stopSequences") {
@@ -412,12 +437,24 @@ fn gemini(body: &Value, case: &str) {
     }
 }
 
-fn gemini_data(data: &Value, case: &str) {
-    members(data, &["mimeType", "data"], case);
+/// A part that is a file.
+fn gemini_data(part: &Value, case: &str) {
+    let (kind, data) = one(part, &["inlineData", "fileData"], case);
+    let content = if kind == "inlineData" { "data" } else { "fileUri" };
+    members(data, &["mimeType", content], case);
     let media_type = text(&data["mimeType"], case);
     let known = ["application/pdf", "text/plain"];
-    assert!(media_type.starts_with("image/") || known.contains(&media_type), "{case}");
-    base64(&data["data"], case);
+    let is_known = ["image/", "audio/", "video/"].iter().any(|kind| media_type.starts_with(kind));
+    assert!(is_known || known.contains(&media_type), "{case}: {media_type}");
+    if kind == "inlineData" {
+        base64(&data["data"], case);
+    } else {
+        let uri = text(&data["fileUri"], case);
+        assert!(
+            ["https://", "http://", "gs://"].iter().any(|scheme| uri.starts_with(scheme)),
+            "{case}: {uri}"
+        );
+    }
 }
 
 /// `GenerationConfig.response_json_schema` of google-genai: Gemini overlooks other keywords.

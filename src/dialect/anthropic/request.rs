@@ -15,7 +15,7 @@ use crate::chat::{
 };
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
-use crate::dialect::{Asked, extra};
+use crate::dialect::{Asked, extra, proof};
 
 /// What the parts of a Messages request are called.
 const SPELLING: Spelling = Spelling {
@@ -221,6 +221,7 @@ impl<'a> Conversation<'a> {
         // No cloud takes a mark inside of a result; behind it the same and a little more is kept.
         let cache = block.cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
         let failed = block.wire.is_error == Some(true);
+        let (id, _) = proof::split(id);
         self.talk.result(".tool_use_id", id, Answer { place, parts, failed, cache })
     }
 
@@ -291,8 +292,9 @@ impl<'a> Conversation<'a> {
                 return Err(place.error(Kind::WrongType, ".input", &problem));
             }
         };
+        let (id, carried) = proof::split(id);
         self.talk.call(place, &id, &name)?;
-        Ok(ToolCall { id, name, arguments: Cow::Borrowed(arguments), signature })
+        Ok(ToolCall { id, name, arguments: Cow::Borrowed(arguments), signature: signature.or(carried) })
     }
 }
 
@@ -335,7 +337,15 @@ impl<'a> Block<'a> {
             "document" => {
                 let cited = cited(place, wire.citations)?;
                 let source = document(place, source(place, wire.source)?, fields)?;
-                Content::Document(Document { source, title: wire.title, context: wire.context, cited })
+                let (title, context) = (wire.title, wire.context);
+                Content::Document(Document {
+                    source,
+                    media_type: None,
+                    below: ".source",
+                    title,
+                    context,
+                    cited,
+                })
             }
             "search_result" => Content::SearchResult(search_result(place, wire, fields)?),
             other => return Err(place.error(Kind::Unsupported, ".type", way_out(other))),

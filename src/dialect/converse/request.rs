@@ -322,7 +322,7 @@ impl Body {
         document: &Document<'_>,
         w: &mut Writer<'_>,
     ) -> Result<(), Error> {
-        let below = self.spelling.document;
+        let below = document.below;
         let format = match &document.source {
             DocumentSource::Inline { media_type, data } => {
                 if data.is_empty() {
