@@ -54,8 +54,8 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// Vectors; `calls` are the numbers of the texts of each call.
     Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
-    /// So many images.
-    Images { upstream: images::Upstream, count: u64 },
+    /// Images; `calls` is how many of each call.
+    Images { upstream: images::Upstream, calls: Vec<u64> },
 }
 
 impl Attempt {

@@ -12,6 +12,6 @@ mod room;
 mod route;
 mod whole;
 
-pub use fan::MOST_ANSWER;
 pub use plan::Plan;
+pub use reply::MOST_ANSWER;
 pub use whole::Whole;

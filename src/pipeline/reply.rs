@@ -22,6 +22,9 @@ const MOST_REPLY: usize = 16 * 1024 * 1024;
 /// PNGs of four megapixels each, Imagen's most, or Gemini's largest one are some 40 MB of base64.
 const MOST_IMAGES: usize = 48 * 1024 * 1024;
 
+/// The largest answer of any kind to one of several calls.
+pub const MOST_ANSWER: usize = MOST_IMAGES;
+
 /// How much of an error body is read for its reason. Clouds send a few hundred bytes; what is longer is
 /// some proxy's page.
 const MOST_REFUSAL: usize = 64 * 1024;
@@ -152,13 +155,9 @@ impl Incoming {
             },
             Incoming::Whole { asked, title, tokens, body, share } => {
                 let (most, length) = (asked.expects.most_bytes(), body.len().saturating_add(bytes.len()));
-                let too_large = || {
-                    let problem = format!("the cloud's reply is larger than {} MiB", most >> 20);
-                    Error::new(Kind::UpstreamGarbled, problem)
-                };
                 let fits = length <= most;
                 if !fits || !share.grow(held(length)) {
-                    let error = if fits { crowded() } else { too_large() };
+                    let error = if fits { crowded() } else { too_large(&asked.expects) };
                     let reply = answer(caller, asked, &error);
                     *self = Incoming::Over;
                     return ReplyStep::Answer(reply);
@@ -171,8 +170,8 @@ impl Incoming {
                     Ok((written, withheld)) => {
                         *out = written;
                         let mut headers = head(200, asked, "application/json");
-                        if withheld > 0 {
-                            headers.add("x-fairlead-withheld", withheld.to_string());
+                        if let Some((name, value)) = told(withheld) {
+                            headers.add(name, value);
                         }
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
@@ -238,12 +237,18 @@ impl Stream {
 
 impl Expects {
     /// The largest whole reply in bytes.
-    const fn most_bytes(&self) -> usize {
+    pub const fn most_bytes(&self) -> usize {
         match self {
             Expects::Chat { .. } | Expects::Embeddings { .. } => MOST_REPLY,
             Expects::Images { .. } => MOST_IMAGES,
         }
     }
+}
+
+/// The error for a reply that is over the limit.
+pub fn too_large(expects: &Expects) -> Error {
+    let problem = format!("the cloud's reply is larger than {} MiB", expects.most_bytes() >> 20);
+    Error::new(Kind::UpstreamGarbled, problem)
 }
 
 /// How many bytes a reply of so many takes at most: it is there twice when it is written for the client.
@@ -277,14 +282,22 @@ fn whole(
             let part = embed::part(*upstream, *encoding, &texts, tokens, body)?;
             Ok((embed::whole(vec![part], &title.model, host), 0))
         }
-        Expects::Images { upstream, count } => image::whole(*upstream, *count, title.created, body),
+        Expects::Images { upstream, calls } => {
+            image::whole(*upstream, calls.first().copied().unwrap_or(1), title.created, body)
+        }
     }
 }
 
+/// How many images the cloud has withheld, as a header; `None` for none.
+fn told(withheld: u64) -> Option<(&'static str, String)> {
+    (withheld > 0).then(|| ("x-fairlead-withheld", withheld.to_string()))
+}
+
 /// A reply that was made of the answers to several calls.
-pub fn made(asked: &Asked, body: Vec<u8>) -> Reply {
+pub fn made(asked: &Asked, withheld: u64, body: Vec<u8>) -> Reply {
     let mut headers = vec![("content-type", "application/json".to_owned())];
     headers.extend(about(asked));
+    headers.extend(told(withheld));
     Reply { status: 200, headers, body }
 }
 
