@@ -217,7 +217,7 @@ fn error(exchange: &mut Exchange<'_>, said: &Said<'_>) -> Got {
         Ok(text) => text,
         Err(_) => raw.get().to_owned(),
     });
-    exchange.host.set_property("response.code_details", "via_upstream");
+    exchange.host.set_attribute("response.code_details", "via_upstream");
     exchange.receive(headers, body.as_deref().map(str::as_bytes))
 }
 

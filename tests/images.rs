@@ -183,7 +183,7 @@ fn outcome(case: &str, files: &Files) -> Files {
     for (file, text) in files {
         let Some((what, upstream, stem)) = said(file) else { continue };
         let (plan, host) = signed_in(upstream);
-        host.set_property("response.code_details", "via_upstream");
+        host.set_attribute("response.code_details", "via_upstream");
         let headers = if what == "reply" { REPLY } else { REFUSAL };
         let several: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
         let answers: Vec<Answer> = match several.as_slice() {

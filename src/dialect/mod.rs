@@ -2,11 +2,13 @@
 
 pub mod anthropic;
 pub mod converse;
+pub mod count;
 pub mod embedding;
 mod extra;
 pub mod fates;
 pub mod gemini;
 pub mod image;
+pub mod models;
 pub mod names;
 pub mod openai;
 mod proof;
@@ -37,6 +39,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// How many tokens a conversation has, for a client of Anthropic's API.
+    CountTokens,
     /// The vectors of texts, as OpenAI's API has it.
     Embeddings,
     /// Images from a text, by OpenAI's images API.
@@ -48,6 +52,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::CountTokens => Client::Anthropic,
             Task::Embeddings => Client::OpenAi,
             Task::Images => Client::OpenAi,
         }
@@ -293,6 +298,55 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::WORDS,
             Upstream::Gemini => gemini::WORDS,
+        }
+    }
+
+    /// What becomes of each of the [`anthropic::fields::COUNT_FIELDS`].
+    pub const fn count_fates(self) -> &'static [(&'static str, Fate)] {
+        match self {
+            Upstream::Converse => converse::fates::ANTHROPIC_COUNT,
+            Upstream::Gemini => gemini::fates::ANTHROPIC_COUNT,
+        }
+    }
+
+    /// The members of a chat request's body that this upstream counts.
+    pub const fn count_members(self) -> &'static [&'static str] {
+        match self {
+            Upstream::Converse => converse::count::TAKEN,
+            Upstream::Gemini => gemini::count::TAKEN,
+        }
+    }
+
+    /// Writes the body that asks the upstream for the number of tokens, like [`Upstream::write`].
+    ///
+    /// # Errors
+    /// Those of [`Upstream::write`].
+    pub fn write_count(
+        self,
+        request: &mut Request<'_>,
+        model: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<LeftOut, Error> {
+        let mut chat = Vec::new();
+        let Written { left_out, .. } = self.write(request, model, &mut chat)?;
+        let taken = self.count_members();
+        Writer::new(out).object(|w| match self {
+            Upstream::Converse => {
+                w.key("input").object(|w| w.key("converse").object(|w| count::pick(&chat, taken, w)))
+            }
+            Upstream::Gemini => count::pick(&chat, taken, w),
+        })?;
+        Ok(left_out)
+    }
+
+    /// Reads the number of tokens from a reply of status 200.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::UpstreamGarbled`] when there is none.
+    pub fn read_count(self, body: &str) -> Result<u64, Error> {
+        match self {
+            Upstream::Converse => converse::count::read(body),
+            Upstream::Gemini => gemini::count::read(body),
         }
     }
 

@@ -86,6 +86,13 @@ impl Names {
         decode(&mut Restored { names: self, sink })
     }
 
+    /// The renamed tools: the client's name and the upstream's.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        self.0.iter().map(|Renamed { upstreams, clients }| {
+            (Text::from_escaped(clients).unescape(), upstreams.as_str())
+        })
+    }
+
     fn client<'n>(&'n self, name: Text<'n>) -> Text<'n> {
         let upstreams = name.unescape();
         let known = self.0.iter().find(|renamed| renamed.upstreams == upstreams);

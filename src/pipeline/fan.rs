@@ -55,7 +55,7 @@ const IMAGES: Measure = Measure {
 impl Expects {
     const fn measure(&self) -> &'static Measure {
         match self {
-            Expects::Chat { .. } | Expects::Embeddings { .. } => &VECTORS,
+            Expects::Chat { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => &VECTORS,
             Expects::Images { .. } => &IMAGES,
         }
     }
@@ -63,7 +63,7 @@ impl Expects {
     /// The error of a request whose calls take too long.
     fn too_slow(&self) -> Error {
         let problem = match self {
-            Expects::Chat { .. } | Expects::Embeddings { .. } => {
+            Expects::Chat { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => {
                 "the cloud did not give all vectors in time; send fewer texts at a time"
             }
             Expects::Images { .. } => "the cloud did not make all images in time; ask for fewer at a time",
@@ -74,7 +74,7 @@ impl Expects {
     /// The error of a request whose answers take too much room.
     fn too_much(&self) -> Error {
         let (path, problem) = match self {
-            Expects::Chat { .. } | Expects::Embeddings { .. } => (
+            Expects::Chat { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => (
                 "input",
                 "holds so many texts that their vectors do not fit the gateway; send fewer at a time, or ask \
                  for base64",
@@ -134,7 +134,7 @@ pub enum Progress {
 impl Fan {
     /// Makes one of a translated request that takes several calls.
     pub fn new(attempt: Attempt, now: SystemTime) -> Self {
-        let Attempt { address, body, more, asked } = attempt;
+        let Attempt { address, body, more, asked, .. } = attempt;
         let bodies: Vec<Vec<u8>> = std::iter::once(body).chain(more).collect();
         let parts = bodies.iter().map(|_| None).collect();
         let held = bodies.iter().map(Vec::len).sum();
@@ -212,9 +212,9 @@ impl Fan {
             }
         }
         let (body, withheld) = match &self.asked.expects {
-            Expects::Images { .. } => image::joined(images, host)?,
-            Expects::Chat { .. } | Expects::Embeddings { .. } => {
-                (embed::whole(vectors, &self.asked.model, host), 0)
+            Expects::Images { .. } => image::joined(images, &self.asked, host)?,
+            Expects::Chat { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => {
+                (embed::whole(vectors, &self.asked, host), 0)
             }
         };
         Ok(Progress::Whole(reply::made(&self.asked, withheld, body)))
@@ -236,6 +236,7 @@ impl Fan {
         if body.len() > self.asked.expects.most_bytes() {
             return Err(reply::too_large(&self.asked.expects));
         }
+        self.asked.meter.answered();
         match &self.asked.expects {
             Expects::Embeddings { upstream, encoding, calls } => {
                 let texts = calls.get(number).cloned().unwrap_or_default();
@@ -244,7 +245,7 @@ impl Fan {
             Expects::Images { upstream, calls } => {
                 image::part(*upstream, calls.get(number).copied().unwrap_or(1), body).map(Part::Images)
             }
-            Expects::Chat { .. } => {
+            Expects::Chat { .. } | Expects::Count { .. } => {
                 Err(Error::new(Kind::Internal, "a reply came to several calls where one was made"))
             }
         }
@@ -255,7 +256,7 @@ impl Fan {
         let about_text = matches!(error.kind, Kind::BadRequest | Kind::TooLong);
         let calls = match &self.asked.expects {
             Expects::Embeddings { calls, .. } => calls.as_slice(),
-            Expects::Chat { .. } | Expects::Images { .. } => &[],
+            Expects::Chat { .. } | Expects::Count { .. } | Expects::Images { .. } => &[],
         };
         let only = calls.get(number).filter(|texts| texts.len() == 1);
         if let Some(text) = only.filter(|_| about_text && error.param.is_none()) {

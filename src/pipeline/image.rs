@@ -5,44 +5,57 @@ use std::time::UNIX_EPOCH;
 
 use crate::base::error::Error;
 use crate::base::host::Host;
+use crate::chat;
 use crate::dialect::fates;
 use crate::dialect::image::{Portion, Upstream};
 use crate::dialect::openai::image::{self, Asked as Parsed, Made};
+use crate::image::Usage;
+use crate::policy::estimate::{self, Size};
 
 use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
+use super::caller::Caller;
 use super::chat::text;
 
 /// Reads a client's body and writes the bodies of the calls.
-pub fn translate(plan: &Plan, body: &[u8]) -> Result<Attempt, Error> {
+pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
     let Parsed { model, request } = image::parse(body)?;
-    let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
+    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let (upstream, address) = backend.images(backend_model)?;
     let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut dropped = fates::settle(fields, upstream.fates())?;
+    let mut given = fates::settle(fields, upstream.fates())?;
+    fates::own(&mut given, &request.extra, |_| true);
     let portions = upstream.portions(request.count);
     let mut bodies = Vec::with_capacity(portions.len());
     for portion in &portions {
         let mut written = Vec::with_capacity(body.len() + 256);
-        let left_out = upstream.write(&request, backend_model, *portion, &mut written)?;
-        for name in left_out.0 {
-            if !dropped.contains(&name) {
-                dropped.push(name);
-            }
-        }
+        fates::also(&mut given, upstream.write(&request, backend_model, *portion, &mut written)?);
         bodies.push(written);
     }
     let more = bodies.split_off(1.min(bodies.len()));
     let first = bodies.pop().unwrap_or_default();
+    // Each call reads the prompt.
+    let size =
+        Size { text: request.prompt.escaped().len().saturating_mul(portions.len()), ..Size::default() };
+    let estimate = estimate::tokens(&size);
     let calls = portions.iter().map(|Portion { count, .. }| *count).collect();
     let expects = Expects::Images { upstream, calls };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Attempt { address, body: first, more, asked })
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
+    // The reply has no text: images have a price of their own.
+    Ok(Attempt { address, body: first, more, asked, estimate, most_output: Some(0) })
 }
 
-/// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it.
-pub fn whole(upstream: Upstream, count: u64, created: u64, body: &[u8]) -> Result<(Vec<u8>, u64), Error> {
+/// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it. `created` is the
+/// Unix time in seconds.
+pub fn whole(
+    upstream: Upstream,
+    count: u64,
+    created: u64,
+    asked: &Asked,
+    body: &[u8],
+) -> Result<(Vec<u8>, u64), Error> {
     let images = upstream.decode(text(body)?, count)?;
+    measure(asked, images.images.len(), images.usage);
     Ok((image::write(&images, created)?, images.withheld))
 }
 
@@ -52,8 +65,18 @@ pub fn part(upstream: Upstream, count: u64, body: &[u8]) -> Result<Made, Error> 
 }
 
 /// The same as [`whole`] of the replies to all calls.
-pub fn joined(parts: Vec<Made>, host: &dyn Host) -> Result<(Vec<u8>, u64), Error> {
+pub fn joined(parts: Vec<Made>, asked: &Asked, host: &dyn Host) -> Result<(Vec<u8>, u64), Error> {
     let created = host.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let withheld = parts.iter().fold(0, |all: u64, made| all.saturating_add(made.withheld));
+    let usages = parts.iter().filter_map(Made::usage);
+    measure(asked, parts.iter().map(|made| made.images).sum(), usages.reduce(Usage::plus));
     Ok((image::join(parts, created)?, withheld))
+}
+
+/// Notes what is to be paid for.
+fn measure(asked: &Asked, images: usize, usage: Option<Usage>) {
+    asked.meter.pictured(u64::try_from(images).unwrap_or(u64::MAX));
+    if let Some(Usage { input, output, .. }) = usage {
+        asked.meter.counted(chat::Usage { input, output, ..chat::Usage::default() });
+    }
 }

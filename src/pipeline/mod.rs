@@ -3,15 +3,24 @@
 mod attempt;
 mod caller;
 mod chat;
+mod count;
+mod dry;
 mod embed;
 mod fan;
+mod gate;
 mod image;
+mod measure;
+mod meter;
+mod models;
 mod plan;
 mod reply;
+mod report;
 mod room;
 mod route;
+mod usage;
 mod whole;
 
+pub use caller::Caller;
 pub use plan::Plan;
 pub use reply::MOST_ANSWER;
 pub use whole::Whole;

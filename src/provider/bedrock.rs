@@ -36,6 +36,11 @@ impl Site {
         Some((Self { region, credentials }, host))
     }
 
+    /// The names of the headers that make a signature.
+    pub fn proof_names(&self) -> &'static [&'static str] {
+        self.credentials.header_names()
+    }
+
     /// Signs a call.
     pub fn sign(
         &self,
@@ -59,6 +64,33 @@ fn host(region: &str) -> String {
 pub fn address(model: &str, stream: bool) -> Address {
     let operation = if stream { "converse-stream" } else { "converse" };
     Address { path: format!("/model/{model}/{operation}"), query: "" }
+}
+
+/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html. `model` is a path segment.
+pub fn count_address(model: &str) -> Address {
+    Address { path: format!("/model/{model}/count-tokens"), query: "" }
+}
+
+/// What stands before a model's id in that of an inference profile:
+/// docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html.
+const GEOGRAPHIES: &[&str] = &["global.", "us.", "us-gov.", "eu.", "apac.", "jp.", "au.", "ca."];
+
+/// The foundation model behind an id or an ARN. CountTokens takes nothing else ("The provided model doesn't
+/// support counting tokens", pydantic-ai issue 4001), and an inference profile of AWS has its model's tokenizer.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for an ARN that does not tell its model.
+pub fn foundation_model(model: &str) -> Result<&str, Error> {
+    let id = match model.split_once('/') {
+        Some((arn, id)) if arn.ends_with(":foundation-model") || arn.ends_with(":inference-profile") => id,
+        Some(_) | None if model.starts_with("arn:") => {
+            let problem = "Bedrock counts tokens for foundation models only, and this ARN does not tell which \
+                           one it stands for; name the model by its id";
+            return Err(Error::at(Kind::Unsupported, "model", problem));
+        }
+        Some(_) | None => model,
+    };
+    Ok(GEOGRAPHIES.iter().find_map(|geography| id.strip_prefix(geography)).unwrap_or(id))
 }
 
 /// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html. `model` is a path segment.
@@ -136,6 +168,28 @@ fn credentials(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_are_counted_for_the_foundation_model_behind_a_profile() {
+        let arn = |kind: &str| format!("arn:aws:bedrock:us-east-1:123456789012:{kind}");
+        let claude = "anthropic.claude-sonnet-4-5-20250929-v1:0";
+        for model in [
+            claude.to_owned(),
+            format!("us.{claude}"),
+            format!("global.{claude}"),
+            format!("us-gov.{claude}"),
+            arn(&format!("inference-profile/eu.{claude}")),
+            format!("arn:aws:bedrock:us-east-1::foundation-model/{claude}"),
+        ] {
+            assert_eq!(foundation_model(&model), Ok(claude), "{model}");
+        }
+        assert_eq!(foundation_model("zai.glm-4.6"), Ok("zai.glm-4.6"));
+        for kind in
+            ["application-inference-profile/a1b2", "provisioned-model/x", "prompt", "imported-model/us.x"]
+        {
+            assert_eq!(foundation_model(&arn(kind)).unwrap_err().kind, Kind::Unsupported, "{kind}");
+        }
+    }
 
     #[test]
     fn hosts_and_paths_are_those_of_the_region_and_the_operation() {

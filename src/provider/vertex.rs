@@ -36,6 +36,11 @@ impl Site {
         Address { query, ..self.method(model, method) }
     }
 
+    /// …/projects.locations.publishers.models/countTokens. `model` is a path segment.
+    pub fn count_address(&self, model: &str) -> Address {
+        self.method(model, "countTokens")
+    }
+
     /// Where a method of one of Google's models is; `model` is a path segment.
     pub fn method(&self, model: &str, method: &str) -> Address {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);

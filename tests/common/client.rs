@@ -199,7 +199,7 @@ impl<'h> Exchange<'h> {
 
     /// Sends a chat request.
     pub fn send(&mut self, body: &[u8]) -> Step {
-        let step = self.whole.request_headers(&self.headers, false);
+        let step = self.whole.request_headers(self.host, &self.headers, false);
         assert_eq!(step, Step::Wait, "a chat request waits for its body");
         self.whole.request_body(self.host, body)
     }

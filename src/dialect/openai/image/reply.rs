@@ -28,6 +28,8 @@ pub fn write(images: &Images<'_>, created: u64) -> Result<Vec<u8>, Error> {
 pub struct Made {
     /// The members of `data`.
     pub items: Vec<u8>,
+    /// How many images are in them.
+    pub images: usize,
     /// How many images the cloud's filter has withheld.
     pub withheld: u64,
     about: About,
@@ -39,7 +41,12 @@ impl Made {
         let mut items = Vec::with_capacity(size(images));
         let mut w = Writer::new(&mut items);
         images.images.iter().for_each(|image| item(image, &mut w));
-        Self { items, withheld: images.withheld, about: About::of(images) }
+        Self { items, images: images.images.len(), withheld: images.withheld, about: About::of(images) }
+    }
+
+    /// The token counts of the call, of models that count any.
+    pub fn usage(&self) -> Option<Usage> {
+        self.about.usage
     }
 }
 
