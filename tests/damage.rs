@@ -14,11 +14,10 @@ mod common;
 
 use common::cases::{self, Input};
 use common::client::{self, Exchange, show};
-use common::damage::{Chance, damage};
+use common::damage::{Chance, damage, is_json};
 use common::envoy::FakeHost;
 use fairlead::base::host::Step;
 use fairlead::dialect::Upstream;
-use serde_json::value::RawValue;
 
 /// Rounds for each case: all of them together take a few seconds unoptimised.
 const ROUNDS: u64 = 60;
@@ -87,9 +86,4 @@ fn a_damaged_reply_is_never_an_empty_success() {
             }
         }
     }
-}
-
-/// Whether bytes are JSON that a cloud would read; half a surrogate pair counts, as it does for them.
-fn is_json(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use common::client::{self, Exchange, Got, SECRETS};
-use common::damage::{Chance, damage};
+use common::damage::{Chance, damage, is_json};
 use common::envoy::FakeHost;
 use common::layout::layout;
 use fairlead::base::host::Step;
@@ -107,11 +107,6 @@ fn a_damaged_reply_is_never_an_empty_success() {
             }
         }
     }
-}
-
-/// Whether bytes are JSON; half a surrogate pair counts, as it does for the clouds.
-fn is_json(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<&RawValue>(bytes).is_ok()
 }
 
 /// The cases with their folders and files, in order.

@@ -68,7 +68,14 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Expects {
     /// The next message of a conversation.
-    Chat { upstream: Upstream, delivery: Delivery, names: Names },
+    Chat {
+        upstream: Upstream,
+        /// How the client wants it.
+        delivery: Delivery,
+        /// The upstream was asked for a stream.
+        streamed: bool,
+        names: Names,
+    },
     /// The number of a request's tokens.
     Count { upstream: Upstream },
     /// Vectors; `calls` are the numbers of the texts of each call.

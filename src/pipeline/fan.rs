@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Reply};
+use crate::chat::Usage;
 use crate::dialect::embedding;
 use crate::dialect::openai::image::Made;
 use crate::provider::{Address, token};
@@ -118,9 +119,19 @@ pub struct Fan {
     next: usize,
     /// How many calls have been answered.
     answered: usize,
+    billed: Billed,
     /// How many bytes are held.
     held: usize,
     deadline: SystemTime,
+}
+
+/// What the calls so far have brought that will be billed, whatever becomes of the others.
+#[derive(Debug, Default)]
+struct Billed {
+    /// Some call did not tell its tokens: a sum of the others would be wrong.
+    is_untold: bool,
+    usage: Usage,
+    images: u64,
 }
 
 /// What a call brought.
@@ -139,7 +150,17 @@ impl Fan {
         let parts = bodies.iter().map(|_| None).collect();
         let held = bodies.iter().map(Vec::len).sum();
         let deadline = now.checked_add(asked.expects.measure().all).unwrap_or(now);
-        Self { asked: Box::new(asked), address, bodies, parts, next: 0, answered: 0, held, deadline }
+        Self {
+            asked: Box::new(asked),
+            address,
+            bodies,
+            parts,
+            next: 0,
+            answered: 0,
+            billed: Billed::default(),
+            held,
+            deadline,
+        }
     }
 
     pub fn asked(&self) -> &Asked {
@@ -190,6 +211,7 @@ impl Fan {
         answer: Option<(&Headers, &[u8])>,
     ) -> Result<Progress, Error> {
         let part = self.part(plan, host, number, answer).map_err(|error| self.locate(number, error))?;
+        self.bill(&part);
         self.held = self.held.saturating_add(part.held());
         if self.held > self.asked.expects.measure().bytes {
             return Err(self.asked.expects.too_much());
@@ -212,12 +234,33 @@ impl Fan {
             }
         }
         let (body, withheld) = match &self.asked.expects {
-            Expects::Images { .. } => image::joined(images, &self.asked, host)?,
+            Expects::Images { .. } => image::joined(images, host)?,
             Expects::Chat { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => {
                 (embed::whole(vectors, &self.asked, host), 0)
             }
         };
         Ok(Progress::Whole(reply::made(&self.asked, withheld, body)))
+    }
+
+    /// Notes what is to be paid for a call.
+    fn bill(&mut self, part: &Part) {
+        let billed = &mut self.billed;
+        let (input, output) = match part {
+            Part::Vectors(part) => (part.tokens, 0),
+            Part::Images(made) => {
+                billed.images = billed.images.saturating_add(made.images);
+                let usage = made.usage();
+                (usage.map(|usage| usage.input), usage.map_or(0, |usage| usage.output))
+            }
+        };
+        self.asked.meter.pictured(billed.images);
+        let Some(input) = input.filter(|_| !billed.is_untold) else {
+            billed.is_untold = true;
+            return;
+        };
+        billed.usage.input = billed.usage.input.saturating_add(input);
+        billed.usage.output = billed.usage.output.saturating_add(output);
+        self.asked.meter.counted(billed.usage);
     }
 
     fn part(

@@ -16,6 +16,7 @@ use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
 use super::chat::text;
+use super::meter::Meter;
 
 /// Reads a client's body and writes the bodies of the calls.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
@@ -51,11 +52,14 @@ pub fn whole(
     upstream: Upstream,
     count: u64,
     created: u64,
-    asked: &Asked,
+    meter: &Meter,
     body: &[u8],
 ) -> Result<(Vec<u8>, u64), Error> {
     let images = upstream.decode(text(body)?, count)?;
-    measure(asked, images.images.len(), images.usage);
+    meter.pictured(u64::try_from(images.images.len()).unwrap_or(u64::MAX));
+    if let Some(Usage { input, output, .. }) = images.usage {
+        meter.counted(chat::Usage { input, output, ..chat::Usage::default() });
+    }
     Ok((image::write(&images, created)?, images.withheld))
 }
 
@@ -65,18 +69,8 @@ pub fn part(upstream: Upstream, count: u64, body: &[u8]) -> Result<Made, Error> 
 }
 
 /// The same as [`whole`] of the replies to all calls.
-pub fn joined(parts: Vec<Made>, asked: &Asked, host: &dyn Host) -> Result<(Vec<u8>, u64), Error> {
+pub fn joined(parts: Vec<Made>, host: &dyn Host) -> Result<(Vec<u8>, u64), Error> {
     let created = host.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let withheld = parts.iter().fold(0, |all: u64, made| all.saturating_add(made.withheld));
-    let usages = parts.iter().filter_map(Made::usage);
-    measure(asked, parts.iter().map(|made| made.images).sum(), usages.reduce(Usage::plus));
     Ok((image::join(parts, created)?, withheld))
-}
-
-/// Notes what is to be paid for.
-fn measure(asked: &Asked, images: usize, usage: Option<Usage>) {
-    asked.meter.pictured(u64::try_from(images).unwrap_or(u64::MAX));
-    if let Some(Usage { input, output, .. }) = usage {
-        asked.meter.counted(chat::Usage { input, output, ..chat::Usage::default() });
-    }
 }

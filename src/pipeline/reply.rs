@@ -92,7 +92,7 @@ pub fn begin(
     };
     let media_type = headers.media_type();
     match &mut asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, names } => {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, streamed: true, names } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
@@ -101,7 +101,7 @@ pub fn begin(
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
-        Expects::Chat { delivery: Delivery::Whole, .. }
+        Expects::Chat { .. }
         | Expects::Count { .. }
         | Expects::Embeddings { .. }
         | Expects::Images { .. } => {
@@ -173,9 +173,9 @@ impl Incoming {
                     return ReplyStep::Hold;
                 }
                 match whole(asked, caller, host, title, *tokens, body) {
-                    Ok((written, withheld)) => {
+                    Ok(Finished { body: written, media_type, withheld }) => {
                         *out = written;
-                        let mut headers = head(200, asked, "application/json");
+                        let mut headers = head(200, asked, media_type);
                         if let Some((name, value)) = told(withheld) {
                             headers.add(name, value);
                         }
@@ -270,28 +270,46 @@ fn crowded() -> Error {
     error
 }
 
-/// The client's whole reply, and how many of the images that it should hold the cloud has withheld.
+/// The client's whole reply.
+struct Finished {
+    body: Vec<u8>,
+    media_type: &'static str,
+    /// How many of the images that it should hold the cloud has withheld.
+    withheld: u64,
+}
+
+impl Finished {
+    fn json(body: Vec<u8>) -> Self {
+        Self { body, media_type: "application/json", withheld: 0 }
+    }
+}
+
 fn whole(
-    asked: &Asked,
+    asked: &mut Asked,
     caller: &Caller,
     host: &dyn Host,
     title: &Title,
     tokens: Option<u64>,
     body: &[u8],
-) -> Result<(Vec<u8>, u64), Error> {
-    match &asked.expects {
-        Expects::Chat { upstream, names, .. } => {
-            chat::whole(caller.client(), *upstream, names, title, &asked.meter, body).map(|body| (body, 0))
+) -> Result<Finished, Error> {
+    match &mut asked.expects {
+        Expects::Chat { upstream, delivery, names, .. } => {
+            let client = caller.client();
+            let (body, media_type) =
+                chat::whole(client, *upstream, *delivery, names, title, &asked.meter, body)?;
+            Ok(Finished { body, media_type, withheld: 0 })
         }
         Expects::Embeddings { upstream, encoding, calls } => {
             let texts = calls.first().cloned().unwrap_or_default();
             let part = embed::part(*upstream, *encoding, &texts, tokens, body)?;
-            Ok((embed::whole(vec![part], asked, host), 0))
+            Ok(Finished::json(embed::whole(vec![part], asked, host)))
         }
         Expects::Images { upstream, calls } => {
-            image::whole(*upstream, calls.first().copied().unwrap_or(1), title.created, asked, body)
+            let count = calls.first().copied().unwrap_or(1);
+            let (body, withheld) = image::whole(*upstream, count, title.created, &asked.meter, body)?;
+            Ok(Finished { withheld, ..Finished::json(body) })
         }
-        Expects::Count { upstream } => count::whole(*upstream, body).map(|body| (body, 0)),
+        Expects::Count { upstream } => count::whole(*upstream, body).map(Finished::json),
     }
 }
 

@@ -32,6 +32,8 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
                 "models": [
                     { "name": "chat", "backend": "aws", "model": "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0" },
                     { "name": "chat-new", "backend": "aws", "model": "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0" },
+                    { "name": "profile", "backend": "aws", "family": "claude-sonnet-4-5",
+                        "model": "bedrock/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3" },
                     { "name": "bedrock/*", "backend": "aws" }
                 ]
             }"#

@@ -1,4 +1,11 @@
-//! Accidents that befall bytes, the same on every machine.
+//! Accidents: what networks, other programs and bad wills do to the bytes of a test.
+
+use serde_json::value::RawValue;
+
+/// Whether bytes are JSON that a cloud would read; half a surrogate pair counts, as it does for them.
+pub fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<&RawValue>(bytes).is_ok()
+}
 
 /// Bytes with one to four accidents: what networks, other programs and bad wills do to JSON and frames.
 pub fn damage(bytes: &[u8], chance: &mut Chance) -> Vec<u8> {

@@ -5,11 +5,12 @@
 //! using-converse-api.html and …/nova/latest/userguide/complete-request-schema.html. gpt-oss:
 //! docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html.
 
-use super::model::{Family, Version};
+use super::model::{Choice, Family, Version};
+use super::offer::Offer;
 use super::own::Own;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Number, Writer};
-use crate::chat::{Content, Effort, LeftOut, Reasoning, ReasoningMode, Request, Role, Tool, ToolChoice};
+use crate::chat::{Content, Effort, LeftOut, Reasoning, ReasoningMode, Request, Role};
 
 /// What one request says to its model in words of the model's own.
 pub struct Extra<'a> {
@@ -101,9 +102,14 @@ const BETAS: &[&str] = &[
 
 impl<'a> Extra<'a> {
     /// Chooses the words for a request that offers `tools`; notes what the model has none for.
-    pub fn choose(request: &Request<'a>, tools: &[Tool<'_>], family: Family, left_out: &mut LeftOut) -> Self {
+    pub fn choose(
+        request: &Request<'a>,
+        offer: &Offer<'_, '_>,
+        family: Family,
+        left_out: &mut LeftOut,
+    ) -> Self {
         let (sampling, reasoning) = (&request.sampling, &request.reasoning);
-        let thinking = think(request, family, left_out);
+        let thinking = think(request, offer.choice.is_some(), family, left_out);
         let effort = effort(request, family, thinking, left_out);
         let is_claude = matches!(family, Family::Claude(_));
         let (mut temperature, mut top_p, mut top_k) = (sampling.temperature, sampling.top_p, sampling.top_k);
@@ -149,12 +155,12 @@ impl<'a> Extra<'a> {
         if unless(to.is_none() && top_k.is_some(), "top_k") {
             top_k = None;
         }
-        let alone = request.parallel_tool_calls == Some(false) && !tools.is_empty();
+        let alone = request.parallel_tool_calls == Some(false) && !offer.tools.is_empty();
         let can_be = version.is_some_and(|version| version >= SINGLE);
         unless(alone && !can_be, request.spelling.parallel);
-        let single = (alone && can_be).then_some(match request.tool_choice {
-            None | Some(ToolChoice::Auto | ToolChoice::None) => Single::OfItsOwn,
-            Some(ToolChoice::Required | ToolChoice::Named(_)) => Single::Beside,
+        let single = (alone && can_be).then_some(match offer.choice {
+            None | Some(Choice::None) => Single::OfItsOwn,
+            Some(Choice::Any | Choice::Named) => Single::Beside,
         });
         let (betas, others): (Vec<&str>, Vec<&str>) =
             request.betas.iter().copied().partition(|beta| is_claude && BETAS.contains(beta));
@@ -179,11 +185,6 @@ impl<'a> Extra<'a> {
             temperature,
             top_p,
         }
-    }
-
-    /// The choice among the tools is said here rather than in `toolConfig`.
-    pub fn chooses(&self) -> bool {
-        self.single == Some(Single::OfItsOwn)
     }
 
     /// The names of the members that [`Extra::fields`] writes.
@@ -280,7 +281,8 @@ pub fn write(extra: Option<&Extra<'_>>, own: &Own<'_>, w: &mut Writer<'_>) -> Re
 /// Where Claude tells which sequence ended its reply.
 const STOP_SEQUENCE: &str = "/stop_sequence";
 
-fn think(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Thinking {
+/// `forced`: the model is made to call a tool.
+fn think(request: &Request<'_>, forced: bool, family: Family, left_out: &mut LeftOut) -> Thinking {
     let Some(mode) = request.reasoning.mode else { return Thinking::Unsaid };
     let chosen = match (family, mode) {
         // All that can be turned off is off unless asked for.
@@ -288,7 +290,7 @@ fn think(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Think
             Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Other | Family::Untold,
             ReasoningMode::Off,
         ) => return Thinking::Unsaid,
-        (Family::Claude(version), mode) => claude(request, version, mode),
+        (Family::Claude(version), mode) => claude(request, forced, version, mode),
         (Family::Nova2, mode) => {
             // With `high` it takes no bound of the reply's length.
             let most = if request.sampling.max_tokens.is_some() { Effort::Medium } else { Effort::High };
@@ -307,11 +309,12 @@ fn think(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Think
 }
 
 /// `None` where Claude would refuse the request for it.
-fn claude(request: &Request<'_>, version: Version, mode: ReasoningMode<'_>) -> Option<Thinking> {
-    let forced = match request.tool_choice {
-        Some(ToolChoice::Required | ToolChoice::Named(_)) => true,
-        None | Some(ToolChoice::Auto | ToolChoice::None) => false,
-    };
+fn claude(
+    request: &Request<'_>,
+    forced: bool,
+    version: Version,
+    mode: ReasoningMode<'_>,
+) -> Option<Thinking> {
     let prefilled = request.turns.last().is_some_and(|turn| turn.role == Role::Assistant);
     if version < THINKS || forced || prefilled {
         return None;
@@ -335,6 +338,8 @@ fn claude(request: &Request<'_>, version: Version, mode: ReasoningMode<'_>) -> O
     (budget >= LEAST_BUDGET && thinks_on(request)).then_some(Thinking::Budget(budget))
 }
 
+/// Of thinking with a budget; adaptive thinking asks for nothing ("previous assistant turns don't need to start
+/// with thinking blocks", platform.claude.com/docs/en/build-with-claude/adaptive-thinking).
 /// "When thinking is enabled, a final assistant message must start with a thinking block": if results of
 /// tools come last, the call must still have its thoughts. Many clients lose them.
 fn thinks_on(request: &Request<'_>) -> bool {

@@ -1,5 +1,6 @@
-//! The client side: OpenAI's chat completions, and its images API.
+//! The client side: OpenAI's chat completions, and its embeddings and images APIs.
 
+pub mod embedding;
 pub mod fields;
 pub mod image;
 mod reply;

@@ -29,7 +29,7 @@ pub struct Made {
     /// The members of `data`.
     pub items: Vec<u8>,
     /// How many images are in them.
-    pub images: usize,
+    pub images: u64,
     /// How many images the cloud's filter has withheld.
     pub withheld: u64,
     about: About,
@@ -41,7 +41,12 @@ impl Made {
         let mut items = Vec::with_capacity(size(images));
         let mut w = Writer::new(&mut items);
         images.images.iter().for_each(|image| item(image, &mut w));
-        Self { items, images: images.images.len(), withheld: images.withheld, about: About::of(images) }
+        Self {
+            items,
+            images: u64::try_from(images.images.len()).unwrap_or(u64::MAX),
+            withheld: images.withheld,
+            about: About::of(images),
+        }
     }
 
     /// The token counts of the call, of models that count any.
