@@ -53,10 +53,6 @@ pub fn show(plan: &Plan, attempt: &Attempt) -> Result<Reply, Error> {
                 names.iter().for_each(|(client, upstream)| w.foreign_key(&client).string(upstream))
             });
         }
-        if !attempt.more.is_empty() {
-            // The first of them is shown; the others differ in their share of the work.
-            w.key("calls").number(attempt.more.len().saturating_add(1) as u64);
-        }
         w.key("request").object(|w| {
             w.key("method").string("POST");
             w.key("host").string(&backend.host);
