@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from ..harness import Answer, Gate
-from . import chat, images, messages
+from . import chat, embeddings, images, messages
 from .dice import MARK, Dice
 from .typed import Maker, fields
 
 #: Requests of each dialect to each cloud; `FAIRLEAD_REQUESTS=5000` looks further.
 REQUESTS = int(os.environ.get("FAIRLEAD_REQUESTS", 250))
 
-DIALECTS = (chat, messages, images)
+DIALECTS = (chat, messages, embeddings, images)
 
 #: Texts that only tie other things together or label them, for the clouds that need none.
 LABELS = frozenset(
@@ -73,7 +73,8 @@ def outcome(gate: Gate, where: str, dialect: ModuleType, body: dict[str, Any]) -
     if answer.status == 200:
         if b'"error"' in answer.body and json.loads(answer.body.splitlines()[-1].removeprefix(b"data: ")).get("error"):
             return answer.status, f"a broken stream: {answer.body[-300:].decode()}"
-        return answer.status, loss(body, gate.cloud.requests(where, 1)[-1]["body"], answer)
+        calls = gate.cloud.requests(where, int(answer.headers["x-fairlead-attempts"]))
+        return answer.status, loss(body, [call["body"] for call in calls], answer)
     error = json.loads(answer.body)["error"]
     # Anthropic's errors have no member for it.
     param = error["param"] if "param" in error else error["message"].partition(": ")[0]
