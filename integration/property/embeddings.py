@@ -1,4 +1,4 @@
-"""Requests of OpenAI's embeddings, valid by the types that its SDK publishes and by what its documentation says."""
+"""Requests for embeddings, valid by the types that OpenAI's SDK publishes and by what its documentation says."""
 
 from __future__ import annotations
 
@@ -17,31 +17,29 @@ MODELS = {
         "amazon.titan-embed-text-v1", "amazon.titan-embed-text-v2:0", "amazon.titan-embed-image-v1",
         "cohere.embed-english-v3", "us.cohere.embed-v4:0", "amazon.nova-2-multimodal-embeddings-v1:0",
     ],
-    "vertex": [
-        "text-embedding-005", "text-multilingual-embedding-002", "gemini-embedding-001", "gemini-embedding-2-preview",
-    ],
+    "vertex": ["text-embedding-005", "gemini-embedding-001", "gemini-embedding-2-preview"],
 }  # fmt: skip
 
-#: The type whose fields, and theirs, must all come up.
+#: The type whose fields must all come up.
 REQUEST = EmbeddingCreateParams
 
-#: Types of which not every field need come up.
 SKIP: frozenset[Any] = frozenset()
 
-#: How often an optional field comes.
 WEIGHTS: dict[str, float] = {}
 
 
-def texts(dice: Dice, _: Maker) -> Any:
-    if dice.maybe(0.05):  # Tokens of OpenAI's own.
+def inputs(dice: Dice, _: Maker) -> Any:
+    """One text, several, or tokens, which only OpenAI's models understand."""
+    if dice.maybe(0.15):
         return dice.choice([[1, 2, 3], [[1, 2], [3]]])
-    return dice.text() if dice.maybe(0.5) else [dice.text() for _ in range(dice.randint(1, 4))]
+    texts = [dice.text(blank=0) for _ in range(dice.choice([1, 1, 2, 5]))]
+    return texts[0] if len(texts) == 1 and dice.maybe(0.5) else texts
 
 
 RULES: Rules = {
     "EmbeddingCreateParams.model": lambda *_: OMIT,
-    "EmbeddingCreateParams.input": texts,
-    "EmbeddingCreateParams.dimensions": lambda dice, _: dice.choice([256, 384, 512, 768, 1024, 1536, 3072]),
+    "EmbeddingCreateParams.input": inputs,
+    "EmbeddingCreateParams.dimensions": lambda dice, _: dice.choice([256, 256, 384, 512, 700]),
 }
 
 

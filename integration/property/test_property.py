@@ -22,10 +22,7 @@ from .typed import Maker, fields
 #: Requests of each dialect to each cloud; `FAIRLEAD_REQUESTS=5000` looks further.
 REQUESTS = int(os.environ.get("FAIRLEAD_REQUESTS", 250))
 
-DIALECTS = (chat, messages, images, embeddings)
-
-#: A request of several texts may become so many calls. Marks are never used again, so older ones do no harm.
-MOST_CALLS = 5
+DIALECTS = (chat, messages, embeddings, images)
 
 #: Texts that only tie other things together or label them, for the clouds that need none.
 LABELS = frozenset(
@@ -76,7 +73,8 @@ def outcome(gate: Gate, where: str, dialect: ModuleType, body: dict[str, Any]) -
     if answer.status == 200:
         if b'"error"' in answer.body and json.loads(answer.body.splitlines()[-1].removeprefix(b"data: ")).get("error"):
             return answer.status, f"a broken stream: {answer.body[-300:].decode()}"
-        return answer.status, loss(body, [one["body"] for one in gate.cloud.requests(where, MOST_CALLS)], answer)
+        calls = gate.cloud.requests(where, int(answer.headers["x-fairlead-attempts"]))
+        return answer.status, loss(body, [call["body"] for call in calls], answer)
     error = json.loads(answer.body)["error"]
     # Anthropic's errors have no member for it.
     param = error["param"] if "param" in error else error["message"].partition(": ")[0]
@@ -139,7 +137,7 @@ def strings(value: Any) -> Iterator[str]:
 
 def alike(fault: str) -> str:
     """The same for faults of one kind, whatever the place and the words of the request."""
-    return re.sub(r"mk\d+n\d+q|\d+|'[^']*'", "#", fault.split(" (")[0])
+    return re.sub(r"mk\d+q|\d+|'[^']*'", "#", fault.split(" (")[0])
 
 
 def explain(gate: Gate, where: str, dialect: ModuleType, fault: str, seeds: list[int]) -> str:

@@ -14,7 +14,7 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let kind = Model { name: backend_model, family: plan.family(model.as_str()) };
     let upstream = backend.upstream(Client::Anthropic, kind.base());
-    let address = backend.count_address(backend_model)?;
+    let address = backend.count_address(kind)?;
     let estimate = estimate::tokens(&measure::conversation(&request));
     let fields = std::mem::take(&mut request.fields);
     let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.count_fates())?;

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Upstream, embedding, image};
+use crate::dialect::{Client, Model, Upstream, embedding, image};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -125,12 +125,13 @@ impl Backend {
     /// # Errors
     /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
     /// the provider does not count for.
-    pub fn count_address(&self, model: &str) -> Result<Address, Error> {
+    pub fn count_address(&self, model: Model<'_>) -> Result<Address, Error> {
         Ok(match &self.site {
             Site::Bedrock(_) => {
-                bedrock::count_address(&segment(bedrock::foundation_model(&decoded(model)?)?)?)
+                let name = decoded(model.name)?;
+                bedrock::count_address(&segment(bedrock::foundation_model(&name, model.family)?)?)
             }
-            Site::Vertex(site) => site.count_address(&segment(model)?),
+            Site::Vertex(site) => site.method(&segment(model.name)?, "countTokens"),
         })
     }
 
