@@ -104,10 +104,12 @@ def loss(body: dict[str, Any], sent: Any, answer: Answer) -> str | None:
             arrived |= set(MARK.findall(base64.b64decode(text, validate=True).decode()))
         except (binascii.Error, ValueError):
             pass
-    forbidden = body.get("tool_choice") in ("none", {"type": "none"})
+    # Where the choice leaves only one tool, or none, the others need not be offered.
+    choice = body.get("tool_choice")
+    chosen = choice == "none" or isinstance(choice, dict) and choice["type"] in ("none", "function", "tool")
     dropped = answer.headers.get("x-fairlead-dropped", "").split(", ")
     for path, text in leaves(body):
-        if path in LABELS or NOTES.fullmatch(path) or forbidden and path.startswith("tools[]"):
+        if path in LABELS or NOTES.fullmatch(path) or chosen and path.startswith("tools[]"):
             continue
         named = any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in dropped)
         for mark in MARK.findall(text):
