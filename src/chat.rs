@@ -351,6 +351,8 @@ pub struct Spelling {
     pub tool_schema: &'static str,
     pub strict: &'static str,
     pub chosen_tool: &'static str,
+    /// That a reply may hold several calls.
+    pub parallel: &'static str,
     pub max_tokens: &'static str,
     pub stop: &'static str,
     pub format: &'static str,

@@ -1,7 +1,9 @@
 //! JSON to vocabulary and back. Dialects know no addresses, no keys and no clock.
 
 pub mod anthropic;
+mod call_ids;
 pub mod converse;
+mod events;
 mod extra;
 pub mod fates;
 pub mod gemini;
@@ -198,17 +200,26 @@ pub enum Upstream {
     Converse,
     /// Google's generateContent and streamGenerateContent.
     Gemini,
+    /// OpenAI's chat completions.
+    Completions(openai::Edition),
 }
 
 impl Upstream {
     /// Every upstream dialect, for tables and tests.
-    pub const ALL: &[Upstream] = &[Upstream::Converse, Upstream::Gemini];
+    pub const ALL: &[Upstream] = &[
+        Upstream::Converse,
+        Upstream::Gemini,
+        Upstream::Completions(openai::Edition::OpenAi),
+        Upstream::Completions(openai::Edition::OpenModels),
+        Upstream::Completions(openai::Edition::Mistral),
+    ];
 
     /// The name in file names of golden cases and in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Upstream::Converse => "converse",
             Upstream::Gemini => "gemini",
+            Upstream::Completions(edition) => edition.name(),
         }
     }
 
@@ -217,6 +228,7 @@ impl Upstream {
         match self {
             Upstream::Converse => "Bedrock Converse",
             Upstream::Gemini => "Vertex Gemini",
+            Upstream::Completions(edition) => edition.title(),
         }
     }
 
@@ -227,6 +239,7 @@ impl Upstream {
             (Upstream::Converse, Client::Anthropic) => converse::fates::ANTHROPIC_MESSAGES,
             (Upstream::Gemini, Client::OpenAi) => gemini::fates::OPENAI_CHAT,
             (Upstream::Gemini, Client::Anthropic) => gemini::fates::ANTHROPIC_MESSAGES,
+            (Upstream::Completions(edition), client) => openai::fates::fates(edition, client),
         }
     }
 
@@ -235,6 +248,7 @@ impl Upstream {
         match self {
             Upstream::Converse => Cloud::Aws,
             Upstream::Gemini => Cloud::Google,
+            Upstream::Completions(edition) => Cloud::Completions(edition),
         }
     }
 
@@ -247,6 +261,7 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::write(request, model, out),
             Upstream::Gemini => gemini::write(request, model, out),
+            Upstream::Completions(edition) => openai::write(edition, request, model, out),
         }
     }
 
@@ -254,7 +269,7 @@ impl Upstream {
     pub const fn stream_media_type(self) -> &'static str {
         match self {
             Upstream::Converse => "application/vnd.amazon.eventstream",
-            Upstream::Gemini => "text/event-stream",
+            Upstream::Gemini | Upstream::Completions(_) => "text/event-stream",
         }
     }
 
@@ -263,6 +278,9 @@ impl Upstream {
         match self {
             Upstream::Converse => StreamDecoder::Converse(converse::StreamDecoder::default()),
             Upstream::Gemini => StreamDecoder::Gemini(gemini::StreamDecoder::default()),
+            Upstream::Completions(edition) => {
+                StreamDecoder::Completions(Box::new(openai::StreamDecoder::new(edition)))
+            }
         }
     }
 
@@ -274,6 +292,7 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::decode(body, sink),
             Upstream::Gemini => gemini::decode(body, sink),
+            Upstream::Completions(edition) => openai::decode(edition, body, sink),
         }
     }
 }
@@ -283,6 +302,8 @@ impl Upstream {
 pub enum Cloud {
     Aws,
     Google,
+    /// Whoever speaks chat completions.
+    Completions(openai::Edition),
 }
 
 impl Cloud {
@@ -291,6 +312,7 @@ impl Cloud {
         match self {
             Cloud::Aws => converse::refusal(status, headers, body),
             Cloud::Google => gemini::refusal(status, headers, body),
+            Cloud::Completions(edition) => openai::refusal(edition, status, headers, body),
         }
     }
 }
@@ -299,6 +321,7 @@ impl Cloud {
 pub enum StreamDecoder {
     Converse(converse::StreamDecoder),
     Gemini(gemini::StreamDecoder),
+    Completions(Box<openai::StreamDecoder>),
 }
 
 impl StreamDecoder {
@@ -310,6 +333,7 @@ impl StreamDecoder {
         match self {
             StreamDecoder::Converse(decoder) => decoder.feed(bytes, sink),
             StreamDecoder::Gemini(decoder) => decoder.feed(bytes, sink),
+            StreamDecoder::Completions(decoder) => decoder.feed(bytes, sink),
         }
     }
 
@@ -321,6 +345,7 @@ impl StreamDecoder {
         match self {
             StreamDecoder::Converse(decoder) => decoder.finish(sink),
             StreamDecoder::Gemini(decoder) => decoder.finish(sink),
+            StreamDecoder::Completions(decoder) => decoder.finish(sink),
         }
     }
 }

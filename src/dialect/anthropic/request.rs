@@ -27,6 +27,7 @@ const SPELLING: Spelling = Spelling {
     tool_schema: ".input_schema",
     strict: "tools[].strict",
     chosen_tool: "tool_choice.name",
+    parallel: "tool_choice.disable_parallel_tool_use",
     max_tokens: "max_tokens",
     stop: "stop_sequences",
     format: "output_config.format",

@@ -700,6 +700,7 @@ mod tests {
         tool_schema: ".schema",
         strict: "tools[].strict",
         chosen_tool: "tool_choice.name",
+        parallel: "parallel_tool_calls",
         max_tokens: "max",
         stop: "stops",
         format: "format",

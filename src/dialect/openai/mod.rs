@@ -1,9 +1,20 @@
-//! The client side: OpenAI's chat completions.
+//! OpenAI's chat completions: what clients speak, and upstreams in several editions.
 
+mod answer;
+mod decode;
+mod edition;
+pub mod fates;
 pub mod fields;
+mod refusal;
 mod reply;
 mod request;
+mod tags;
 mod wire;
+mod write;
 
+pub use decode::{StreamDecoder, decode};
+pub use edition::Edition;
+pub use refusal::refusal;
 pub use reply::{StreamWriter, WholeWriter};
 pub use request::parse;
+pub use write::write;

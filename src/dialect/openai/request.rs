@@ -27,6 +27,7 @@ const SPELLING: Spelling = Spelling {
     tool_schema: ".function.parameters",
     strict: "tools[].function.strict",
     chosen_tool: "tool_choice.function.name",
+    parallel: "parallel_tool_calls",
     max_tokens: "max_tokens",
     stop: "stop",
     format: "response_format.type",

@@ -1,0 +1,308 @@
+//! Completions to events: a whole one, or a stream of chunks.
+
+use serde_json::value::RawValue;
+
+use super::answer::{self, Answer, Said, ToolCall, count, text};
+use super::edition::Edition;
+use super::refusal;
+use super::tags::Tags;
+use crate::base::error::{Error, Kind};
+use crate::base::json::{self, Text};
+use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::dialect::call_ids::CallIds;
+use crate::dialect::events::Events;
+use crate::dialect::reading::MOST_TOOLS;
+
+/// Decodes a whole reply of status 200.
+///
+/// # Errors
+/// [`Kind::UpstreamGarbled`] when it is no such reply or is incomplete; [`Kind::UpstreamFailed`] when the
+/// model broke off; or what an error in it says.
+pub fn decode(edition: Edition, body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+    let mut reply = Reply::new(edition);
+    reply.take(body, sink)?;
+    reply.end(sink)
+}
+
+/// Decodes a streamed reply. `Start` comes first if the upstream gives an id, the ends of all calls, `Stop`
+/// and then `Usage` last, when the stream ends: the counts come behind the reason of the stop. Holds what
+/// [`Events`] does, and the ids of calls.
+pub struct StreamDecoder {
+    events: Events,
+    reply: Reply,
+}
+
+impl StreamDecoder {
+    pub fn new(edition: Edition) -> Self {
+        Self { events: Events::default(), reply: Reply::new(edition) }
+    }
+
+    /// Takes the next bytes, cut anywhere. After an error nothing more may be fed.
+    ///
+    /// # Errors
+    /// As [`decode`], except that an incomplete reply shows only in [`StreamDecoder::finish`].
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Error> {
+        let reply = &mut self.reply;
+        self.events.feed(bytes, |data| reply.take(data, sink))
+    }
+
+    /// The upstream has ended its stream.
+    ///
+    /// # Errors
+    /// [`Kind::UpstreamGarbled`] when it did so before the reply was complete.
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let reply = &mut self.reply;
+        self.events.finish(|data| reply.take(data, sink))?;
+        reply.end(sink)
+    }
+}
+
+/// Where a reply stands.
+struct Reply {
+    edition: Edition,
+    /// A chunk has come, with an id or without.
+    begun: bool,
+    /// `[DONE]` has come: what follows is not part of the reply.
+    done: bool,
+    tags: Option<Tags>,
+    calls: Vec<Call>,
+    ids: CallIds,
+    /// The model would not answer, and said so.
+    refused: bool,
+    stop: Option<Stop>,
+    usage: Option<Usage>,
+}
+
+/// A tool call, as the upstream tells it from others.
+struct Call {
+    index: Option<u64>,
+    /// Escaped; empty where there is none.
+    id: String,
+}
+
+impl Reply {
+    fn new(edition: Edition) -> Self {
+        Self {
+            edition,
+            begun: false,
+            done: false,
+            tags: edition.tags_thoughts().then(Tags::default),
+            calls: Vec::new(),
+            ids: CallIds::default(),
+            refused: false,
+            stop: None,
+            usage: None,
+        }
+    }
+
+    /// Takes a whole reply or a chunk of one.
+    fn take(&mut self, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+        if self.done || json.trim() == "[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        if json.trim_start().starts_with('[') {
+            // So Google wraps its errors on this path.
+            return Err(refusal::broken_off(self.edition, json));
+        }
+        let answer: Answer<'_> = json::read(json).map_err(|fault| {
+            let place = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
+            garbled(&format!(
+                "{}'s answer could not be understood: {place}{}",
+                self.edition.company(),
+                fault.problem
+            ))
+        })?;
+        if answer.error.is_some_and(|error| error.get() != "null")
+            || answer.object.as_ref().is_some_and(|object| object.as_str() == "error")
+        {
+            return Err(refusal::broken_off(self.edition, json));
+        }
+        if !std::mem::replace(&mut self.begun, true)
+            && let Some(id) = text(answer.id)
+        {
+            sink.event(Event::Start { id: Some(id) });
+            self.ids.mark(id);
+        }
+        if let Some(usage) = &answer.usage {
+            self.usage = counts(usage).or(self.usage);
+        }
+        // Several replies are never asked for; were there others, they are not part of this one.
+        let choice = answer.choices.into_iter().flatten().find(|one| count(one.index).unwrap_or(0) == 0);
+        let Some(choice) = choice else { return Ok(()) };
+        for said in [choice.delta, choice.message].into_iter().flatten() {
+            self.said(said, json, sink)?;
+        }
+        if let Some(reason) = choice.finish_reason {
+            self.stop = Some(self.stop_of(reason.as_str(), sink)?);
+        }
+        Ok(())
+    }
+
+    fn said(&mut self, said: Said<'_>, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+        // Some send the same thoughts by both names.
+        if let Some(thought) = text(said.reasoning_content).or_else(|| text(said.reasoning)) {
+            sink.event(Event::Reasoning(thought));
+        }
+        if let Some(content) = said.content {
+            self.content(content, sink);
+        }
+        if let Some(refusal) = text(said.refusal) {
+            self.refused = true;
+            sink.event(Event::Text(refusal));
+        }
+        said.tool_calls.into_iter().flatten().try_for_each(|call| self.call(&call, json, sink))
+    }
+
+    fn content(&mut self, content: &RawValue, sink: &mut dyn Sink) {
+        if let Some(words) = Text::from_raw(content) {
+            return self.words(words, sink);
+        }
+        for piece in read_pieces(content) {
+            if let Some(words) = text(piece.text) {
+                self.words(words, sink);
+            }
+            let Some(thinking) = piece.thinking else { continue };
+            if let Some(thought) = text(Some(thinking)) {
+                sink.event(Event::Reasoning(thought));
+            }
+            for thought in read_pieces(thinking) {
+                text(thought.text).into_iter().for_each(|thought| sink.event(Event::Reasoning(thought)));
+            }
+        }
+    }
+
+    fn words(&mut self, words: Text<'_>, sink: &mut dyn Sink) {
+        match &mut self.tags {
+            Some(tags) => tags.take(words, sink),
+            None if words.is_empty() => {}
+            None => sink.event(Event::Text(words)),
+        }
+    }
+
+    fn call(&mut self, call: &ToolCall<'_>, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+        let (index, id) = (count(call.index), text(call.id));
+        let name = call.function.as_ref().and_then(|function| function.name).filter(|name| !name.is_empty());
+        let known = self.known(index, id, name);
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let Some(name) = name else {
+                    return Err(garbled(&format!(
+                        "{} sent a tool call without a name",
+                        self.edition.company()
+                    )));
+                };
+                if self.calls.len() >= MOST_TOOLS {
+                    return Err(garbled(&format!("{} sent too many tool calls", self.edition.company())));
+                }
+                if let Some(tags) = &mut self.tags {
+                    tags.flush(sink);
+                }
+                let made = self.ids.make(id, name, json);
+                sink.event(Event::ToolStart { id: Text::from_escaped(&made), name, signature: None });
+                self.calls.push(Call { index, id: id.unwrap_or_default().escaped().to_owned() });
+                self.calls.len().saturating_sub(1)
+            }
+        };
+        let arguments = match call.function.as_ref().and_then(|function| function.arguments) {
+            None => return Ok(()),
+            Some(raw) => match Text::from_raw(raw) {
+                Some(piece) if piece.is_empty() => return Ok(()),
+                Some(piece) => Arguments::Piece(piece),
+                None if raw.get().starts_with('{') => Arguments::Object(raw.get()),
+                None if raw.get() == "null" => return Ok(()),
+                None => {
+                    let company = self.edition.company();
+                    return Err(garbled(&format!(
+                        "{company} sent a tool call whose arguments are no object"
+                    )));
+                }
+            },
+        };
+        sink.event(Event::ToolArguments { call: number, arguments });
+        Ok(())
+    }
+
+    /// The call that a delta goes on with. Servers differ: some number their calls, some repeat the id, some
+    /// number all of them 0, and some do nothing of this for whole calls.
+    fn known(&self, index: Option<u64>, id: Option<Text<'_>>, name: Option<Text<'_>>) -> Option<usize> {
+        let is_other = |call: &Call| name.is_some() && id.is_some_and(|id| id.escaped() != call.id);
+        match (index, id) {
+            (Some(index), _) => {
+                let at = self.calls.iter().rposition(|call| call.index == Some(index))?;
+                self.calls.get(at).filter(|call| !is_other(call)).map(|_| at)
+            }
+            (None, Some(id)) => self.calls.iter().rposition(|call| call.id == id.escaped()),
+            (None, None) if name.is_some() => None,
+            (None, None) => self.calls.len().checked_sub(1),
+        }
+    }
+
+    /// Why the model stopped: openai.types.chat of the `openai` package, and the words of servers of open models.
+    fn stop_of(&self, reason: &str, sink: &mut dyn Sink) -> Result<Stop, Error> {
+        match reason {
+            "length" | "max_tokens" | "model_length" => Ok(Stop::Length),
+            "tool_calls" | "function_call" => Ok(Stop::ToolCalls),
+            "content_filter" | "sensitive" => Ok(Stop::Filtered),
+            "error" | "abort" | "network_error" | "insufficient_system_resource" => {
+                // What was counted is paid for, reply or not.
+                self.usage.into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
+                let message = format!("{}'s model broke off its reply; try again", self.edition.company());
+                Err(Error::new(Kind::UpstreamFailed, message))
+            }
+            // `stop`, or a name that a server of open models has for the same: `eos`, `end_turn`.
+            _ => Ok(Stop::End),
+        }
+    }
+
+    /// No more chunks will come.
+    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        if let Some(tags) = &mut self.tags {
+            tags.flush(sink);
+        }
+        let why = match self.stop {
+            Some(Stop::End) if self.refused => Stop::Filtered,
+            // Some say that they stopped where they wait for results.
+            Some(Stop::End) if !self.calls.is_empty() => Stop::ToolCalls,
+            Some(stop) => stop,
+            None => {
+                let company = self.edition.company();
+                return Err(garbled(&if self.begun {
+                    format!("{company}'s reply ended before it was complete")
+                } else {
+                    format!("{company} sent an empty reply")
+                }));
+            }
+        };
+        (0..self.calls.len()).for_each(|call| sink.event(Event::ToolEnd { call }));
+        sink.event(Event::Stop { why, sequence: None });
+        self.usage.into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
+        Ok(())
+    }
+}
+
+/// A list of pieces; empty for what is none.
+fn read_pieces(raw: &RawValue) -> Vec<answer::Piece<'_>> {
+    if raw.get().starts_with('[') { serde_json::from_str(raw.get()).unwrap_or_default() } else { Vec::new() }
+}
+
+/// Cached tokens are part of the prompt's, and thoughts of the answer's.
+fn counts(usage: &answer::Usage<'_>) -> Option<Usage> {
+    let (input, output) = (count(usage.prompt_tokens), count(usage.completion_tokens));
+    input.or(output)?;
+    let prompt = usage.prompt_tokens_details.as_ref();
+    let completion = usage.completion_tokens_details.as_ref();
+    Some(Usage {
+        input: input.unwrap_or(0),
+        output: output.unwrap_or(0),
+        cache_read: prompt.and_then(|details| count(details.cached_tokens)).unwrap_or(0),
+        cache_write: prompt.and_then(|details| count(details.cache_write_tokens)).unwrap_or(0),
+        cache_write_hour: 0,
+        reasoning: completion.and_then(|details| count(details.reasoning_tokens)).unwrap_or(0),
+    })
+}
+
+fn garbled(message: &str) -> Error {
+    Error::new(Kind::UpstreamGarbled, message)
+}
