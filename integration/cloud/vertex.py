@@ -9,6 +9,7 @@ from .delivery import Whole
 from .frame import Cloud
 from .gemini import CountTokens, Gemini
 from .http import Request
+from .open_models import Mistral, OpenModels
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
 
@@ -20,7 +21,7 @@ class Vertex(Cloud):
     """Handler of the Vertex port."""
 
     name = "vertex"
-    apis = (Gemini, CountTokens)
+    apis = (Gemini, CountTokens, OpenModels, Mistral)
 
     def enter(self, request: Request, api: google.Api) -> str:
         headers = check_headers(request.headers, (), self.state.settings.allow_headers)
