@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub reasoning: Reasoning<'a>,
     pub format: Format<'a>,
     pub delivery: Delivery,
+    /// Who is behind the client, in a word of its own.
+    pub user: Option<Text<'a>>,
     /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.
     pub betas: Vec<&'a str>,
     /// How errors about this request name its parts.
@@ -462,4 +464,18 @@ pub struct Usage {
 /// Somebody who listens to a reply: the writer of the client's dialect, the meter.
 pub trait Sink {
     fn event(&mut self, event: Event<'_>);
+
+    /// What all events since the last frame came in. Only decoders of dialects that clients speak as well
+    /// tell it, and only a writer that lets frames pass as they are listens.
+    fn frame(&mut self, _: Frame<'_>) {}
+}
+
+/// A frame of a stream as a client of the same dialect would get it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frame<'a> {
+    /// `event` of server-sent events; empty where the dialect names none.
+    pub name: &'a str,
+    pub data: &'a str,
+    /// It tells token counts and nothing else.
+    pub is_usage: bool,
 }

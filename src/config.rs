@@ -36,6 +36,8 @@ pub struct Backend {
     pub host: Option<String>,
     /// Bedrock: the AWS region.
     pub region: Option<String>,
+    /// Bedrock: in which of its dialects Claude is asked.
+    pub api: Option<Api>,
     /// Vertex AI: the Google Cloud project.
     pub project: Option<String>,
     /// Vertex AI: the location, such as `us-central1` or `global`.
@@ -49,10 +51,31 @@ pub struct Backend {
 pub enum Provider {
     Bedrock,
     Vertex,
+    /// Anthropic's own API.
+    Anthropic,
+    /// OpenAI's own API.
+    #[serde(rename = "openai")]
+    OpenAi,
 }
 
 impl Provider {
-    pub const ALL: &[Provider] = &[Provider::Bedrock, Provider::Vertex];
+    pub const ALL: &[Provider] =
+        &[Provider::Bedrock, Provider::Vertex, Provider::Anthropic, Provider::OpenAi];
+}
+
+/// An API of Amazon Bedrock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// InvokeModel for Claude where the client speaks Anthropic's dialect, else Converse.
+    #[default]
+    Auto,
+    /// Converse for everything.
+    Converse,
+    /// InvokeModel for Claude, whatever the client speaks; else Converse.
+    InvokeModel,
+    /// `bedrock-mantle`, Bedrock's own edition of Anthropic's API. It serves nothing but Claude.
+    Mantle,
 }
 
 /// Where the right to call a backend comes from.
@@ -63,6 +86,7 @@ pub struct Credentials {
     pub access_key_id: Option<Secret>,
     pub secret_access_key: Option<Secret>,
     pub session_token: Option<Secret>,
+    pub api_key: Option<Secret>,
     /// Envoy's name of the cluster that leads to the source.
     pub cluster: Option<String>,
 }
@@ -76,6 +100,8 @@ pub enum Source {
     Environment,
     /// Google's metadata server: GCE, GKE with Workload Identity, Cloud Run.
     MetadataServer,
+    /// A key of the vendor's own API, in this configuration.
+    ApiKey,
 }
 
 /// A rule that leads from the name a client asks for to a backend.

@@ -24,7 +24,7 @@ const AT_TOP: &[&str] = &[
 ];
 
 /// How many fields a request may say to the cloud; each is looked for in a list.
-const MOST_EXTRA: usize = 64;
+pub const MOST_EXTRA: usize = 64;
 
 /// Whether a top-level field belongs here.
 pub fn is_extra(name: &str) -> bool {

@@ -2,13 +2,16 @@
 
 pub mod anthropic;
 mod call_ids;
+mod claude;
 pub mod converse;
 mod events;
 mod extra;
 pub mod fates;
 pub mod gemini;
+mod media;
 pub mod openai;
 mod reading;
+pub mod relay;
 mod schema;
 mod talk;
 
@@ -18,6 +21,7 @@ use crate::base::host::Reply;
 use crate::base::json::{Str, Text};
 use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
+pub use anthropic::Edition;
 use fates::Fate;
 
 /// A dialect that a client speaks; the route tells which.
@@ -112,12 +116,41 @@ impl Client {
         }
     }
 
+    /// Adds the event that ends a stream which will not be completed. What ends a whole one does not follow,
+    /// so that nobody takes it for whole.
+    fn break_off(self, error: &Error, request_id: &str, out: &mut Vec<u8>) {
+        match self {
+            Client::OpenAi => {
+                out.extend_from_slice(b"data: ");
+                error.write_openai(out);
+            }
+            Client::Anthropic => {
+                out.extend_from_slice(b"event: error\ndata: ");
+                error.write_anthropic(request_id, out);
+            }
+        }
+        out.extend_from_slice(b"\n\n");
+    }
+
     /// A writer for one streamed reply; `usage`: the token counts were asked for.
     pub fn stream(self, title: Title, usage: bool) -> StreamWriter {
         match self {
             Client::OpenAi => StreamWriter::OpenAi(openai::StreamWriter::new(title, usage)),
             Client::Anthropic => StreamWriter::Anthropic(anthropic::StreamWriter::new(title)),
         }
+    }
+
+    /// Whether a request asks for token counts at the end of its stream, so far as they have to be asked for.
+    pub fn wants_usage(self, body: &relay::Body<'_>) -> bool {
+        match self {
+            Client::OpenAi => openai::wants_usage(body),
+            Client::Anthropic => true,
+        }
+    }
+
+    /// A writer that lets a stream of this dialect pass as it is.
+    pub fn relay(self, usage: bool) -> StreamWriter {
+        StreamWriter::Relay(relay::Writer::new(self, usage))
     }
 
     /// A writer for one whole reply.
@@ -133,6 +166,8 @@ impl Client {
 pub enum StreamWriter {
     OpenAi(openai::StreamWriter),
     Anthropic(anthropic::StreamWriter),
+    /// Nothing is written but what came.
+    Relay(relay::Writer),
 }
 
 impl StreamWriter {
@@ -141,6 +176,7 @@ impl StreamWriter {
         match self {
             StreamWriter::OpenAi(writer) => writer,
             StreamWriter::Anthropic(writer) => writer,
+            StreamWriter::Relay(writer) => writer,
         }
     }
 
@@ -149,6 +185,7 @@ impl StreamWriter {
         match self {
             StreamWriter::OpenAi(writer) => writer.out(),
             StreamWriter::Anthropic(writer) => writer.out(),
+            StreamWriter::Relay(writer) => writer.out(),
         }
     }
 
@@ -157,15 +194,19 @@ impl StreamWriter {
         match self {
             StreamWriter::OpenAi(writer) => writer.finish(),
             StreamWriter::Anthropic(writer) => writer.finish(),
+            // The upstream's own end has passed.
+            StreamWriter::Relay(_) => {}
         }
     }
 
     /// The reply will not be completed.
     pub fn fail(&mut self, error: &Error, request_id: &str) {
-        match self {
-            StreamWriter::OpenAi(writer) => writer.fail(error),
-            StreamWriter::Anthropic(writer) => writer.fail(error, request_id),
-        }
+        let client = match self {
+            StreamWriter::OpenAi(_) => Client::OpenAi,
+            StreamWriter::Anthropic(_) => Client::Anthropic,
+            StreamWriter::Relay(writer) => writer.client(),
+        };
+        client.break_off(error, request_id, self.out());
     }
 }
 
@@ -200,6 +241,8 @@ pub enum Upstream {
     Converse,
     /// Google's generateContent and streamGenerateContent.
     Gemini,
+    /// An edition of Anthropic's Messages API.
+    Messages(Edition),
     /// OpenAI's chat completions.
     Completions(openai::Edition),
 }
@@ -209,6 +252,10 @@ impl Upstream {
     pub const ALL: &[Upstream] = &[
         Upstream::Converse,
         Upstream::Gemini,
+        Upstream::Messages(Edition::Anthropic),
+        Upstream::Messages(Edition::InvokeModel),
+        Upstream::Messages(Edition::Mantle),
+        Upstream::Messages(Edition::Vertex),
         Upstream::Completions(openai::Edition::OpenAi),
         Upstream::Completions(openai::Edition::OpenModels),
         Upstream::Completions(openai::Edition::Mistral),
@@ -219,6 +266,10 @@ impl Upstream {
         match self {
             Upstream::Converse => "converse",
             Upstream::Gemini => "gemini",
+            Upstream::Messages(Edition::Anthropic) => "messages",
+            Upstream::Messages(Edition::InvokeModel) => "messages-invoke_model",
+            Upstream::Messages(Edition::Mantle) => "messages-mantle",
+            Upstream::Messages(Edition::Vertex) => "messages-vertex",
             Upstream::Completions(edition) => edition.name(),
         }
     }
@@ -228,6 +279,10 @@ impl Upstream {
         match self {
             Upstream::Converse => "Bedrock Converse",
             Upstream::Gemini => "Vertex Gemini",
+            Upstream::Messages(Edition::Anthropic) => "Anthropic",
+            Upstream::Messages(Edition::InvokeModel) => "Bedrock InvokeModel",
+            Upstream::Messages(Edition::Mantle) => "Bedrock Mantle",
+            Upstream::Messages(Edition::Vertex) => "Vertex Claude",
             Upstream::Completions(edition) => edition.title(),
         }
     }
@@ -239,6 +294,8 @@ impl Upstream {
             (Upstream::Converse, Client::Anthropic) => converse::fates::ANTHROPIC_MESSAGES,
             (Upstream::Gemini, Client::OpenAi) => gemini::fates::OPENAI_CHAT,
             (Upstream::Gemini, Client::Anthropic) => gemini::fates::ANTHROPIC_MESSAGES,
+            (Upstream::Messages(edition), Client::OpenAi) => anthropic::fates::openai(edition),
+            (Upstream::Messages(edition), Client::Anthropic) => anthropic::fates::anthropic(edition),
             (Upstream::Completions(edition), client) => openai::fates::fates(edition, client),
         }
     }
@@ -248,7 +305,52 @@ impl Upstream {
         match self {
             Upstream::Converse => Cloud::Aws,
             Upstream::Gemini => Cloud::Google,
+            Upstream::Messages(Edition::Anthropic) => Cloud::Anthropic,
+            Upstream::Messages(Edition::InvokeModel | Edition::Mantle) => Cloud::Aws,
+            Upstream::Messages(Edition::Vertex) => Cloud::Google,
             Upstream::Completions(edition) => Cloud::Completions(edition),
+        }
+    }
+
+    /// Whether a client's own dialect is spoken, so that requests and replies pass as they are: see
+    /// [`relay`].
+    pub const fn speaks(self, client: Client) -> bool {
+        match (self, client) {
+            (Upstream::Messages(_), Client::Anthropic) => true,
+            (Upstream::Completions(edition), Client::OpenAi) => edition.is_openais(),
+            (Upstream::Messages(_), Client::OpenAi)
+            | (Upstream::Completions(_), Client::Anthropic)
+            | (Upstream::Converse | Upstream::Gemini, _) => false,
+        }
+    }
+
+    /// Headers that go out besides those of every request. `betas` is the value of the client's header
+    /// `anthropic-beta`.
+    pub fn headers(self, betas: &str) -> Vec<(&'static str, String)> {
+        match self {
+            Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => Vec::new(),
+            Upstream::Messages(edition) => edition.headers(betas),
+        }
+    }
+
+    /// Edits the body of a client whose dialect this upstream [`Upstream::speaks`], into an empty buffer.
+    /// Gives the names of the fields that were left out.
+    ///
+    /// # Errors
+    /// What the upstream has no place for, named by its path.
+    pub fn pass<'b>(
+        self,
+        body: &'b relay::Body<'_>,
+        model: &str,
+        betas: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<&'b str>, Error> {
+        match self {
+            Upstream::Messages(edition) => anthropic::pass(edition, body, model, betas, out),
+            Upstream::Completions(edition) => openai::pass(edition, body, model, out),
+            Upstream::Converse | Upstream::Gemini => {
+                Err(Error::new(Kind::Internal, "this upstream speaks no client's dialect"))
+            }
         }
     }
 
@@ -261,6 +363,7 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::write(request, model, out),
             Upstream::Gemini => gemini::write(request, model, out),
+            Upstream::Messages(edition) => anthropic::write(edition, request, model, out),
             Upstream::Completions(edition) => openai::write(edition, request, model, out),
         }
     }
@@ -268,8 +371,12 @@ impl Upstream {
     /// The media type of this upstream's streams.
     pub const fn stream_media_type(self) -> &'static str {
         match self {
-            Upstream::Converse => "application/vnd.amazon.eventstream",
-            Upstream::Gemini | Upstream::Completions(_) => "text/event-stream",
+            Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => {
+                "application/vnd.amazon.eventstream"
+            }
+            Upstream::Gemini
+            | Upstream::Messages(Edition::Anthropic | Edition::Mantle | Edition::Vertex)
+            | Upstream::Completions(_) => "text/event-stream",
         }
     }
 
@@ -278,6 +385,7 @@ impl Upstream {
         match self {
             Upstream::Converse => StreamDecoder::Converse(converse::StreamDecoder::default()),
             Upstream::Gemini => StreamDecoder::Gemini(gemini::StreamDecoder::default()),
+            Upstream::Messages(edition) => StreamDecoder::Messages(anthropic::StreamDecoder::new(edition)),
             Upstream::Completions(edition) => {
                 StreamDecoder::Completions(Box::new(openai::StreamDecoder::new(edition)))
             }
@@ -292,6 +400,7 @@ impl Upstream {
         match self {
             Upstream::Converse => converse::decode(body, sink),
             Upstream::Gemini => gemini::decode(body, sink),
+            Upstream::Messages(_) => anthropic::decode(body, sink),
             Upstream::Completions(edition) => openai::decode(edition, body, sink),
         }
     }
@@ -302,6 +411,7 @@ impl Upstream {
 pub enum Cloud {
     Aws,
     Google,
+    Anthropic,
     /// Whoever speaks chat completions.
     Completions(openai::Edition),
 }
@@ -309,9 +419,16 @@ pub enum Cloud {
 impl Cloud {
     /// Reads what a reply of a status other than success says went wrong.
     pub fn refusal(self, status: u16, headers: &Headers, body: &[u8]) -> Error {
+        // The clouds pass on what Claude says in Anthropic's own shape.
+        let passed_on = |server| anthropic::refusal(server, status, headers, body);
         match self {
-            Cloud::Aws => converse::refusal(status, headers, body),
-            Cloud::Google => gemini::refusal(status, headers, body),
+            Cloud::Aws => {
+                passed_on("Amazon Bedrock").unwrap_or_else(|| converse::refusal(status, headers, body))
+            }
+            Cloud::Google => passed_on("Vertex AI").unwrap_or_else(|| gemini::refusal(status, headers, body)),
+            Cloud::Anthropic => {
+                passed_on("Anthropic").unwrap_or_else(|| anthropic::unreadable("Anthropic", status, headers))
+            }
             Cloud::Completions(edition) => openai::refusal(edition, status, headers, body),
         }
     }
@@ -321,6 +438,7 @@ impl Cloud {
 pub enum StreamDecoder {
     Converse(converse::StreamDecoder),
     Gemini(gemini::StreamDecoder),
+    Messages(anthropic::StreamDecoder),
     Completions(Box<openai::StreamDecoder>),
 }
 
@@ -333,6 +451,7 @@ impl StreamDecoder {
         match self {
             StreamDecoder::Converse(decoder) => decoder.feed(bytes, sink),
             StreamDecoder::Gemini(decoder) => decoder.feed(bytes, sink),
+            StreamDecoder::Messages(decoder) => decoder.feed(bytes, sink),
             StreamDecoder::Completions(decoder) => decoder.feed(bytes, sink),
         }
     }
@@ -345,6 +464,7 @@ impl StreamDecoder {
         match self {
             StreamDecoder::Converse(decoder) => decoder.finish(sink),
             StreamDecoder::Gemini(decoder) => decoder.finish(sink),
+            StreamDecoder::Messages(decoder) => decoder.finish(sink),
             StreamDecoder::Completions(decoder) => decoder.finish(sink),
         }
     }

@@ -226,6 +226,21 @@ impl Decoder {
     }
 }
 
+/// Writes an event; [`Decoder`] gives it back as it was.
+pub fn encode(name: &str, data: &str, out: &mut Vec<u8>) {
+    if !name.is_empty() {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'\n');
+    }
+    for line in data.split('\n') {
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+}
+
 /// What a line says.
 enum Field<'a> {
     Data(&'a [u8]),
@@ -312,6 +327,17 @@ mod tests {
     /// `STREAM` with other line ends, and an event that lacks its blank line at the end.
     fn stream(line_end: &str) -> String {
         (STREAM.to_owned() + "data: unfinished\n").replace('\n', line_end)
+    }
+
+    #[test]
+    fn an_event_that_is_written_is_read_as_it_was() {
+        let mut stream = Vec::new();
+        let all = [("", ""), ("message_stop", "{}"), ("", "[DONE]"), ("a", "two\nlines\n"), ("b", " : é 🎈")];
+        all.iter().for_each(|(name, data)| encode(name, data, &mut stream));
+        assert_eq!(decode([stream.as_slice()]), all.map(|(name, data)| event(name, data)));
+        let mut one = Vec::new();
+        encode("ping", r#"{"type": "ping"}"#, &mut one);
+        assert_eq!(one, b"event: ping\ndata: {\"type\": \"ping\"}\n\n");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
 #[derive(Debug)]
 pub struct Attempt {
     pub address: Address,
+    /// Those that this upstream wants besides the usual ones; covered by the signature, if there is one.
+    pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
     pub asked: Asked,
 }
@@ -45,6 +47,8 @@ pub struct Asked {
 pub enum Expects {
     /// The next message of a conversation.
     Chat { upstream: Upstream, delivery: Delivery },
+    /// The same in the client's own dialect: it passes as it is.
+    Relay { upstream: Upstream, delivery: Delivery },
 }
 
 impl Attempt {
@@ -61,7 +65,8 @@ impl Attempt {
         let backend = plan
             .backend(self.asked.backend)
             .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
-        let fixed = [("content-type", "application/json")];
+        let mut fixed = vec![("content-type", "application/json")];
+        fixed.extend(self.headers.iter().map(|(name, value)| (*name, value.as_str())));
         let proof = match backend.authorise(host, &self.address, &fixed, &self.body)? {
             Authorisation::Headers(proof) => proof,
             Authorisation::Pending => return Ok(None),

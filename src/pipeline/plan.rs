@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
+use crate::dialect::Client;
 use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
 
@@ -49,6 +50,11 @@ impl Plan {
             .get(index)
             .ok_or_else(|| Error::new(Kind::Internal, "a model rule leads to no backend"))?;
         Ok((index, backend, model))
+    }
+
+    /// Whether a client's own dialect could be spoken by any backend.
+    pub fn may_speak(&self, client: Client) -> bool {
+        self.backends.iter().any(|backend| backend.may_speak(client))
     }
 
     /// The backend of an index that [`Plan::find`] gave.

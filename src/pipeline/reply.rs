@@ -77,15 +77,20 @@ pub fn begin(
     };
     let media_type = headers.media_type();
     match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage } } => {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage } }
+        | Expects::Relay { upstream, delivery: Delivery::Stream { usage } } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
             let decoder = upstream.stream();
-            let writer = caller.client().stream(title, usage);
+            let writer = match asked.expects {
+                Expects::Chat { .. } => caller.client().stream(title, usage),
+                Expects::Relay { .. } => caller.client().relay(usage),
+            };
             (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
         }
-        Expects::Chat { delivery: Delivery::Whole, .. } => {
+        Expects::Chat { delivery: Delivery::Whole, .. }
+        | Expects::Relay { delivery: Delivery::Whole, .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
@@ -209,6 +214,7 @@ impl Stream {
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
     match asked.expects {
         Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, body),
+        Expects::Relay { upstream, .. } => chat::passed(upstream, body),
     }
 }
 
@@ -266,8 +272,9 @@ fn attempts(host: &dyn Host) -> u64 {
 }
 
 fn upstream_id(headers: &Headers) -> Option<&str> {
-    let id = headers.get("x-amzn-requestid")?;
-    (id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')).then_some(id)
+    // AWS's, Anthropic's.
+    let id = headers.get("x-amzn-requestid").or_else(|| headers.get("request-id"))?;
+    (id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))).then_some(id)
 }
 
 /// Headers of a reply to the client; nothing of the upstream's remains.

@@ -37,6 +37,8 @@ pub const fn prefix(provider: Provider) -> &'static str {
     match provider {
         Provider::Bedrock => "bedrock/",
         Provider::Vertex => "vertex_ai/",
+        Provider::Anthropic => "anthropic/",
+        Provider::OpenAi => "openai/",
     }
 }
 

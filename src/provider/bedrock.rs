@@ -5,12 +5,14 @@ use std::time::SystemTime;
 use super::sigv4::{self, Credentials};
 use super::{Address, superfluous, word};
 use crate::base::error::{Error, Kind};
-use crate::config::{Backend, Environment, Problems, Source, variable};
+use crate::config::{Api, Backend, Environment, Problems, Source, variable};
+use crate::dialect::{Client, Edition, Upstream};
 
 /// A region and the right to call it.
 #[derive(Debug)]
 pub struct Site {
     region: String,
+    api: Api,
     credentials: Credentials,
 }
 
@@ -31,8 +33,31 @@ impl Site {
         let region = word(written.region.as_ref(), &format!("{path}.region"), b"", "us-east-1", problems);
         let credentials = credentials(written, environment, &format!("{path}.credentials"), problems);
         let (region, credentials) = (region?, credentials?);
-        let host = host(&region);
-        Some((Self { region, credentials }, host))
+        let api = written.api.unwrap_or_default();
+        let host = host(&region, api);
+        Some((Self { region, api, credentials }, host))
+    }
+
+    /// The dialect in which a client's chat with a model goes out.
+    pub fn upstream(&self, client: Client, model: &str) -> Upstream {
+        // Ids and ARNs of base models and inference profiles; the ARNs of application inference profiles,
+        // provisioned models and prompts tell nothing, and Converse takes them all.
+        let is_claude = model.contains("anthropic.claude");
+        match (self.api, client) {
+            (Api::Mantle, _) => Upstream::Messages(Edition::Mantle),
+            (Api::Auto, Client::Anthropic) | (Api::InvokeModel, _) if is_claude => {
+                Upstream::Messages(Edition::InvokeModel)
+            }
+            (Api::Auto | Api::Converse | Api::InvokeModel, _) => Upstream::Converse,
+        }
+    }
+
+    /// Whether any model may be asked in Anthropic's dialect.
+    pub fn may_speak_messages(&self) -> bool {
+        match self.api {
+            Api::Auto | Api::InvokeModel | Api::Mantle => true,
+            Api::Converse => false,
+        }
     }
 
     /// Signs a call.
@@ -41,22 +66,39 @@ impl Site {
         now: SystemTime,
         request: &sigv4::Request<'_>,
     ) -> Result<Vec<(&'static str, String)>, Error> {
-        sigv4::sign(now, &self.credentials, &self.region, "bedrock", request).map_err(|problem| {
+        // `DEFAULT_SERVICE_NAME` of the `anthropic` package's client for mantle.
+        let service = match self.api {
+            Api::Mantle => "bedrock-mantle",
+            Api::Auto | Api::Converse | Api::InvokeModel => "bedrock",
+        };
+        sigv4::sign(now, &self.credentials, &self.region, service, request).map_err(|problem| {
             Error::new(Kind::Internal, format!("the request could not be signed: {problem}"))
         })
     }
 }
 
-/// docs.aws.amazon.com/general/latest/gr/bedrock.html; China's regions have a domain of their own.
-fn host(region: &str) -> String {
+/// docs.aws.amazon.com/general/latest/gr/bedrock.html; China's regions have a domain of their own. Mantle:
+/// docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html.
+fn host(region: &str, api: Api) -> String {
+    if api == Api::Mantle {
+        return format!("bedrock-mantle.{region}.api.aws");
+    }
     let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     format!("bedrock-runtime.{region}.{domain}")
 }
 
-/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and …_ConverseStream.html.
-/// `model` is a path segment.
-pub fn address(model: &str, stream: bool) -> Address {
-    let operation = if stream { "converse-stream" } else { "converse" };
+/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …_ConverseStream.html,
+/// …_InvokeModel.html and …_InvokeModelWithResponseStream.html. `model` is a path segment.
+pub fn address(upstream: Upstream, model: &str, stream: bool) -> Address {
+    let operation = match (upstream, stream) {
+        (Upstream::Messages(Edition::Mantle), _) => {
+            return Address { path: "/anthropic/v1/messages".to_owned(), query: "" };
+        }
+        (Upstream::Messages(_), false) => "invoke",
+        (Upstream::Messages(_), true) => "invoke-with-response-stream",
+        (Upstream::Converse | Upstream::Gemini | Upstream::Completions(_), false) => "converse",
+        (Upstream::Converse | Upstream::Gemini | Upstream::Completions(_), true) => "converse-stream",
+    };
     Address { path: format!("/model/{model}/{operation}"), query: "" }
 }
 
@@ -72,7 +114,8 @@ fn credentials(
         ("secret_access_key", given.secret_access_key.is_some()),
         ("session_token", given.session_token.is_some()),
     ];
-    superfluous(&[("cluster", given.cluster.is_some())], path, "AWS keys", problems);
+    let others = [("cluster", given.cluster.is_some()), ("api_key", given.api_key.is_some())];
+    superfluous(&others, path, "AWS keys", problems);
     let (id, secret, token) = match given.source {
         Source::Static => {
             let mut key = |field: &str, value: &Option<crate::config::Secret>| {
@@ -100,7 +143,7 @@ fn credentials(
             let token = environment.get("AWS_SESSION_TOKEN").filter(|token| !token.is_empty()).cloned();
             (id?, secret?, token)
         }
-        Source::MetadataServer => {
+        Source::MetadataServer | Source::ApiKey => {
             problems
                 .add(&format!("{path}.source"), "must be `static` or `environment` for provider `bedrock`");
             return None;
@@ -117,12 +160,38 @@ mod tests {
 
     #[test]
     fn hosts_and_paths_are_those_of_the_region_and_the_operation() {
-        assert_eq!(host("us-gov-west-1"), "bedrock-runtime.us-gov-west-1.amazonaws.com");
-        assert_eq!(host("cn-north-1"), "bedrock-runtime.cn-north-1.amazonaws.com.cn");
-        assert_eq!(
-            address("us.amazon.nova-lite-v1%3A0", false).path,
-            "/model/us.amazon.nova-lite-v1%3A0/converse"
-        );
-        assert_eq!(address("x", true).target(), "/model/x/converse-stream");
+        assert_eq!(host("us-gov-west-1", Api::Auto), "bedrock-runtime.us-gov-west-1.amazonaws.com");
+        assert_eq!(host("cn-north-1", Api::Converse), "bedrock-runtime.cn-north-1.amazonaws.com.cn");
+        assert_eq!(host("us-east-1", Api::Mantle), "bedrock-mantle.us-east-1.api.aws");
+        let target = |upstream, stream| address(upstream, "us.amazon.nova-lite-v1%3A0", stream).target();
+        assert_eq!(target(Upstream::Converse, false), "/model/us.amazon.nova-lite-v1%3A0/converse");
+        assert_eq!(target(Upstream::Converse, true), "/model/us.amazon.nova-lite-v1%3A0/converse-stream");
+        let invoke = Upstream::Messages(Edition::InvokeModel);
+        assert_eq!(target(invoke, false), "/model/us.amazon.nova-lite-v1%3A0/invoke");
+        assert_eq!(target(invoke, true), "/model/us.amazon.nova-lite-v1%3A0/invoke-with-response-stream");
+        assert_eq!(target(Upstream::Messages(Edition::Mantle), true), "/anthropic/v1/messages");
+    }
+
+    #[test]
+    fn claude_is_asked_in_the_dialect_of_its_client_unless_the_operator_wants_it_otherwise() {
+        let upstream = |api, client, model| {
+            let credentials = Credentials::new("AKIDEXAMPLE", "secret", None).unwrap();
+            Site { region: "us-east-1".into(), api, credentials }.upstream(client, model)
+        };
+        let claude = "us.anthropic.claude-sonnet-4-20250514-v1:0";
+        let profile = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2";
+        let invoke = Upstream::Messages(Edition::InvokeModel);
+        for (api, client, model, expected) in [
+            (Api::Auto, Client::Anthropic, claude, invoke),
+            (Api::Auto, Client::OpenAi, claude, Upstream::Converse),
+            (Api::Auto, Client::Anthropic, profile, Upstream::Converse),
+            (Api::Auto, Client::Anthropic, "us.amazon.nova-lite-v1:0", Upstream::Converse),
+            (Api::Converse, Client::Anthropic, claude, Upstream::Converse),
+            (Api::InvokeModel, Client::OpenAi, claude, invoke),
+            (Api::InvokeModel, Client::OpenAi, "us.amazon.nova-lite-v1:0", Upstream::Converse),
+            (Api::Mantle, Client::OpenAi, "anthropic.claude-opus-4-8", Upstream::Messages(Edition::Mantle)),
+        ] {
+            assert_eq!(upstream(api, client, model), expected, "{api:?} {client:?} {model}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Where a model lives and how to knock: address and authorisation of each backend.
 
 pub mod bedrock;
+pub mod direct;
 pub mod sigv4;
 pub mod token;
 pub mod vertex;
@@ -10,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Upstream};
+use crate::dialect::{Client, Edition, Upstream, openai};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Backend {
 enum Site {
     Bedrock(bedrock::Site),
     Vertex(vertex::Site),
+    Direct(direct::Site),
 }
 
 /// Path and query of a call; percent-encoded once.
@@ -72,6 +74,10 @@ impl Backend {
                 "is empty; name the Envoy cluster that leads to this backend",
             );
         }
+        let direct = |vendor, problems: &mut Problems| {
+            let compiled = direct::Site::compile(vendor, written, environment, &path, problems);
+            compiled.map(|(site, host)| (Site::Direct(site), host))
+        };
         let (site, host) = match written.provider {
             Provider::Bedrock => {
                 let (site, host) = bedrock::Site::compile(written, environment, &path, problems)?;
@@ -81,6 +87,8 @@ impl Backend {
                 let (site, host) = vertex::Site::compile(written, &path, problems)?;
                 (Site::Vertex(site), host)
             }
+            Provider::Anthropic => direct(direct::Vendor::Anthropic, problems)?,
+            Provider::OpenAi => direct(direct::Vendor::OpenAi, problems)?,
         };
         let host = written.host.clone().unwrap_or(host);
         if !is_host(&host) {
@@ -91,22 +99,40 @@ impl Backend {
     }
 
     /// The dialect in which this backend takes chat requests for a model, from clients of a dialect.
-    pub fn upstream(&self, _client: Client, _model: &str) -> Upstream {
+    pub fn upstream(&self, client: Client, model: &str) -> Upstream {
         match &self.site {
-            Site::Bedrock(_) => Upstream::Converse,
-            Site::Vertex(_) => Upstream::Gemini,
+            Site::Bedrock(site) => site.upstream(client, model),
+            Site::Vertex(_) => vertex::Site::upstream(model),
+            Site::Direct(site) => match site.vendor() {
+                direct::Vendor::Anthropic => Upstream::Messages(Edition::Anthropic),
+                direct::Vendor::OpenAi => Upstream::Completions(openai::Edition::OpenAi),
+            },
         }
     }
 
-    /// Where to send a chat with `model`.
+    /// Whether [`Backend::upstream`] may be of the client's own dialect for some model.
+    pub fn may_speak(&self, client: Client) -> bool {
+        match (&self.site, client) {
+            (Site::Bedrock(_), Client::OpenAi) => false,
+            (Site::Bedrock(site), Client::Anthropic) => site.may_speak_messages(),
+            (Site::Vertex(_), Client::OpenAi | Client::Anthropic) => true,
+            (Site::Direct(site), client) => match site.vendor() {
+                direct::Vendor::Anthropic => client == Client::Anthropic,
+                direct::Vendor::OpenAi => client == Client::OpenAi,
+            },
+        }
+    }
+
+    /// Where to send a chat with `model` in the dialect that [`Backend::upstream`] gave.
     ///
     /// # Errors
     /// [`Kind::UnknownModel`] for what cannot be the name of a model.
-    pub fn address(&self, model: &str, stream: bool) -> Result<Address, Error> {
+    pub fn address(&self, upstream: Upstream, model: &str, stream: bool) -> Result<Address, Error> {
         let model = segment(model)?;
         Ok(match &self.site {
-            Site::Bedrock(_) => bedrock::address(&model, stream),
-            Site::Vertex(site) => site.address(&model, stream),
+            Site::Bedrock(_) => bedrock::address(upstream, &model, stream),
+            Site::Vertex(site) => site.address(upstream, &model, stream),
+            Site::Direct(site) => site.address(),
         })
     }
 
@@ -129,13 +155,14 @@ impl Backend {
                 site.sign(host.now(), &request).map(Authorisation::Headers)
             }
             Site::Vertex(site) => site.token.authorise(host),
+            Site::Direct(site) => Ok(Authorisation::Headers(vec![site.authorise()])),
         }
     }
 
     /// The cloud said 401 to what [`Backend::authorise`] gave: a token that is kept may have been revoked.
     pub fn unauthorised(&self, host: &dyn Host) {
         match &self.site {
-            Site::Bedrock(_) => {}
+            Site::Bedrock(_) | Site::Direct(_) => {}
             Site::Vertex(site) => site.token.distrust(host),
         }
     }
@@ -143,7 +170,7 @@ impl Backend {
     /// Where this backend's tokens come from, if it needs any.
     pub fn token_source(&self) -> Option<&token::Source> {
         match &self.site {
-            Site::Bedrock(_) => None,
+            Site::Bedrock(_) | Site::Direct(_) => None,
             Site::Vertex(site) => Some(&site.token),
         }
     }

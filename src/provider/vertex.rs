@@ -2,6 +2,8 @@
 
 use super::{Address, superfluous, token, word};
 use crate::config::{Backend, Problems, Source};
+use crate::dialect::openai::Edition as Completions;
+use crate::dialect::{Edition, Upstream};
 
 /// A project in a location.
 #[derive(Debug)]
@@ -14,7 +16,8 @@ pub struct Site {
 impl Site {
     /// Checks the configuration; gives the site and its host name.
     pub fn compile(written: &Backend, path: &str, problems: &mut Problems) -> Option<(Self, String)> {
-        superfluous(&[("region", written.region.is_some())], path, "provider `vertex`", problems);
+        let fields = [("region", written.region.is_some()), ("api", written.api.is_some())];
+        superfluous(&fields, path, "provider `vertex`", problems);
         // Projects of old domains are named `example.com:project`.
         let project =
             word(written.project.as_ref(), &format!("{path}.project"), b".:", "my-project", problems);
@@ -27,17 +30,45 @@ impl Site {
     }
 
     /// cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
-    /// and …/streamGenerateContent, whose `alt=sse` turns a JSON array into events.
-    /// `model` is a path segment.
-    pub fn address(&self, model: &str, stream: bool) -> Address {
-        let (method, query) =
-            if stream { ("streamGenerateContent", "alt=sse") } else { ("generateContent", "") };
+    /// and …/streamGenerateContent, whose `alt=sse` turns a JSON array into events; for Claude …/rawPredict and
+    /// …/streamRawPredict, and so for Mistral's models; for other open models
+    /// docs.cloud.google.com/vertex-ai/generative-ai/docs/maas/call-open-model-apis. `model` is a path segment.
+    pub fn address(&self, upstream: Upstream, model: &str, stream: bool) -> Address {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        let path =
-            format!("/v1/projects/{project}/locations/{location}/publishers/google/models/{model}:{method}");
-        Address { path, query }
+        let site = format!("/v1/projects/{project}/locations/{location}");
+        let (publisher, method, query) = match (upstream, stream) {
+            // The model is in the body.
+            (Upstream::Completions(Completions::OpenAi | Completions::OpenModels), _) => {
+                return Address { path: format!("{site}/endpoints/openapi/chat/completions"), query: "" };
+            }
+            (Upstream::Completions(Completions::Mistral), false) => ("mistralai", "rawPredict", ""),
+            (Upstream::Completions(Completions::Mistral), true) => ("mistralai", "streamRawPredict", ""),
+            (Upstream::Messages(_), false) => ("anthropic", "rawPredict", ""),
+            (Upstream::Messages(_), true) => ("anthropic", "streamRawPredict", ""),
+            (Upstream::Gemini | Upstream::Converse, false) => ("google", "generateContent", ""),
+            (Upstream::Gemini | Upstream::Converse, true) => ("google", "streamGenerateContent", "alt=sse"),
+        };
+        // Some write Mistral's models with their publisher.
+        let model = model.strip_prefix("mistralai%2F").unwrap_or(model);
+        Address { path: format!("{site}/publishers/{publisher}/models/{model}:{method}"), query }
+    }
+
+    /// Claude and Mistral's models are asked in the dialects of their makers; other open models, whose names
+    /// begin with their publisher, in OpenAI's; everything else in Google's.
+    pub fn upstream(model: &str) -> Upstream {
+        let is_mistral = |name: &str| MISTRALS.iter().any(|family| name.starts_with(family));
+        match model.split_once('/') {
+            None if model.starts_with("claude") => Upstream::Messages(Edition::Vertex),
+            None if is_mistral(model) => Upstream::Completions(Completions::Mistral),
+            Some(("mistralai", _)) => Upstream::Completions(Completions::Mistral),
+            Some(_) => Upstream::Completions(Completions::OpenModels),
+            None => Upstream::Gemini,
+        }
     }
 }
+
+/// How the names of Mistral's models begin: docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/mistral.
+const MISTRALS: &[&str] = &["mistral-", "codestral-", "ministral-", "magistral-", "devstral-", "pixtral-"];
 
 /// cloud.google.com/vertex-ai/generative-ai/docs/learn/locations: the global endpoint has no location in
 /// its name, the multi-regions have names of their own.
@@ -56,6 +87,7 @@ fn token_source(written: &Backend, path: &str, problems: &mut Problems) -> Optio
             ("access_key_id", given.access_key_id.is_some()),
             ("secret_access_key", given.secret_access_key.is_some()),
             ("session_token", given.session_token.is_some()),
+            ("api_key", given.api_key.is_some()),
         ],
         path,
         "provider `vertex`",
@@ -63,7 +95,7 @@ fn token_source(written: &Backend, path: &str, problems: &mut Problems) -> Optio
     );
     match given.source {
         Source::MetadataServer => {}
-        Source::Static | Source::Environment => {
+        Source::Static | Source::Environment | Source::ApiKey => {
             problems.add(&format!("{path}.source"), "must be `metadata_server` for provider `vertex`");
             return None;
         }
@@ -95,9 +127,36 @@ mod tests {
             token: token::Source::metadata_server("m"),
         };
         assert_eq!(
-            site.address("gemini-2.5-flash", true).target(),
+            site.address(Upstream::Gemini, "gemini-2.5-flash", true).target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
              gemini-2.5-flash:streamGenerateContent?alt=sse"
         );
+        let claude = Site::upstream("claude-sonnet-4@20250514");
+        assert_eq!(
+            site.address(claude, "claude-sonnet-4%4020250514", false).target(),
+            "/v1/projects/example.com%3Ap/locations/us-central1/publishers/anthropic/models/\
+             claude-sonnet-4%4020250514:rawPredict"
+        );
+        for (model, segment, stream, path) in [
+            ("meta/llama-3.3-70b-instruct-maas", "meta%2Fllama", true, "endpoints/openapi/chat/completions"),
+            (
+                "mistral-medium-3",
+                "mistral-medium-3",
+                false,
+                "publishers/mistralai/models/mistral-medium-3:rawPredict",
+            ),
+            (
+                "mistralai/codestral-2",
+                "mistralai%2Fcodestral-2",
+                true,
+                "publishers/mistralai/models/codestral-2:streamRawPredict",
+            ),
+        ] {
+            let address = site.address(Site::upstream(model), segment, stream);
+            assert_eq!(
+                address.target(),
+                format!("/v1/projects/example.com%3Ap/locations/us-central1/{path}")
+            );
+        }
     }
 }

@@ -1,12 +1,22 @@
-//! The client side: Anthropic's Messages API.
+//! Anthropic's Messages API: the client side, and the editions of it that serve Claude as an upstream.
 
+mod decode;
+mod edition;
+pub mod fates;
 pub mod fields;
+mod message;
+mod refusal;
 mod reply;
 mod request;
 mod wire;
+mod write;
 
+pub use decode::{StreamDecoder, decode};
+pub use edition::Edition;
+pub use refusal::{refusal, unreadable};
 pub use reply::{StreamWriter, WholeWriter};
 pub use request::parse;
+pub use write::{pass, write};
 
 /// What stands before Google's proof of a thought where Anthropic's clients see it: as the signature of a
 /// thinking block, which they keep and send back as it is. It tells Google's proofs from Anthropic's when

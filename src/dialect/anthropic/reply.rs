@@ -4,7 +4,6 @@
 use serde_json::value::RawValue;
 
 use super::GOOGLE_PROOF;
-use crate::base::error::Error;
 use crate::base::json::{Text, Writer};
 use crate::chat::{Arguments, Event, Sink, Stop, Usage};
 use crate::dialect::Title;
@@ -90,13 +89,6 @@ impl StreamWriter {
             w.key("usage").object(|w| write_counts(w, usage));
         });
         self.send("message_stop", |_| {});
-    }
-
-    /// The reply will not be completed. No `message_stop` follows, so that nobody takes it for whole.
-    pub fn fail(&mut self, error: &Error, request_id: &str) {
-        self.out.extend_from_slice(b"event: error\ndata: ");
-        error.write_anthropic(request_id, &mut self.out);
-        self.out.extend_from_slice(b"\n\n");
     }
 
     fn send(&mut self, name: &'static str, members: impl FnOnce(&mut Writer<'_>)) {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::edition::list;
 use super::fields::{DEFAULTS, FIELDS};
 use super::{GOOGLE_PROOF, wire};
 use crate::base::error::{Error, Kind};
@@ -45,7 +46,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
     let extra = extra::collect(&body.other)?;
-    let betas: Vec<&str> = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty()).collect();
+    let betas: Vec<&str> = list(betas).collect();
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(max_tokens) = body.max_tokens else {
@@ -112,6 +113,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
             Some(true) => Delivery::Stream { usage: true },
             Some(false) | None => Delivery::Whole,
         },
+        user: None,
         betas,
         spelling: &SPELLING,
         extra,

@@ -1,19 +1,17 @@
 //! What goes beyond Converse's common ground: thinking, effort, `top_k`, by family of models.
 //!
-//! Claude: docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html and
-//! …/claude-messages-adaptive-thinking.html. Nova: docs.aws.amazon.com/nova/latest/nova2-userguide/
+//! Claude: [`crate::dialect::claude`]. Nova: docs.aws.amazon.com/nova/latest/nova2-userguide/
 //! using-converse-api.html and …/nova/latest/userguide/complete-request-schema.html. gpt-oss:
 //! docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html.
 
-use super::model::{Family, Version};
+use super::model::Family;
 use crate::base::json::{Count, Number, Writer};
-use crate::chat::{Content, Effort, LeftOut, Reasoning, ReasoningMode, Request, Role, ToolChoice};
+use crate::chat::{Effort, LeftOut, ReasoningMode, Request};
+use crate::dialect::claude;
 
 /// What one request says to its model in words of the model's own.
 pub struct Extra<'a> {
-    thinking: Thinking,
-    /// `thinking.display`.
-    display: Option<&'static str>,
+    thinking: Thinking<'a>,
     /// `outputConfig.effort`.
     pub effort: Option<&'static str>,
     top_k: Option<(TopK, Count<'a>)>,
@@ -27,14 +25,10 @@ pub struct Extra<'a> {
 }
 
 /// How the model is told to think.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Thinking {
+enum Thinking<'a> {
     /// Not a word.
     Unsaid,
-    /// Claude up to 4.6: so many tokens.
-    Budget(u64),
-    /// Claude from 4.6 on.
-    Adaptive,
+    Claude(claude::Words<'a>),
     /// Nova 2: `reasoningConfig`.
     Nova(&'static str),
     /// gpt-oss: `reasoning_effort`.
@@ -47,26 +41,6 @@ enum TopK {
     Claude,
     Nova,
 }
-
-/// The first Claude that thinks.
-const THINKS: Version = Version(3, 7);
-
-/// The first Claude that decides by itself how much to think, and the last that takes a budget.
-const ADAPTS: Version = Version(4, 6);
-
-/// The first Claude that takes either `temperature` or `top_p`, but not both (open-webui/pipelines#546,
-/// aws-samples/bedrock-access-gateway#191).
-const EITHER: Version = Version(4, 1);
-
-/// The last Claude that takes any of them (promptfoo#10307, aws-samples/bedrock-chat#1102).
-const PICKS: Version = Version(4, 6);
-
-/// Claude refuses a smaller budget.
-const LEAST_BUDGET: u64 = 1024;
-
-/// Room for the answer behind the thoughts, where the client sets no bound of its own: with the largest
-/// budget below it stays under the 32,000 tokens of Claude Opus 4.
-const ANSWER: u64 = 8192;
 
 /// Experimental features that change what this request means and that Bedrock knows. It refuses a whole
 /// request for one that it does not know, so that others are left out.
@@ -83,81 +57,62 @@ const BETAS: &[&str] = &[
 impl<'a> Extra<'a> {
     /// Chooses the words for a request; notes what the model has none for.
     pub fn choose(request: &Request<'a>, family: Family, left_out: &mut LeftOut) -> Self {
-        let (sampling, reasoning) = (&request.sampling, &request.reasoning);
-        let thinking = think(request, family, left_out);
-        let effort = effort(request, family, thinking, left_out);
-        let is_claude = matches!(family, Family::Claude(_));
-        let (mut temperature, mut top_p, mut top_k) = (sampling.temperature, sampling.top_p, sampling.top_k);
-        let is_thinking = match thinking {
-            Thinking::Budget(_) | Thinking::Adaptive => true,
-            Thinking::Unsaid | Thinking::Nova(_) | Thinking::GptOss(_) => false,
-        };
-        // "`temperature` may only be set to 1 when thinking is enabled", and so on.
-        let mut unless = |left: bool, name| {
-            if left {
-                left_out.note(name);
-            }
-            left
-        };
-        if unless(is_thinking && temperature.is_some_and(|number| number.value() != 1.0), "temperature") {
-            temperature = None;
-        }
-        if unless(is_thinking && top_p.is_some_and(|number| number.value() < 0.95), "top_p") {
-            top_p = None;
-        }
+        let sampling = &request.sampling;
         let version = match family {
             Family::Claude(version) => Some(version),
             Family::Nova | Family::Nova2 | Family::GptOss | Family::Other | Family::Untold => None,
         };
-        // "`temperature` is deprecated for this model", and `top_p` and `top_k` with it.
-        let picks = version.is_none_or(|version| version <= PICKS);
-        if unless(!picks && temperature.is_some(), "temperature") {
-            temperature = None;
-        }
-        if unless(!picks && top_p.is_some(), "top_p") {
-            top_p = None;
-        }
-        // "`temperature` and `top_p` cannot both be specified for this model."
-        let either = version.is_some_and(|version| version >= EITHER) && temperature.is_some();
-        if unless(either && top_p.is_some(), "top_p") {
-            top_p = None;
-        }
-        let to = match family {
-            Family::Claude(_) if !is_thinking && picks => Some(TopK::Claude),
-            Family::Nova | Family::Nova2 => Some(TopK::Nova),
-            Family::Claude(_) | Family::GptOss | Family::Other | Family::Untold => None,
+        let mut chosen = Self {
+            thinking: Thinking::Unsaid,
+            effort: None,
+            top_k: None,
+            betas: Vec::new(),
+            name_stop: version.is_some() && sampling.name_stop && !sampling.stop.is_empty(),
+            room: None,
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
         };
-        if unless(to.is_none() && top_k.is_some(), "top_k") {
-            top_k = None;
+        match family {
+            Family::Claude(_) | Family::Untold => {
+                let words = claude::Words::choose(request, version, left_out);
+                (chosen.effort, chosen.room) = (words.effort, words.room);
+                (chosen.temperature, chosen.top_p) = (words.temperature, words.top_p);
+                chosen.top_k = words.top_k.filter(|_| version.is_some()).map(|top_k| (TopK::Claude, top_k));
+                if words.thinking != claude::Thinking::Unsaid {
+                    chosen.thinking = Thinking::Claude(words);
+                }
+            }
+            Family::Nova | Family::Nova2 | Family::GptOss | Family::Other => {
+                chosen.thinking = think(request, family, left_out);
+                if request.reasoning.effort.is_some() && matches!(chosen.thinking, Thinking::Unsaid) {
+                    left_out.note(request.spelling.effort);
+                }
+                let is_nova = matches!(family, Family::Nova | Family::Nova2);
+                chosen.top_k = sampling.top_k.filter(|_| is_nova).map(|top_k| (TopK::Nova, top_k));
+            }
         }
-        let (betas, others): (Vec<&str>, Vec<&str>) =
-            request.betas.iter().copied().partition(|beta| is_claude && BETAS.contains(beta));
-        unless(!others.is_empty(), "anthropic-beta");
+        if sampling.top_k.is_some() && chosen.top_k.is_none() {
+            left_out.note("top_k");
+        }
+        let (known, others): (Vec<&str>, Vec<&str>) =
+            request.betas.iter().copied().partition(|beta| version.is_some() && BETAS.contains(beta));
+        chosen.betas = known;
+        if !others.is_empty() {
+            left_out.note("anthropic-beta");
+        }
         // Most models refuse a tool that has the member (litellm#31943, #32455), and those that take it refuse
         // ordinary schemas with it (#39115); agents' SDKs put it on every tool.
-        unless(request.tools.iter().any(|tool| tool.strict == Some(true)), request.spelling.strict);
-        let shows = is_thinking && matches!(family, Family::Claude(version) if version >= ADAPTS);
-        let room = match thinking {
-            Thinking::Budget(budget) => Some(budget.saturating_add(ANSWER)),
-            Thinking::Unsaid | Thinking::Adaptive | Thinking::Nova(_) | Thinking::GptOss(_) => None,
-        };
-        Self {
-            thinking,
-            display: reasoning.shown.filter(|_| shows).map(|it| if it { "summarized" } else { "omitted" }),
-            effort,
-            top_k: to.zip(top_k),
-            betas,
-            name_stop: is_claude && sampling.name_stop && !sampling.stop.is_empty(),
-            room,
-            temperature,
-            top_p,
+        if request.tools.iter().any(|tool| tool.strict == Some(true)) {
+            left_out.note(request.spelling.strict);
         }
+        chosen
     }
 
     /// Writes `additionalModelRequestFields` and `additionalModelResponseFieldPaths`, if there is anything
     /// to say.
     pub fn write(&self, w: &mut Writer<'_>) {
-        if self.thinking != Thinking::Unsaid || self.top_k.is_some() || !self.betas.is_empty() {
+        let is_thinking = !matches!(self.thinking, Thinking::Unsaid);
+        if is_thinking || self.top_k.is_some() || !self.betas.is_empty() {
             w.key("additionalModelRequestFields").object(|w| self.fields(w));
         }
         if self.name_stop {
@@ -166,19 +121,9 @@ impl<'a> Extra<'a> {
     }
 
     fn fields(&self, w: &mut Writer<'_>) {
-        match self.thinking {
+        match &self.thinking {
             Thinking::Unsaid => {}
-            Thinking::Budget(_) | Thinking::Adaptive => w.key("thinking").object(|w| {
-                if let Thinking::Budget(budget) = self.thinking {
-                    w.key("type").string("enabled");
-                    w.key("budget_tokens").number(budget);
-                } else {
-                    w.key("type").string("adaptive");
-                }
-                if let Some(display) = self.display {
-                    w.key("display").string(display);
-                }
-            }),
+            Thinking::Claude(words) => words.write_thinking(w),
             Thinking::Nova(effort) => w.key("reasoningConfig").object(|w| {
                 w.key("type").string("enabled");
                 w.key("maxReasoningEffort").string(effort);
@@ -198,128 +143,27 @@ impl<'a> Extra<'a> {
     }
 }
 
-fn think(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Thinking {
+fn think<'a>(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Thinking<'a> {
     let Some(mode) = request.reasoning.mode else { return Thinking::Unsaid };
-    let chosen = match (family, mode) {
+    match (family, mode) {
         // All that can be turned off is off unless asked for.
         (
-            Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Other | Family::Untold,
+            Family::Nova | Family::Nova2 | Family::Other | Family::Claude(_) | Family::Untold,
             ReasoningMode::Off,
         ) => return Thinking::Unsaid,
-        (Family::Claude(version), mode) => claude(request, version, mode),
         (Family::Nova2, mode) => {
             // With `high` it takes no bound of the reply's length.
             let most = if request.sampling.max_tokens.is_some() { Effort::Medium } else { Effort::High };
-            Some(Thinking::Nova(three_words(request.reasoning.effort_of(mode).min(most))))
+            return Thinking::Nova(three_words(request.reasoning.effort_of(mode).min(most)));
         }
-        (Family::GptOss, ReasoningMode::Off) => None,
-        (Family::GptOss, mode) => Some(Thinking::GptOss(three_words(request.reasoning.effort_of(mode)))),
-        // Only Claude has budgets, so whoever names one knows what the name stands for.
-        (Family::Untold, ReasoningMode::Budget(budget)) => Some(Thinking::Budget(budget.value())),
-        (Family::Nova | Family::Other | Family::Untold, _) => None,
-    };
-    chosen.unwrap_or_else(|| {
-        left_out.note(request.spelling.thinking);
-        Thinking::Unsaid
-    })
-}
-
-/// `None` where Claude would refuse the request for it.
-fn claude(request: &Request<'_>, version: Version, mode: ReasoningMode<'_>) -> Option<Thinking> {
-    let forced = match request.tool_choice {
-        Some(ToolChoice::Required | ToolChoice::Named(_)) => true,
-        None | Some(ToolChoice::Auto | ToolChoice::None) => false,
-    };
-    let prefilled = request.turns.last().is_some_and(|turn| turn.role == Role::Assistant);
-    if version < THINKS || forced || prefilled {
-        return None;
+        (Family::GptOss, ReasoningMode::Budget(_) | ReasoningMode::Adaptive) => {
+            return Thinking::GptOss(three_words(request.reasoning.effort_of(mode)));
+        }
+        (Family::GptOss, ReasoningMode::Off)
+        | (Family::Nova | Family::Other | Family::Claude(_) | Family::Untold, _) => {}
     }
-    let budget = match mode {
-        ReasoningMode::Budget(_) if version > ADAPTS => return Some(Thinking::Adaptive),
-        ReasoningMode::Adaptive if version >= ADAPTS => return Some(Thinking::Adaptive),
-        ReasoningMode::Off => return Some(Thinking::Unsaid),
-        ReasoningMode::Budget(budget) => budget.value(),
-        ReasoningMode::Adaptive => {
-            let wanted = match request.reasoning.effort.unwrap_or(Effort::High) {
-                Effort::Minimal | Effort::Low => LEAST_BUDGET,
-                Effort::Medium => 4096,
-                Effort::High | Effort::ExtraHigh | Effort::Max => 16384,
-            };
-            // The thoughts count towards the bound, and half of it is left for the answer.
-            let most = request.sampling.max_tokens.map_or(u64::MAX, |most| most.value() / 2);
-            wanted.min(most)
-        }
-    };
-    (budget >= LEAST_BUDGET && thinks_on(request)).then_some(Thinking::Budget(budget))
-}
-
-/// "When thinking is enabled, a final assistant message must start with a thinking block": if results of
-/// tools come last, the call must still have its thoughts. Many clients lose them.
-fn thinks_on(request: &Request<'_>) -> bool {
-    let [.., call, answer] = request.turns.as_slice() else { return true };
-    let is_answer = answer.parts.iter().any(|part| matches!(part.content, Content::ToolResult(_)));
-    !is_answer
-        || match call.parts.first().map(|part| &part.content) {
-            Some(Content::Thinking(thinking)) => thinking.signature.is_some(),
-            Some(Content::Redacted(_)) => true,
-            Some(
-                Content::Text(_)
-                | Content::Image(_)
-                | Content::Document(_)
-                | Content::SearchResult(_)
-                | Content::ToolCall(_)
-                | Content::ToolResult(_),
-            )
-            | None => false,
-        }
-}
-
-/// `outputConfig.effort`, which Claude knows from 4.6 on.
-fn effort(
-    request: &Request<'_>,
-    family: Family,
-    thinking: Thinking,
-    left_out: &mut LeftOut,
-) -> Option<&'static str> {
-    let Reasoning { mode, effort, .. } = request.reasoning;
-    let version = match (family, thinking) {
-        (Family::Claude(version), _) if version >= ADAPTS => version,
-        // The effort has become something else.
-        (_, Thinking::Budget(_) | Thinking::Nova(_) | Thinking::GptOss(_)) => return None,
-        (
-            Family::Claude(_)
-            | Family::Nova
-            | Family::Nova2
-            | Family::GptOss
-            | Family::Other
-            | Family::Untold,
-            _,
-        ) => {
-            if effort.is_some() {
-                left_out.note(request.spelling.effort);
-            }
-            return None;
-        }
-    };
-    let effort = match (effort, mode) {
-        (Some(effort), _) => effort,
-        // The budget has become an effort.
-        (None, Some(mode @ ReasoningMode::Budget(_))) if thinking == Thinking::Adaptive => {
-            request.reasoning.effort_of(mode)
-        }
-        (None, _) => return None,
-    };
-    Some(match effort {
-        Effort::Minimal | Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        // "When extended thinking is disabled, the effort level is capped at high": botocore's model of
-        // `OutputConfig`.
-        Effort::ExtraHigh | Effort::Max if thinking == Thinking::Unsaid => "high",
-        Effort::ExtraHigh if version == ADAPTS => "high",
-        Effort::ExtraHigh => "xhigh",
-        Effort::Max => "max",
-    })
+    left_out.note(request.spelling.thinking);
+    Thinking::Unsaid
 }
 
 fn three_words(effort: Effort) -> &'static str {

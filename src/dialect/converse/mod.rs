@@ -12,5 +12,5 @@ mod request;
 mod wire;
 
 pub use decode::{StreamDecoder, decode};
-pub use refusal::refusal;
+pub use refusal::{broken_off, exception, refusal};
 pub use request::write;

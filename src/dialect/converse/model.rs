@@ -1,5 +1,7 @@
 //! What the name of a model on Bedrock tells of what it takes beyond Converse's common ground.
 
+use crate::dialect::claude::Version;
+
 /// A family of models, as far as its members differ in what they take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Family {
@@ -13,19 +15,11 @@ pub enum Family {
     Untold,
 }
 
-/// Major and minor version; a name without one is that of a newer model than is known here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Version(pub u32, pub u32);
-
-impl Version {
-    pub const NEWEST: Version = Version(u32::MAX, u32::MAX);
-}
-
 /// Reads a model id, an inference profile's id or the ARN of one. The ARNs of application inference
 /// profiles, provisioned models and prompts tell nothing.
 pub fn family(model: &str) -> Family {
     if let Some((_, name)) = model.split_once("anthropic.claude-") {
-        Family::Claude(version(name))
+        Family::Claude(Version::of(name))
     } else if model.contains("amazon.nova-2") {
         Family::Nova2
     } else if model.contains("amazon.nova-") {
@@ -37,19 +31,6 @@ pub fn family(model: &str) -> Family {
     } else {
         Family::Other
     }
-}
-
-/// The version in `sonnet-4-20250514-v1:0`, `3-7-sonnet-20250219-v1:0`, `opus-4-6-v1` or `v2:1`: the first
-/// number of one or two digits, and the one right behind it.
-fn version(name: &str) -> Version {
-    let number = |word: &str| {
-        let short = (1..=2).contains(&word.len());
-        word.parse::<u32>().ok().filter(|_| short && word.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let mut words = name.split(['-', ':', '.']).skip_while(|word| number(word).is_none() && *word != "v2");
-    let Some(major) = words.next() else { return Version::NEWEST };
-    let minor = words.next().and_then(number).unwrap_or(0);
-    number(major).map_or(Version(2, 0), |major| Version(major, minor))
 }
 
 impl Family {

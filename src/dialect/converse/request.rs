@@ -11,7 +11,7 @@ use crate::chat::{
     Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
     SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::{extra, schema};
+use crate::dialect::{extra, media, schema};
 
 /// `ToolUseId` and `ToolName` have at most so many characters.
 const MAX_NAME: usize = 64;
@@ -449,11 +449,11 @@ fn reasoning_block(w: &mut Writer<'_>, members: impl FnOnce(&mut Writer<'_>)) {
     w.object(|w| w.key("reasoningContent").object(members));
 }
 
-/// `DocumentFormat` of a media type. A PDF is known by its first bytes too, `%PDF-` in base64.
+/// `DocumentFormat` of a media type. A PDF is known by its first bytes too.
 fn document_format(media_type: &str, data: Text<'_>) -> Option<&'static str> {
     const WORD: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
     const EXCEL: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
-    if data.escaped().starts_with("JVBERi0") {
+    if media::is_pdf(data) {
         return Some("pdf");
     }
     match media_type {
@@ -485,7 +485,7 @@ fn image_block(
     if data.is_empty() {
         return refuse(Kind::WrongValue, "holds no data");
     }
-    let Some(format) = format_of(*data).or_else(|| declared_format(media_type)) else {
+    let Some(format) = media::image_format(media_type, *data) else {
         return refuse(Kind::Unsupported, "images must be PNG, JPEG, GIF or WebP");
     };
     w.object(|w| {
@@ -495,32 +495,6 @@ fn image_block(
         });
     });
     Ok(())
-}
-
-/// The format by the first bytes of the data. It goes before the declared one: clients label whatever
-/// they have as PNG or JPEG, browsers do not mind, and models refuse what is not as declared.
-fn format_of(data: Text<'_>) -> Option<&'static str> {
-    /// The beginnings of files in base64. JSON may write the slash as `\/`.
-    const BEGINNINGS: &[(&str, &str)] = &[
-        ("iVBORw0KGgo", "png"),
-        ("/9j/", "jpeg"),
-        (r"\/9j\/", "jpeg"),
-        ("R0lGOD", "gif"),
-        // "RIFF", of which WebP is the only image.
-        ("UklGR", "webp"),
-    ];
-    let known = BEGINNINGS.iter().find(|(beginning, _)| data.escaped().starts_with(beginning));
-    known.map(|(_, format)| *format)
-}
-
-fn declared_format(media_type: &str) -> Option<&'static str> {
-    match media_type {
-        "image/png" => Some("png"),
-        "image/jpeg" | "image/jpg" => Some("jpeg"),
-        "image/gif" => Some("gif"),
-        "image/webp" => Some("webp"),
-        _ => None,
-    }
 }
 
 fn call_block(

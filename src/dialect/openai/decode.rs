@@ -8,7 +8,7 @@ use super::refusal;
 use super::tags::Tags;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Text};
-use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::chat::{Arguments, Event, Frame, Sink, Stop, Usage};
 use crate::dialect::call_ids::CallIds;
 use crate::dialect::events::Events;
 use crate::dialect::reading::MOST_TOOLS;
@@ -97,8 +97,12 @@ impl Reply {
 
     /// Takes a whole reply or a chunk of one.
     fn take(&mut self, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
-        if self.done || json.trim() == "[DONE]" {
+        if self.done {
+            return Ok(());
+        }
+        if json.trim() == "[DONE]" {
             self.done = true;
+            sink.frame(Frame { name: "", data: json, is_usage: false });
             return Ok(());
         }
         if json.trim_start().starts_with('[') {
@@ -127,15 +131,18 @@ impl Reply {
         if let Some(usage) = &answer.usage {
             self.usage = counts(usage).or(self.usage);
         }
-        // Several replies are never asked for; were there others, they are not part of this one.
+        let is_usage = answer.usage.is_some() && answer.choices.as_ref().is_none_or(Vec::is_empty);
+        // Several replies are asked for only where they pass as they are.
         let choice = answer.choices.into_iter().flatten().find(|one| count(one.index).unwrap_or(0) == 0);
-        let Some(choice) = choice else { return Ok(()) };
-        for said in [choice.delta, choice.message].into_iter().flatten() {
-            self.said(said, json, sink)?;
+        if let Some(choice) = choice {
+            for said in [choice.delta, choice.message].into_iter().flatten() {
+                self.said(said, json, sink)?;
+            }
+            if let Some(reason) = choice.finish_reason {
+                self.stop = Some(self.stop_of(reason.as_str(), sink)?);
+            }
         }
-        if let Some(reason) = choice.finish_reason {
-            self.stop = Some(self.stop_of(reason.as_str(), sink)?);
-        }
+        sink.frame(Frame { name: "", data: json, is_usage });
         Ok(())
     }
 

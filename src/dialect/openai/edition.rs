@@ -45,6 +45,14 @@ impl Edition {
         }
     }
 
+    /// It is the dialect that clients speak. Mistral's differs in more than the top of a request.
+    pub const fn is_openais(self) -> bool {
+        match self {
+            Edition::OpenAi | Edition::OpenModels => true,
+            Edition::Mistral => false,
+        }
+    }
+
     /// The token counts of a stream have to be asked for; Mistral's always come.
     pub const fn asks_for_usage(self) -> bool {
         match self {

@@ -10,7 +10,8 @@ use crate::dialect::fates::{
 /// The table for an edition and the client's dialect.
 pub const fn fates(edition: Edition, client: Client) -> &'static [(&'static str, Fate)] {
     match (edition, client) {
-        (Edition::OpenAi | Edition::OpenModels, Client::OpenAi) => OPENAI_CHAT,
+        (Edition::OpenAi, Client::OpenAi) => OPENAI_CHAT,
+        (Edition::OpenModels, Client::OpenAi) => OPENAI_CHAT_TO_OPEN_MODELS,
         (Edition::Mistral, Client::OpenAi) => OPENAI_CHAT_TO_MISTRAL,
         (Edition::OpenAi, Client::Anthropic) => ANTHROPIC_MESSAGES,
         (Edition::OpenModels | Edition::Mistral, Client::Anthropic) => ANTHROPIC_MESSAGES_TO_OPEN_MODELS,
@@ -56,8 +57,86 @@ const OPENAI_CHAT_TO_MISTRAL: &[(&str, Fate)] = &[
     ("store", Dropped),
 ];
 
-/// Fields of `POST /v1/chat/completions`.
-const OPENAI_CHAT: &[(&str, Fate)] = OPENAI_CHAT_TO_MISTRAL;
+const SAME: Fate = Mapped("as it is");
+const COUNTED: Fate = Mapped("with `include_usage` in any case; the counts come only if asked for");
+
+/// The same, on their way to OpenAI itself.
+const OPENAI_CHAT: &[(&str, Fate)] = &[
+    ("model", Mapped("`model`")),
+    ("messages", SAME),
+    ("stream", SAME),
+    ("stream_options", COUNTED),
+    ("max_tokens", SAME),
+    ("max_completion_tokens", SAME),
+    ("temperature", SAME),
+    ("top_p", SAME),
+    ("stop", SAME),
+    ("tools", SAME),
+    ("tool_choice", SAME),
+    ("parallel_tool_calls", SAME),
+    ("response_format", SAME),
+    ("seed", SAME),
+    ("presence_penalty", SAME),
+    ("frequency_penalty", SAME),
+    ("n", SAME),
+    ("logprobs", SAME),
+    ("top_logprobs", SAME),
+    ("logit_bias", SAME),
+    ("functions", SAME),
+    ("function_call", SAME),
+    ("modalities", SAME),
+    ("audio", SAME),
+    ("web_search_options", SAME),
+    ("reasoning_effort", SAME),
+    ("verbosity", SAME),
+    ("prediction", SAME),
+    ("service_tier", SAME),
+    ("user", SAME),
+    ("safety_identifier", SAME),
+    ("prompt_cache_key", SAME),
+    ("prompt_cache_retention", SAME),
+    ("metadata", SAME),
+    ("store", SAME),
+];
+
+/// The same, on their way to open models, whose servers know nothing of OpenAI's business.
+const OPENAI_CHAT_TO_OPEN_MODELS: &[(&str, Fate)] = &[
+    ("model", Mapped("`model`")),
+    ("messages", SAME),
+    ("stream", SAME),
+    ("stream_options", COUNTED),
+    ("max_tokens", SAME),
+    ("max_completion_tokens", SAME),
+    ("temperature", SAME),
+    ("top_p", SAME),
+    ("stop", SAME),
+    ("tools", SAME),
+    ("tool_choice", SAME),
+    ("parallel_tool_calls", SAME),
+    ("response_format", SAME),
+    ("seed", SAME),
+    ("presence_penalty", SAME),
+    ("frequency_penalty", SAME),
+    ("n", SAME),
+    ("logprobs", SAME),
+    ("top_logprobs", SAME),
+    ("logit_bias", SAME),
+    ("functions", USE_TOOLS),
+    ("function_call", USE_TOOLS),
+    ("modalities", TEXT_ONLY),
+    ("audio", TEXT_ONLY),
+    ("web_search_options", NO_SEARCH),
+    ("reasoning_effort", SAME),
+    ("verbosity", Dropped),
+    ("prediction", Dropped),
+    ("service_tier", Dropped),
+    ("user", SAME),
+    ("safety_identifier", Dropped),
+    ("prompt_cache_key", Dropped),
+    ("prompt_cache_retention", Dropped),
+    ("metadata", Dropped),
+    ("store", Dropped),
+];
 
 /// Fields of `POST /v1/messages`.
 const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[

@@ -5,6 +5,7 @@ mod decode;
 mod edition;
 pub mod fates;
 pub mod fields;
+mod pass;
 mod refusal;
 mod reply;
 mod request;
@@ -14,6 +15,7 @@ mod write;
 
 pub use decode::{StreamDecoder, decode};
 pub use edition::Edition;
+pub use pass::{pass, wants_usage};
 pub use refusal::refusal;
 pub use reply::{StreamWriter, WholeWriter};
 pub use request::parse;

@@ -1,7 +1,6 @@
 //! A chat completion: events in, one JSON reply or server-sent chunks out.
 //! platform.openai.com/docs/api-reference/chat/object and …/chat-streaming.
 
-use crate::base::error::Error;
 use crate::base::json::{Text, Writer};
 use crate::chat::{Arguments, Event, Sink, Stop, Usage};
 use crate::dialect::Title;
@@ -61,13 +60,6 @@ impl StreamWriter {
             self.out.extend_from_slice(b"\n\n");
         }
         self.out.extend_from_slice(b"data: [DONE]\n\n");
-    }
-
-    /// The reply will not be completed. No `[DONE]` follows, so that nobody takes it for whole.
-    pub fn fail(&mut self, error: &Error) {
-        self.out.extend_from_slice(b"data: ");
-        error.write_openai(&mut self.out);
-        self.out.extend_from_slice(b"\n\n");
     }
 
     fn chunk(&mut self, stop: Option<&str>, delta: impl FnOnce(&mut Writer<'_>)) {

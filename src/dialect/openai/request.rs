@@ -90,6 +90,8 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
             .response_format
             .map_or(Ok(Format::Text), |format| response_format(format, &mut fields))?,
         delivery: delivery(body.stream, body.stream_options, &mut fields),
+        // The newer name.
+        user: body.safety_identifier.or(body.user),
         betas: Vec::new(),
         spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
         extra,

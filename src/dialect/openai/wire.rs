@@ -26,6 +26,8 @@ object! {
         parallel_tool_calls: bool,
         response_format: ResponseFormat<'a>,
         reasoning_effort: Str<'a>,
+        user: Text<'a>,
+        safety_identifier: Text<'a>,
     }
 }
 

@@ -242,7 +242,14 @@ impl<'a> Body<'_, 'a> {
 
     fn write(&mut self, model: &str, w: &mut Writer<'_>) -> Result<(), Error> {
         let request = self.request;
-        w.key("model").string(model);
+        let name = match self.edition {
+            Edition::OpenAi | Edition::OpenModels => model,
+            // The path has its version and publisher: `MistralGoogleCloud` of Mistral's client.
+            Edition::Mistral => {
+                model.rsplit('/').next().and_then(|name| name.split('@').next()).unwrap_or(model)
+            }
+        };
+        w.key("model").string(name);
         w.key("messages").array(|w| self.messages(w));
         match request.delivery {
             Delivery::Whole => {}

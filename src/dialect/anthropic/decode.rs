@@ -1,0 +1,366 @@
+//! Replies of the Messages API, whole and streamed, into events; streams also as the frames they came in.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Edition, message, refusal};
+use crate::base::base64;
+use crate::base::error::{Error, Kind};
+use crate::base::json::{self, Fields, Text, Writer};
+use crate::chat::{Arguments, Event, Frame, Sink, Stop, Usage};
+use crate::dialect::converse;
+use crate::frame::{eventstream, sse};
+
+/// Decodes the body of a reply of status 200. Nothing reaches the sink unless all of it is there.
+///
+/// # Errors
+/// [`Kind::UpstreamGarbled`] when it is no message, or one that is not complete.
+pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+    let reply: message::Message<'_> = read(body)?;
+    if reply.kind.as_str() != "message" {
+        return Err(garbled("it is no message"));
+    }
+    let Some(reason) = &reply.stop_reason else { return Err(garbled("it has no stop_reason")) };
+    let calls = || reply.content.iter().filter(|block| block.kind.as_str() == "tool_use");
+    if calls().any(|call| call.input.is_some_and(|input| !input.get().starts_with('{'))) {
+        return Err(garbled("the arguments of a tool call are no object"));
+    }
+    if calls().any(|call| call.id.is_none() || call.name.is_none()) {
+        return Err(garbled("a tool call has no id or no name"));
+    }
+    sink.event(Event::Start { id: reply.id.map(bare) });
+    let mut number = 0;
+    for block in &reply.content {
+        emit(block, &mut number, sink);
+    }
+    sink.event(Event::Stop { why: stop(reason.as_str()), sequence: reply.stop_sequence });
+    if let Some(counts) = reply.usage {
+        sink.event(Event::Usage(Counts::default().with(counts).usage()));
+    }
+    Ok(())
+}
+
+/// Blocks of types that are not listed belong to tools that Anthropic runs itself: they say nothing to a
+/// client of another dialect, which cannot have asked for them.
+fn emit(block: &message::Block<'_>, calls: &mut usize, sink: &mut dyn Sink) {
+    match block.kind.as_str() {
+        "text" => say(Event::Text, block.text, sink),
+        "thinking" => {
+            say(Event::Reasoning, block.thinking, sink);
+            say(Event::Signature, block.signature, sink);
+        }
+        "redacted_thinking" => say(Event::Redacted, block.data, sink),
+        "tool_use" => {
+            let call = *calls;
+            *calls += 1;
+            let (id, name) = (block.id.unwrap_or_default(), block.name.unwrap_or_default());
+            sink.event(Event::ToolStart { id, name, signature: None });
+            if let Some(input) = block.input.map(RawValue::get) {
+                sink.event(Event::ToolArguments { call, arguments: Arguments::Object(input) });
+            }
+            return sink.event(Event::ToolEnd { call });
+        }
+        _ => {}
+    }
+    sink.event(Event::BlockEnd);
+}
+
+/// Emits text unless there is none: blocks open with empty ones.
+fn say<'a>(event: fn(Text<'a>) -> Event<'a>, text: Option<Text<'a>>, sink: &mut dyn Sink) {
+    if let Some(text) = text.filter(|text| !text.is_empty()) {
+        sink.event(event(text));
+    }
+}
+
+/// Writers put their own dialect's prefix before an id.
+fn bare(id: Text<'_>) -> Text<'_> {
+    Text::from_escaped(id.escaped().strip_prefix("msg_").unwrap_or(id.escaped()))
+}
+
+/// platform.claude.com/docs/en/build-with-claude/handling-stop-reasons.
+fn stop(reason: &str) -> Stop {
+    match reason {
+        "end_turn" => Stop::End,
+        "stop_sequence" => Stop::Sequence,
+        "max_tokens" => Stop::Length,
+        "tool_use" => Stop::ToolCalls,
+        "refusal" => Stop::Filtered,
+        "model_context_window_exceeded" => Stop::Context,
+        // `pause_turn`, or one that was added: what was said stays said, and of all that a client of
+        // another dialect knows only this one warns that something may be missing.
+        _ => Stop::Length,
+    }
+}
+
+/// Token counts as they were told so far: the end of a stream repeats only what has changed.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    input: u64,
+    output: u64,
+    cache_read: u64,
+    cache_write: u64,
+    cache_write_hour: u64,
+    reasoning: u64,
+}
+
+impl Counts {
+    fn with(mut self, told: message::Usage) -> Self {
+        let tell = |count: &mut u64, told: Option<u64>| *count = told.unwrap_or(*count);
+        tell(&mut self.input, told.input_tokens);
+        tell(&mut self.output, told.output_tokens);
+        tell(&mut self.cache_read, told.cache_read_input_tokens);
+        tell(&mut self.cache_write, told.cache_creation_input_tokens);
+        tell(
+            &mut self.cache_write_hour,
+            told.cache_creation.and_then(|cache| cache.ephemeral_1h_input_tokens),
+        );
+        tell(&mut self.reasoning, told.output_tokens_details.and_then(|details| details.thinking_tokens));
+        self
+    }
+
+    fn usage(self) -> Usage {
+        let Self { input, output, cache_read, cache_write, cache_write_hour, reasoning } = self;
+        let input = input.saturating_add(cache_read).saturating_add(cache_write);
+        Usage { input, output, cache_read, cache_write, cache_write_hour, reasoning }
+    }
+}
+
+/// Decodes one streamed reply. Holds at most one unfinished frame, [`sse::MAX_EVENT`] or
+/// [`eventstream::MAX_FRAME`] bytes.
+pub struct StreamDecoder {
+    frames: Frames,
+    reply: Reply,
+}
+
+/// How an edition frames its events.
+enum Frames {
+    Sse(sse::Decoder),
+    /// Events of the type `chunk`, each of which holds an event of the stream in base64: botocore's model of
+    /// `ResponseStream`. The buffer is for what was decoded.
+    Chunks(eventstream::Decoder, Vec<u8>),
+}
+
+impl StreamDecoder {
+    /// A decoder at the start of a stream.
+    pub fn new(edition: Edition) -> Self {
+        let frames = match edition {
+            Edition::InvokeModel => Frames::Chunks(eventstream::Decoder::new(), Vec::new()),
+            Edition::Anthropic | Edition::Mantle | Edition::Vertex => Frames::Sse(sse::Decoder::new()),
+        };
+        Self { frames, reply: Reply::new(edition) }
+    }
+
+    /// Takes the next bytes, cut anywhere. After an error nothing more may be fed.
+    ///
+    /// # Errors
+    /// What an error event says; [`Kind::UpstreamGarbled`] for what cannot be understood.
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Error> {
+        let Self { frames, reply } = self;
+        match frames {
+            Frames::Sse(frames) => frames.feed(bytes, |event| reply.event(event.data, sink)),
+            Frames::Chunks(frames, buffer) => frames.feed(bytes, |frame| match frame.kind {
+                eventstream::Kind::Event if frame.name == "chunk" => {
+                    reply.event(unwrap(frame.payload, buffer)?, sink)
+                }
+                // One that Bedrock has added.
+                eventstream::Kind::Event => Ok(()),
+                eventstream::Kind::Exception => Err(converse::exception(frame.name, frame.payload)),
+                eventstream::Kind::Error => Err(converse::broken_off(frame.name, frame.message)),
+            }),
+        }
+    }
+
+    /// The stream has ended.
+    ///
+    /// # Errors
+    /// [`Kind::UpstreamGarbled`] when `message_stop` has not come, or within a frame.
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let Self { frames, reply } = self;
+        match frames {
+            Frames::Sse(frames) => frames.finish(|event| reply.event(event.data, sink))?,
+            Frames::Chunks(frames, _) => frames.finish()?,
+        }
+        match reply.phase {
+            Phase::Stopped => Ok(()),
+            Phase::Speaking => Err(garbled("the stream ended before the reply was complete")),
+        }
+    }
+}
+
+/// The event inside of a chunk.
+fn unwrap<'b>(payload: &[u8], buffer: &'b mut Vec<u8>) -> Result<&'b str, Error> {
+    #[derive(Deserialize)]
+    struct Chunk<'a> {
+        #[serde(borrow)]
+        bytes: Text<'a>,
+    }
+    let payload = std::str::from_utf8(payload).map_err(|_| garbled("a chunk is not UTF-8"))?;
+    let chunk: Chunk<'_> = read(payload)?;
+    buffer.clear();
+    base64::decode(chunk.bytes.unescape().as_bytes(), buffer).map_err(|_| garbled("a chunk is no base64"))?;
+    std::str::from_utf8(buffer).map_err(|_| garbled("an event is not UTF-8"))
+}
+
+/// How many blocks may be open at a time. Anthropic opens one after the other; this leaves room for models
+/// that mix the arguments of parallel calls.
+const MOST_OPEN: usize = 64;
+
+/// How far a streamed reply has come.
+struct Reply {
+    edition: Edition,
+    phase: Phase,
+    /// Calls so far.
+    calls: usize,
+    /// Calls whose arguments may come: the index of the block and the number of the call.
+    open: Vec<(u64, usize)>,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    Speaking,
+    /// After `message_stop`; nothing that matters may follow.
+    Stopped,
+}
+
+impl Reply {
+    fn new(edition: Edition) -> Self {
+        let open = Vec::new();
+        Self { edition, phase: Phase::Speaking, calls: 0, open, counts: Counts::default() }
+    }
+
+    fn event(&mut self, data: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+        let event: message::Event<'_> = read(data)?;
+        let kind = event.kind.as_str();
+        if kind == "error" {
+            return Err(refusal::broken_off(self.edition, event.error.as_ref()));
+        }
+        if self.phase == Phase::Stopped && kind != "ping" {
+            return Err(garbled("the reply went on after its end"));
+        }
+        self.understand(kind, &event, sink)?;
+        let metered = self.edition == Edition::InvokeModel && kind == "message_stop";
+        match metered.then(|| without_metrics(data)).flatten() {
+            Some(data) => sink.frame(Frame { name: kind, data: &data, is_usage: false }),
+            None => sink.frame(Frame { name: kind, data, is_usage: false }),
+        }
+        Ok(())
+    }
+
+    fn understand(
+        &mut self,
+        kind: &str,
+        event: &message::Event<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        match kind {
+            "content_block_delta" => {
+                let Some(delta) = &event.delta else { return Err(garbled("a delta is missing")) };
+                say(Event::Text, delta.text, sink);
+                say(Event::Reasoning, delta.thinking, sink);
+                say(Event::Signature, delta.signature, sink);
+                let call = self.open.iter().find(|(index, _)| Some(*index) == event.index);
+                // Arguments for a tool that Anthropic runs itself are of no call.
+                if let (Some((_, call)), Some(piece)) = (call, delta.partial_json)
+                    && !piece.is_empty()
+                {
+                    let arguments = Arguments::Piece(piece);
+                    sink.event(Event::ToolArguments { call: *call, arguments });
+                }
+            }
+            "content_block_start" => self.start(event, sink)?,
+            "content_block_stop" => {
+                match self.open.iter().position(|(index, _)| Some(*index) == event.index) {
+                    Some(at) => {
+                        let (_, call) = self.open.swap_remove(at);
+                        sink.event(Event::ToolEnd { call });
+                    }
+                    None => sink.event(Event::BlockEnd),
+                }
+            }
+            "message_start" => {
+                let Some(message) = &event.message else { return Err(garbled("a message is missing")) };
+                sink.event(Event::Start { id: message.id.map(bare) });
+                self.count(message.usage, sink);
+            }
+            "message_delta" => {
+                if let Some(delta) = &event.delta
+                    && let Some(reason) = &delta.stop_reason
+                {
+                    sink.event(Event::Stop { why: stop(reason.as_str()), sequence: delta.stop_sequence });
+                }
+                self.count(event.usage, sink);
+            }
+            "message_stop" => self.phase = Phase::Stopped,
+            // `ping`, or one that Anthropic has added.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, event: &message::Event<'_>, sink: &mut dyn Sink) -> Result<(), Error> {
+        let Some(block) = &event.content_block else { return Err(garbled("a block is missing")) };
+        match block.kind.as_str() {
+            "text" => say(Event::Text, block.text, sink),
+            "thinking" => {
+                say(Event::Reasoning, block.thinking, sink);
+                say(Event::Signature, block.signature, sink);
+            }
+            "redacted_thinking" => say(Event::Redacted, block.data, sink),
+            "tool_use" => {
+                let (Some(index), Some(id), Some(name)) = (event.index, block.id, block.name) else {
+                    return Err(garbled("a tool call has no id or no name"));
+                };
+                if self.open.len() >= MOST_OPEN || self.open.iter().any(|(open, _)| *open == index) {
+                    return Err(garbled("too many tool calls at a time"));
+                }
+                let call = self.calls;
+                self.calls += 1;
+                self.open.push((index, call));
+                sink.event(Event::ToolStart { id, name, signature: None });
+                // Eager models tell the arguments at once.
+                if let Some(input) = block.input.map(RawValue::get).filter(|input| input.len() > "{}".len()) {
+                    sink.event(Event::ToolArguments { call, arguments: Arguments::Object(input) });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, told: Option<message::Usage>, sink: &mut dyn Sink) {
+        if let Some(told) = told {
+            self.counts = self.counts.with(told);
+            sink.event(Event::Usage(self.counts.usage()));
+        }
+    }
+}
+
+/// What Bedrock adds to the last event of a stream, for itself.
+const METRICS: &str = "amazon-bedrock-invocationMetrics";
+
+/// The event without Bedrock's metrics, if there are any.
+fn without_metrics(data: &str) -> Option<String> {
+    let members: Fields<'_> = json::read(data).ok()?;
+    if members.0.iter().all(|(name, _)| name.as_str() != METRICS) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(data.len());
+    Writer::new(&mut out).object(|w| {
+        for (name, value) in members.0.iter().filter(|(name, _)| name.as_str() != METRICS) {
+            w.foreign_key(name.as_str()).raw(value);
+        }
+    });
+    String::from_utf8(out).ok()
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+    json::read(text).map_err(|json::Unreadable { path, problem, .. }| {
+        let colon = if path.is_empty() { "" } else { ": " };
+        garbled(&format!("{path}{colon}{problem}"))
+    })
+}
+
+fn garbled(problem: &str) -> Error {
+    Error::new(Kind::UpstreamGarbled, format!("Claude's reply could not be understood: {problem}"))
+}

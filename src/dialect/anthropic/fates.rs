@@ -1,0 +1,157 @@
+//! What becomes of each top-level field of a client's request on its way to an edition of the Messages API.
+//!
+//! What the clouds take: the pages named at [`Edition`], platform.claude.com/docs/en/build-with-claude/overview,
+//! and what they were seen to refuse with "Extra inputs are not permitted".
+
+use super::Edition;
+use crate::dialect::fates::Fate::{self, Dropped, Mapped};
+use crate::dialect::fates::{
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
+    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+};
+
+/// The table of an edition for clients of OpenAI's API.
+pub const fn openai(edition: Edition) -> &'static [(&'static str, Fate)] {
+    match edition {
+        Edition::Anthropic | Edition::Mantle => OPENAI_CHAT,
+        Edition::InvokeModel | Edition::Vertex => OPENAI_CHAT_BY_PATH,
+    }
+}
+
+/// The table of an edition for clients of Anthropic's API, whose fields pass as they are.
+pub const fn anthropic(edition: Edition) -> &'static [(&'static str, Fate)] {
+    match edition {
+        Edition::Anthropic => ANTHROPIC,
+        Edition::InvokeModel => INVOKE_MODEL,
+        Edition::Mantle => MANTLE,
+        Edition::Vertex => VERTEX,
+    }
+}
+
+const SAME: Fate = Mapped("as it is");
+const IN_PATH: Fate = Mapped("in the path");
+const WITH_BETA: Fate = Mapped("as it is, beside a beta feature that the cloud knows; else left out");
+const FORMAT: Fate = Mapped("`output_config.format`");
+
+macro_rules! openai_chat {
+    ($model:expr, $stream:expr) => {
+        &[
+            ("model", $model),
+            ("messages", Mapped("`messages`, `system`")),
+            ("stream", $stream),
+            ("stream_options", Mapped("usage at the end of the stream")),
+            ("max_tokens", Mapped("`max_tokens`; by default the most that the model gives")),
+            ("max_completion_tokens", Mapped("`max_tokens`")),
+            ("temperature", Mapped("`temperature`; left out for models that refuse it")),
+            ("top_p", Mapped("`top_p`; left out for models that refuse it")),
+            ("stop", Mapped("`stop_sequences`")),
+            ("tools", Mapped("`tools`")),
+            ("tool_choice", Mapped("`tool_choice`")),
+            ("parallel_tool_calls", Mapped("`tool_choice.disable_parallel_tool_use`")),
+            ("response_format", FORMAT),
+            ("seed", Dropped),
+            ("presence_penalty", Dropped),
+            ("frequency_penalty", Dropped),
+            ("n", ONE_REPLY),
+            ("logprobs", NO_LOGPROBS),
+            ("top_logprobs", NO_LOGPROBS),
+            ("logit_bias", NO_BIAS),
+            ("functions", USE_TOOLS),
+            ("function_call", USE_TOOLS),
+            ("modalities", TEXT_ONLY),
+            ("audio", TEXT_ONLY),
+            ("web_search_options", NO_SEARCH),
+            (
+                "reasoning_effort",
+                Mapped("`thinking`, `output_config.effort`; left out for models that do not reason"),
+            ),
+            ("verbosity", Dropped),
+            ("prediction", Dropped),
+            ("service_tier", Dropped),
+            ("user", Mapped("`metadata.user_id`")),
+            ("safety_identifier", Mapped("`metadata.user_id`")),
+            ("prompt_cache_key", Dropped),
+            ("prompt_cache_retention", Dropped),
+            ("metadata", Dropped),
+            ("store", Dropped),
+        ]
+    };
+}
+
+const OPENAI_CHAT: &[(&str, Fate)] = openai_chat!(Mapped("`model`"), Mapped("`stream`"));
+const OPENAI_CHAT_BY_PATH: &[(&str, Fate)] = openai_chat!(IN_PATH, IN_PATH);
+
+const ANTHROPIC: &[(&str, Fate)] = &[
+    ("model", Mapped("`model`")),
+    ("messages", SAME),
+    ("system", SAME),
+    ("stream", SAME),
+    ("max_tokens", SAME),
+    ("temperature", SAME),
+    ("top_p", SAME),
+    ("top_k", SAME),
+    ("stop_sequences", SAME),
+    ("tools", SAME),
+    ("tool_choice", SAME),
+    ("thinking", SAME),
+    ("output_config", SAME),
+    ("output_format", SAME),
+    ("cache_control", SAME),
+    ("container", SAME),
+    ("inference_geo", SAME),
+    ("mcp_servers", SAME),
+    ("metadata", SAME),
+    ("service_tier", SAME),
+    ("speed", SAME),
+    ("context_management", SAME),
+    ("diagnostics", SAME),
+    ("user_profile_id", SAME),
+    ("workspace_id", Dropped),
+    ("thread", SAME),
+    ("compaction", SAME),
+    ("billing_policy", SAME),
+    ("fallbacks", SAME),
+    ("fallback_credit_token", SAME),
+];
+
+macro_rules! cloud {
+    ($model:expr, $stream:expr, $user_profile_id:expr) => {
+        &[
+            ("model", $model),
+            ("messages", SAME),
+            ("system", SAME),
+            ("stream", $stream),
+            ("max_tokens", SAME),
+            ("temperature", SAME),
+            ("top_p", SAME),
+            ("top_k", SAME),
+            ("stop_sequences", SAME),
+            ("tools", SAME),
+            ("tool_choice", SAME),
+            ("thinking", SAME),
+            ("output_config", SAME),
+            ("output_format", FORMAT),
+            ("cache_control", Dropped),
+            ("container", NO_CONTAINER),
+            ("inference_geo", NO_GEO),
+            ("mcp_servers", NO_MCP),
+            ("metadata", SAME),
+            ("service_tier", Dropped),
+            ("speed", Dropped),
+            ("context_management", WITH_BETA),
+            ("diagnostics", Dropped),
+            ("user_profile_id", $user_profile_id),
+            ("workspace_id", Dropped),
+            ("thread", NO_THREAD),
+            ("compaction", NO_COMPACTION),
+            ("billing_policy", NO_BILLING),
+            ("fallbacks", Dropped),
+            ("fallback_credit_token", Dropped),
+        ]
+    };
+}
+
+const INVOKE_MODEL: &[(&str, Fate)] = cloud!(IN_PATH, IN_PATH, Dropped);
+/// `_move_user_profile_id_to_body` of the `anthropic` package's client for mantle.
+const MANTLE: &[(&str, Fate)] = cloud!(Mapped("`model`"), SAME, SAME);
+const VERTEX: &[(&str, Fate)] = cloud!(IN_PATH, SAME, Dropped);

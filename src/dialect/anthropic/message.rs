@@ -1,0 +1,121 @@
+//! Messages as an upstream sends them, whole and as the events of a stream:
+//! platform.claude.com/docs/en/api/messages and …/en/build-with-claude/streaming.
+//!
+//! Everything borrows, text stays unread, and members and types that are not listed are skipped: Anthropic
+//! adds to both.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::base::json::{Str, Text};
+
+/// A message, whole or at its start; or an error in its place.
+#[derive(Deserialize)]
+pub struct Message<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Str<'a>,
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pub content: Vec<Block<'a>>,
+    #[serde(borrow)]
+    pub stop_reason: Option<Str<'a>>,
+    #[serde(borrow)]
+    pub stop_sequence: Option<Text<'a>>,
+    pub usage: Option<Usage>,
+}
+
+/// A content block. `type` tells which members mean something.
+#[derive(Deserialize)]
+pub struct Block<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Str<'a>,
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub thinking: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub signature: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub data: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub input: Option<&'a RawValue>,
+}
+
+/// An event of a stream. `type` tells which members mean something.
+#[derive(Deserialize)]
+pub struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Str<'a>,
+    #[serde(borrow)]
+    pub message: Option<Message<'a>>,
+    pub index: Option<u64>,
+    #[serde(borrow)]
+    pub content_block: Option<Block<'a>>,
+    #[serde(borrow)]
+    pub delta: Option<Delta<'a>>,
+    pub usage: Option<Usage>,
+    #[serde(borrow)]
+    pub error: Option<Failure<'a>>,
+}
+
+/// What is new, of a block or of the message. Every type has a member of its own.
+#[derive(Deserialize)]
+pub struct Delta<'a> {
+    #[serde(borrow)]
+    pub text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub thinking: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub signature: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub partial_json: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub stop_reason: Option<Str<'a>>,
+    #[serde(borrow)]
+    pub stop_sequence: Option<Text<'a>>,
+}
+
+/// Token counts. What came from the cache and went into it is counted apart from `input_tokens`.
+#[derive(Clone, Copy, Deserialize)]
+pub struct Usage {
+    pub input_tokens: Option<u64>,
+    pub output_tokens: Option<u64>,
+    pub cache_read_input_tokens: Option<u64>,
+    pub cache_creation_input_tokens: Option<u64>,
+    pub cache_creation: Option<CacheCreation>,
+    pub output_tokens_details: Option<OutputDetails>,
+}
+
+/// What went into the cache, by how long it stays.
+#[derive(Clone, Copy, Deserialize)]
+pub struct CacheCreation {
+    pub ephemeral_1h_input_tokens: Option<u64>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+pub struct OutputDetails {
+    pub thinking_tokens: Option<u64>,
+}
+
+/// `error`: platform.claude.com/docs/en/api/errors.
+#[derive(Deserialize)]
+pub struct Failure<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Str<'a>>,
+    #[serde(borrow)]
+    pub message: Option<Text<'a>>,
+}
+
+/// The body of a reply that is an error.
+#[derive(Deserialize)]
+pub struct Refusal<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Str<'a>>,
+    #[serde(borrow)]
+    pub error: Option<Failure<'a>>,
+}

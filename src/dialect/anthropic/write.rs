@@ -1,0 +1,601 @@
+//! A chat request into the body of an edition of the Messages API; and one of Anthropic's clients, whose
+//! body needs only its top edited.
+
+use serde_json::value::RawValue;
+
+use super::edition::list;
+use super::fields::DEFAULTS;
+use super::{Edition, fates};
+use crate::base::base64;
+use crate::base::error::{Error, Kind};
+use crate::base::json::{self, Fields, Str, Text, Writer};
+use crate::chat::{
+    Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
+    SearchResult, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+};
+use crate::dialect::claude::{Version, Words};
+use crate::dialect::fates::Fate;
+use crate::dialect::{extra, fates as settled, media, relay, schema};
+
+/// Edits the top of a request in Anthropic's own dialect. `betas` is the value of the client's header. Gives the names of what was left out.
+///
+/// # Errors
+/// What the edition has no place for, named by its path.
+pub fn pass<'b>(
+    edition: Edition,
+    body: &'b relay::Body<'_>,
+    model: &str,
+    betas: &str,
+    out: &mut Vec<u8>,
+) -> Result<Vec<&'b str>, Error> {
+    let betas = edition.betas(list(betas));
+    if let Some((name, _)) = body.given().find(|(name, _)| extra::is_extra(name)) {
+        let problem = "is no field that Claude takes from here; leave it out for this model";
+        return Err(Error::at(Kind::Unsupported, name, problem));
+    }
+    let table = fates::anthropic(edition);
+    // A field of an experimental feature is an "extra input" without it.
+    let edits_context =
+        betas.known.iter().any(|beta| CONTEXT_BETAS.iter().any(|stem| beta.starts_with(stem)));
+    let takes = |name: &str| match table.iter().find(|(known, _)| *known == name) {
+        Some((CONTEXT, Fate::Mapped(_))) => edits_context || edition == Edition::Anthropic,
+        Some((_, Fate::Mapped(_))) => true,
+        Some((_, Fate::Dropped | Fate::Refused(_))) => false,
+        // Anthropic adds fields, and its own refusal names one that it does not know; the clouds follow later.
+        None => edition == Edition::Anthropic,
+    };
+    let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
+    let left: Vec<&str> =
+        body.given().filter(says).map(|(name, _)| name).filter(|name| !takes(name)).collect();
+    settled::settle(left.iter().copied(), table)?;
+    let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
+    let config = body.get(CONFIG).filter(|_| format.is_some());
+    let keeps = |name: &str| {
+        let moved = format.is_some() && (name == OLD_FORMAT || name == CONFIG);
+        takes(name) && !Edition::is_head(name) && !moved
+    };
+    body.write(out, keeps, |w| {
+        edition.write_head(model, body.stream, &betas.known, w);
+        if let Some(format) = format {
+            w.key(CONFIG).object(|w| write_config(config, format, w));
+        }
+    });
+    let cut = betas.is_cut.then_some("anthropic-beta");
+    Ok(left.into_iter().filter(|name| !Edition::is_head(name)).chain(cut).collect())
+}
+
+/// How the names of the features begin that `context_management` belongs to.
+const CONTEXT_BETAS: &[&str] = &["compact-", "context-management-"];
+const CONTEXT: &str = "context_management";
+const CONFIG: &str = "output_config";
+/// Where the shape of the reply stood before it became a member of `output_config`.
+const OLD_FORMAT: &str = "output_format";
+
+/// Writes the members of `output_config` with a format that stood elsewhere, unless it has one.
+fn write_config(config: Option<&RawValue>, format: &RawValue, w: &mut Writer<'_>) {
+    let members = config.and_then(|config| json::read::<Fields<'_>>(config.get()).ok()).unwrap_or_default();
+    if members.given().all(|(name, _)| name != "format") {
+        w.key("format").raw(format);
+    }
+    for (name, value) in members.given() {
+        w.foreign_key(name).raw(value);
+    }
+}
+
+/// Writes the body for a request to a model. After an error `out` holds half of one.
+///
+/// # Errors
+/// What the API has no way to say, named by its path in the client's body.
+pub fn write(
+    edition: Edition,
+    request: &Request<'_>,
+    model: &str,
+    out: &mut Vec<u8>,
+) -> Result<LeftOut, Error> {
+    if request.turns.is_empty() {
+        let problem = "at least one message of a user, with content, is required";
+        return Err(Error::at(Kind::Missing, "messages", problem));
+    }
+    if let Some(field) = request.extra.first() {
+        return Err(extra::refusal(field, "Claude"));
+    }
+    check(request)?;
+    // The ARNs of Bedrock's application inference profiles tell nothing.
+    let version = model.rsplit_once("claude-").map(|(_, name)| Version::of(name));
+    let betas = edition.betas(request.betas.iter().copied());
+    let mut left_out = LeftOut::default();
+    let words = Words::choose(request, version, &mut left_out);
+    if betas.is_cut {
+        left_out.note("anthropic-beta");
+    }
+    let mut body = Body { edition, version, request, left_out };
+    Writer::new(out).object(|w| {
+        edition.write_head(model, request.delivery.is_stream(), &betas.known, w);
+        w.key("max_tokens").number(match (request.sampling.max_tokens, words.room) {
+            (Some(most), _) => most.value(),
+            (None, Some(room)) => room,
+            (None, None) => longest(version),
+        });
+        if !request.system.is_empty() {
+            w.key("system").array(|w| body.system(w))?;
+        }
+        w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| body.message(turn, w)))?;
+        body.tools(w)?;
+        body.sampling(&words, w);
+        words.write_thinking(w);
+        body.output_config(words.effort, w)?;
+        if let Some(user) = request.user.filter(|user| !user.is_blank()) {
+            w.key("metadata").object(|w| w.key("user_id").text(user));
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(body.left_out)
+}
+
+/// The most tokens that a model gives in a reply, which this API wants to be told and clients of OpenAI's
+/// expect: platform.claude.com/docs/en/about-claude/models/overview. For several models of one version it is
+/// what all of them give.
+fn longest(version: Option<Version>) -> u64 {
+    match version {
+        Some(version) if version < Version(3, 5) => 4096,
+        Some(version) if version < Version(3, 7) => 8192,
+        Some(version) if version < Version(4, 0) => 64_000,
+        None => 32_000,
+        Some(version) if version < Version(4, 5) => 32_000,
+        Some(_) => 64_000,
+    }
+}
+
+/// Numbers and lists that the API would refuse.
+fn check(request: &Request<'_>) -> Result<(), Error> {
+    let (sampling, spelling) = (&request.sampling, request.spelling);
+    for (field, number) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
+        if number.is_some_and(|number| !(0.0..=1.0).contains(&number.value())) {
+            return Err(Error::at(Kind::WrongValue, field, "must be 0 to 1 for this model"));
+        }
+    }
+    // "stop_sequences: each stop sequence must contain non-whitespace"
+    if sampling.stop.iter().any(|stop| !stop.is_empty() && stop.is_blank()) {
+        let problem = "this model takes no stop sequence of white space alone";
+        return Err(Error::at(Kind::Unsupported, spelling.stop, problem));
+    }
+    let offers = |name: &Str<'_>| request.tools.iter().any(|tool| tool.name == *name);
+    match &request.tool_choice {
+        Some(ToolChoice::Required) if request.tools.is_empty() => {
+            Err(Error::at(Kind::WrongValue, "tool_choice", "requires a call, but `tools` is empty"))
+        }
+        Some(ToolChoice::Named(name)) if !offers(name) => {
+            let problem = "names a function that is not among `tools`";
+            Err(Error::at(Kind::WrongValue, spelling.chosen_tool, problem))
+        }
+        None | Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_)) => {
+            Ok(())
+        }
+    }
+}
+
+/// The first Claude that keeps what is marked for an hour, on Bedrock.
+const KEEPS_AN_HOUR: Version = Version(4, 5);
+
+/// The first Claude whose tools may be strict.
+const STRICT: Version = Version(4, 5);
+
+/// A body as it is written.
+struct Body<'r, 'a> {
+    edition: Edition,
+    version: Option<Version>,
+    request: &'r Request<'a>,
+    left_out: LeftOut,
+}
+
+impl Body<'_, '_> {
+    fn system(&mut self, w: &mut Writer<'_>) -> Result<(), Error> {
+        for part in &self.request.system {
+            let Content::Text(text) = part.content else {
+                let problem = "instructions to this model can only be text";
+                return Err(part.place.error(Kind::Unsupported, "", problem));
+            };
+            w.object(|w| {
+                w.key("type").string("text");
+                w.key("text").text(text);
+                self.mark(part.cache, w);
+            });
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, turn: &Turn<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        w.object(|w| {
+            w.key("role").token(match turn.role {
+                Role::User => r#""user""#,
+                Role::Assistant => r#""assistant""#,
+            });
+            w.key("content").array(|w| {
+                let says = turn.parts.iter().any(|part| !is_unproved(part));
+                // A mark on a thought, which may not have one, moves on to what comes next.
+                let mut due = None;
+                for part in &turn.parts {
+                    let thought = matches!(part.content, Content::Thinking(_) | Content::Redacted(_));
+                    due = part.cache.or(due);
+                    let mark = if thought { None } else { due.take() };
+                    match &part.content {
+                        // A turn must have something in it, or the turns around it would be neighbours.
+                        Content::Thinking(Thinking { text, .. }) if is_unproved(part) && !says => {
+                            let plain = Text::plain("[thoughts]").unwrap_or_default();
+                            self.text(if text.is_blank() { plain } else { *text }, None, w);
+                        }
+                        Content::Thinking(_) if is_unproved(part) => {
+                            self.left_out.note(self.request.spelling.thought);
+                        }
+                        _ => self.block(part, mark, w)?,
+                    }
+                }
+                if due.is_some() {
+                    self.left_out.note("cache_control");
+                }
+                Ok(())
+            })
+        })
+    }
+
+    fn block(&mut self, part: &Part<'_>, mark: Option<Cache>, w: &mut Writer<'_>) -> Result<(), Error> {
+        match &part.content {
+            Content::Text(text) => self.text(*text, mark, w),
+            Content::Image(picture) => self.image(part.place, picture, mark, w)?,
+            Content::Document(document) => self.document(part.place, document, mark, w)?,
+            Content::SearchResult(result) => self.search_result(result, mark, w),
+            Content::Thinking(Thinking { text, signature }) => w.object(|w| {
+                w.key("type").string("thinking");
+                w.key("thinking").text(*text);
+                w.key("signature").text(signature.unwrap_or_default());
+            }),
+            Content::Redacted(data) => w.object(|w| {
+                w.key("type").string("redacted_thinking");
+                w.key("data").text(*data);
+            }),
+            Content::ToolCall(call) => self.call(part.place, call, mark, w)?,
+            Content::ToolResult(result) => self.result(result, mark, w)?,
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: Text<'_>, mark: Option<Cache>, w: &mut Writer<'_>) {
+        w.object(|w| {
+            w.key("type").string("text");
+            w.key("text").text(text);
+            self.mark(mark, w);
+        });
+    }
+
+    fn prose(&mut self, text: &str, w: &mut Writer<'_>) {
+        w.object(|w| {
+            w.key("type").string("text");
+            w.key("text").string(text);
+        });
+    }
+
+    fn mark(&mut self, mark: Option<Cache>, w: &mut Writer<'_>) {
+        let Some(cache) = mark else { return };
+        w.key("cache_control").object(|w| {
+            w.key("type").string("ephemeral");
+            if cache == Cache::Hour {
+                let is_old = self.version.is_some_and(|version| version < KEEPS_AN_HOUR);
+                if self.edition == Edition::InvokeModel && is_old {
+                    self.left_out.note("cache_control.ttl");
+                } else {
+                    w.key("ttl").string("1h");
+                }
+            }
+        });
+    }
+
+    /// Only Anthropic itself fetches what is at an address.
+    fn address(&self, place: Place, below: &str, url: Text<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        let is_web = ["https:", "http:"].iter().any(|scheme| url.escaped().starts_with(scheme));
+        if self.edition != Edition::Anthropic || !is_web {
+            let problem = "this model's cloud does not fetch files; send the file itself";
+            return Err(place.error(Kind::Unsupported, below, problem));
+        }
+        w.object(|w| {
+            w.key("type").string("url");
+            w.key("url").text(url);
+        });
+        Ok(())
+    }
+
+    fn image(
+        &mut self,
+        place: Place,
+        image: &Image<'_>,
+        mark: Option<Cache>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let below = self.request.spelling.image;
+        w.object(|w| {
+            w.key("type").string("image");
+            match image {
+                Image::Address(url) => self.address(place, below, *url, w.key("source"))?,
+                Image::Inline { media_type, data } => {
+                    let Some(format) = media::image_format(media_type, *data).filter(|_| !data.is_empty())
+                    else {
+                        let problem = "images must be PNG, JPEG, GIF or WebP, and hold data";
+                        return Err(place.error(Kind::Unsupported, below, problem));
+                    };
+                    w.key("source").object(|w| {
+                        w.key("type").string("base64");
+                        w.key("media_type").string(&format!("image/{format}"));
+                        w.key("data").text(*data);
+                    });
+                }
+            }
+            self.mark(mark, w);
+            Ok(())
+        })
+    }
+
+    fn document(
+        &mut self,
+        place: Place,
+        document: &Document<'_>,
+        mark: Option<Cache>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        w.object(|w| {
+            w.key("type").string("document");
+            self.source(place, &document.source, w.key("source"))?;
+            if let Some(title) = document.title.filter(|title| !title.is_blank()) {
+                w.key("title").text(title);
+            }
+            if let Some(context) = document.context.filter(|context| !context.is_blank()) {
+                w.key("context").text(context);
+            }
+            if document.cited {
+                w.key("citations").object(|w| w.key("enabled").bool(true));
+            }
+            self.mark(mark, w);
+            Ok(())
+        })
+    }
+
+    fn source(&self, place: Place, source: &DocumentSource<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        let below = self.request.spelling.document;
+        let refuse = |problem| Err(place.error(Kind::Unsupported, below, problem));
+        match source {
+            DocumentSource::Address(url) => return self.address(place, below, *url, w),
+            DocumentSource::Texts(texts) => match texts.as_slice() {
+                [text] => plain_text(w, |w| w.text(*text)),
+                texts => w.object(|w| {
+                    w.key("type").string("content");
+                    w.key("content").array(|w| texts.iter().for_each(|text| text_block(*text, w)));
+                }),
+            },
+            DocumentSource::Inline { media_type, data }
+                if *media_type == "application/pdf" || media::is_pdf(*data) =>
+            {
+                w.object(|w| {
+                    w.key("type").string("base64");
+                    w.key("media_type").string("application/pdf");
+                    w.key("data").text(*data);
+                });
+            }
+            // The API takes text as what it is.
+            DocumentSource::Inline { media_type, data } if media_type.starts_with("text/") => {
+                let mut bytes = Vec::new();
+                if base64::decode(data.unescape().as_bytes(), &mut bytes).is_err() {
+                    return refuse("is no base64");
+                }
+                let Ok(text) = std::str::from_utf8(&bytes) else { return refuse("text must be in UTF-8") };
+                plain_text(w, |w| w.string(text));
+            }
+            DocumentSource::Inline { .. } => return refuse("documents must be PDF or text"),
+        }
+        Ok(())
+    }
+
+    fn search_result(&mut self, result: &SearchResult<'_>, mark: Option<Cache>, w: &mut Writer<'_>) {
+        let SearchResult { source, title, texts, cited } = result;
+        w.object(|w| {
+            if texts.is_empty() {
+                // A result must have content.
+                let line = Text::from_escaped("\\n");
+                w.key("type").string("text");
+                w.key("text").texts(&[*title, line, *source]);
+            } else {
+                w.key("type").string("search_result");
+                w.key("source").text(*source);
+                w.key("title").text(*title);
+                w.key("content").array(|w| texts.iter().for_each(|text| text_block(*text, w)));
+                if *cited {
+                    w.key("citations").object(|w| w.key("enabled").bool(true));
+                }
+            }
+            self.mark(mark, w);
+        });
+    }
+
+    /// "Requests which include `tool_use` or `tool_result` blocks must define tools": where none are
+    /// offered, calls and results go as text.
+    fn offers_tools(&self) -> bool {
+        !self.request.tools.is_empty()
+    }
+
+    fn call(
+        &mut self,
+        place: Place,
+        call: &ToolCall<'_>,
+        mark: Option<Cache>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let (id, name, spelling) = (call.id.as_str(), call.name.as_str(), self.request.spelling);
+        if !self.offers_tools() {
+            self.prose(&format!("[tool call {id}: {name}({})]", call.arguments), w);
+            return Ok(());
+        }
+        if !is_name(id, usize::MAX) {
+            let problem = "this model takes ids of letters, digits, `_` and `-`";
+            return Err(place.error(Kind::WrongValue, spelling.call_id, problem));
+        }
+        check_name(place, spelling.call_name, name)?;
+        w.object(|w| {
+            w.key("type").string("tool_use");
+            w.key("id").string(id);
+            w.key("name").string(name);
+            w.key("input").token(&call.arguments);
+            self.mark(mark, w);
+        });
+        Ok(())
+    }
+
+    fn result(
+        &mut self,
+        result: &ToolResult<'_>,
+        mark: Option<Cache>,
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let (id, name) = (result.id.as_str(), result.name.as_str());
+        if !self.offers_tools() {
+            let word = if result.failed { "error" } else { "result" };
+            self.prose(&format!("[{word} of tool call {id}: {name}]"), w);
+            result.parts.iter().try_for_each(|part| self.block(part, None, w))?;
+            self.prose(&format!("[end of the {word} of tool call {id}]"), w);
+            return Ok(());
+        }
+        w.object(|w| {
+            w.key("type").string("tool_result");
+            w.key("tool_use_id").string(id);
+            if !result.parts.is_empty() {
+                w.key("content")
+                    .array(|w| result.parts.iter().try_for_each(|part| self.block(part, None, w)))?;
+            }
+            if result.failed {
+                w.key("is_error").bool(true);
+            }
+            self.mark(mark, w);
+            Ok(())
+        })
+    }
+
+    fn tools(&mut self, w: &mut Writer<'_>) -> Result<(), Error> {
+        if !self.offers_tools() {
+            return Ok(());
+        }
+        w.key("tools").array(|w| self.request.tools.iter().try_for_each(|tool| self.tool(tool, w)))?;
+        let alone = self.request.parallel_tool_calls == Some(false);
+        let (kind, name) = match &self.request.tool_choice {
+            None if alone => ("auto", None),
+            None => return Ok(()),
+            Some(ToolChoice::Auto) => ("auto", None),
+            Some(ToolChoice::None) => ("none", None),
+            Some(ToolChoice::Required) => ("any", None),
+            Some(ToolChoice::Named(name)) => ("tool", Some(name)),
+        };
+        w.key("tool_choice").object(|w| {
+            w.key("type").string(kind);
+            if let Some(name) = name {
+                w.key("name").string(name.as_str());
+            }
+            if alone && kind != "none" {
+                w.key("disable_parallel_tool_use").bool(true);
+            }
+        });
+        Ok(())
+    }
+
+    fn tool(&mut self, tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        check_name(tool.place, self.request.spelling.tool_name, tool.name.as_str())?;
+        w.object(|w| {
+            w.key("name").string(tool.name.as_str());
+            if let Some(description) = tool.description.filter(|description| !description.is_blank()) {
+                w.key("description").text(description);
+            }
+            schema::write_parameters(tool, self.request.spelling, w.key("input_schema"))?;
+            if tool.strict == Some(true) {
+                // InvokeModel refuses ordinary schemas with it (litellm#39115).
+                let knows = self.version.is_some_and(|version| version >= STRICT);
+                if knows && self.edition != Edition::InvokeModel {
+                    w.key("strict").bool(true);
+                } else {
+                    self.left_out.note(self.request.spelling.strict);
+                }
+            }
+            self.mark(tool.cache, w);
+            Ok(())
+        })
+    }
+
+    fn sampling(&self, words: &Words<'_>, w: &mut Writer<'_>) {
+        if let Some(temperature) = words.temperature {
+            w.key("temperature").token(temperature.token());
+        }
+        if let Some(top_p) = words.top_p {
+            w.key("top_p").token(top_p.token());
+        }
+        if let Some(top_k) = words.top_k {
+            w.key("top_k").token(top_k.token());
+        }
+        let stops = || self.request.sampling.stop.iter().filter(|stop| !stop.is_empty());
+        if stops().next().is_some() {
+            w.key("stop_sequences").array(|w| stops().for_each(|stop| w.text(*stop)));
+        }
+    }
+
+    fn output_config(&self, effort: Option<&str>, w: &mut Writer<'_>) -> Result<(), Error> {
+        let schema = match &self.request.format {
+            Format::Text => None,
+            Format::JsonSchema { schema, .. } => Some(schema),
+            Format::JsonObject => {
+                let problem = "this model gives JSON only by a schema; send a json_schema";
+                return Err(Error::at(Kind::Unsupported, self.request.spelling.format, problem));
+            }
+        };
+        if effort.is_none() && schema.is_none() {
+            return Ok(());
+        }
+        w.key(CONFIG).object(|w| {
+            if let Some(effort) = effort {
+                w.key("effort").string(effort);
+            }
+            if let Some(schema) = schema {
+                w.key("format").object(|w| {
+                    w.key("type").string("json_schema");
+                    w.key("schema").raw(schema);
+                });
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Thoughts are of use only with Anthropic's proof that they are its model's own.
+fn is_unproved(part: &Part<'_>) -> bool {
+    matches!(&part.content, Content::Thinking(Thinking { signature: None, .. }))
+}
+
+fn text_block(text: Text<'_>, w: &mut Writer<'_>) {
+    w.object(|w| {
+        w.key("type").string("text");
+        w.key("text").text(text);
+    });
+}
+
+fn plain_text(w: &mut Writer<'_>, data: impl FnOnce(&mut Writer<'_>)) {
+    w.object(|w| {
+        w.key("type").string("text");
+        w.key("media_type").string("text/plain");
+        data(w.key("data"));
+    });
+}
+
+/// `^[a-zA-Z0-9_-]{1,128}$`: platform.claude.com/docs/en/api/messages.
+fn check_name(place: Place, below: &str, name: &str) -> Result<(), Error> {
+    if is_name(name, 128) {
+        return Ok(());
+    }
+    let problem = "this model takes names of 1 to 128 letters, digits, `_` and `-`";
+    Err(place.error(Kind::WrongValue, below, problem))
+}
+
+fn is_name(name: &str, longest: usize) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    !name.is_empty() && name.len() <= longest && name.bytes().all(fits)
+}

@@ -1,0 +1,102 @@
+//! A chat completion request on its way to an upstream of the same dialect: its top edited, the rest as it came.
+
+use serde_json::value::RawValue;
+
+use super::Edition;
+use super::fates;
+use super::fields::DEFAULTS;
+use crate::base::error::{Error, Kind};
+use crate::base::json::{self, Fields, Writer, wrong_type};
+use crate::dialect::fates::Fate;
+use crate::dialect::{Client, extra, fates as settled, relay};
+
+/// Edits the top of a request: the model, what the edition does not take, and the token counts, which are asked
+/// for in any case. Gives the names of what was left out.
+///
+/// # Errors
+/// What the edition has no place for, named by its path.
+pub fn pass<'b>(
+    edition: Edition,
+    body: &'b relay::Body<'_>,
+    model: &str,
+    out: &mut Vec<u8>,
+) -> Result<Vec<&'b str>, Error> {
+    let more = extras(edition, body)?;
+    let table = fates::fates(edition, Client::OpenAi);
+    let takes = |name: &str| match table.iter().find(|(known, _)| *known == name) {
+        Some((_, Fate::Mapped(_))) => true,
+        Some((_, Fate::Dropped | Fate::Refused(_))) => false,
+        // OpenAI adds fields, and servers of open models have their own; a refusal names one that they do not
+        // know.
+        None => name != EXTRA,
+    };
+    let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
+    let left: Vec<&str> = body
+        .given()
+        .filter(says)
+        .map(|(name, _)| name)
+        .filter(|name| !takes(name) && *name != EXTRA)
+        .collect();
+    settled::settle(left.iter().copied(), table)?;
+    let counts = body.stream && edition.asks_for_usage();
+    let keeps = |name: &str| {
+        let is_ours = name == "model" || (counts && name == OPTIONS);
+        takes(name) && !is_ours && more.0.iter().all(|(other, _)| other.as_str() != name)
+    };
+    body.write(out, keeps, |w| {
+        w.key("model").string(model);
+        if counts {
+            w.key(OPTIONS).object(|w| write_options(body.get(OPTIONS), w));
+        }
+        for (name, value) in &more.0 {
+            w.foreign_key(name.as_str()).raw(value);
+        }
+    });
+    Ok(left)
+}
+
+/// Whether a request asks for the token counts of its stream.
+pub fn wants_usage(body: &relay::Body<'_>) -> bool {
+    members(body.get(OPTIONS)).given().any(|(name, value)| name == COUNTS && value.get() == "true")
+}
+
+const EXTRA: &str = "extra";
+const OPTIONS: &str = "stream_options";
+const COUNTS: &str = "include_usage";
+
+fn members<'a>(object: Option<&'a RawValue>) -> Fields<'a> {
+    object.and_then(|raw| json::read(raw.get()).ok()).unwrap_or_default()
+}
+
+fn write_options(given: Option<&RawValue>, w: &mut Writer<'_>) {
+    w.key(COUNTS).bool(true);
+    for (name, value) in members(given).given().filter(|(name, _)| *name != COUNTS) {
+        w.foreign_key(name).raw(value);
+    }
+}
+
+/// The members of `extra`, which belong to the top.
+fn extras<'a>(edition: Edition, body: &relay::Body<'a>) -> Result<Fields<'a>, Error> {
+    if let Some((name, _)) = body.given().find(|(name, _)| *name != EXTRA && extra::is_extra(name)) {
+        let problem = format!("is no field that {} takes; leave it out for this model", edition.company());
+        return Err(Error::at(Kind::Unsupported, name, &problem));
+    }
+    let Some(raw) = body.get(EXTRA) else { return Ok(Fields::default()) };
+    let Ok(more) = json::read::<Fields<'a>>(raw.get()) else {
+        return Err(Error::at(Kind::WrongType, EXTRA, &wrong_type(raw, "an object")));
+    };
+    let twice = |(index, (name, _)): (usize, &(json::Str<'_>, &RawValue))| {
+        more.0.iter().take(index).any(|(known, _)| known == name)
+    };
+    let ours = [EXTRA, "model", "stream", "messages", OPTIONS];
+    if more.0.len() > extra::MOST_EXTRA || more.0.iter().enumerate().any(twice) {
+        return Err(Error::at(Kind::WrongValue, EXTRA, "names a field twice, or too many"));
+    }
+    match more.0.iter().find(|(name, _)| ours.contains(&name.as_str())) {
+        Some((name, _)) => {
+            let path = format!("{EXTRA}.{}", name.as_str());
+            Err(Error::at(Kind::Unsupported, path, "has a place of its own at the top of the request"))
+        }
+        None => Ok(more),
+    }
+}

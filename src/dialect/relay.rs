@@ -1,0 +1,184 @@
+//! The same dialect on both sides: requests and replies pass as they came, but for the top of a request.
+//!
+//! # Requests
+//! [`Body::peek`] splits the top level into names and raw values, [`Body::write`] joins them again without
+//! those that the upstream must not see and with those that it wants besides. No value is looked into but
+//! `model` and `stream`. What cannot be split safely is no [`Body`]; the way through the vocabulary takes
+//! it, or says what is wrong with it.
+//!
+//! # Replies
+//! The upstream's decoder reads a stream as it does for any client, so that errors, the end and the token
+//! counts are known, and hands every frame that it has understood to [`Sink::frame`] after its events.
+//! [`Writer`] passes the frames on, whole ones only: a stream that breaks off ends in the client's own error
+//! event, and a frame that was cut never reaches anybody. A whole reply is decoded for the same reasons
+//! and leaves as the bytes that came.
+
+use serde_json::value::RawValue;
+
+use super::Client;
+use crate::base::json::{Fields, Str, Text, Writer as Json};
+use crate::chat::{Event, Frame, Sink};
+use crate::frame::sse;
+
+/// The most members at the top of a request. Each is compared with those before it; the APIs document some
+/// thirty.
+const MOST_MEMBERS: usize = 128;
+
+/// The top of a request.
+#[derive(Debug)]
+pub struct Body<'a> {
+    /// As the client wrote it.
+    pub model: Str<'a>,
+    /// The reply is to be a stream.
+    pub stream: bool,
+    members: Fields<'a>,
+}
+
+impl<'a> Body<'a> {
+    /// Splits a body. `None` unless it is a JSON object that names a model and names nothing twice: an
+    /// upstream might read the other of two members than we do.
+    pub fn peek(body: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(body).ok()?;
+        let members: Fields<'a> = serde_json::from_str(text).ok()?;
+        let names = || members.0.iter().map(|(name, _)| name.as_str());
+        let twice =
+            || names().enumerate().any(|(index, name)| names().take(index).any(|known| known == name));
+        if members.0.len() > MOST_MEMBERS || twice() {
+            return None;
+        }
+        let find = |wanted: &str| members.given().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let model = Str(Text::from_raw(find("model")?)?.unescape());
+        let stream = match find("stream").map(RawValue::get) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => return None,
+        };
+        Some(Self { model, stream, members })
+    }
+
+    /// The members that say something: not those that are `null`.
+    pub fn given(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.members.given()
+    }
+
+    /// A member that says something.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.given().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Writes an object of what `add` writes and of the given members that `keep` holds on to, as they
+    /// came and in their order. `add` must not write a member that `keep` keeps.
+    pub fn write(&self, out: &mut Vec<u8>, keep: impl Fn(&str) -> bool, add: impl FnOnce(&mut Json<'_>)) {
+        Json::new(out).object(|w| {
+            add(w);
+            for (name, value) in self.given().filter(|(name, _)| keep(name)) {
+                w.foreign_key(name).raw(value);
+            }
+        });
+    }
+}
+
+/// Lets the frames of a stream pass.
+pub struct Writer {
+    client: Client,
+    /// The client wants frames that hold token counts alone.
+    usage: bool,
+    out: Vec<u8>,
+}
+
+impl Writer {
+    /// `usage`: the client has asked for token counts. They are listened to in any case.
+    pub fn new(client: Client, usage: bool) -> Self {
+        Self { client, usage, out: Vec::new() }
+    }
+
+    /// What was written since the last call; the caller clears it.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    /// Whose dialect it is.
+    pub const fn client(&self) -> Client {
+        self.client
+    }
+}
+
+impl Sink for Writer {
+    fn event(&mut self, _: Event<'_>) {}
+
+    fn frame(&mut self, frame: Frame<'_>) {
+        if self.usage || !frame.is_usage {
+            sse::encode(frame.name, frame.data, &mut self.out);
+        }
+    }
+}
+
+/// Hears nothing: for a reply that is only checked.
+pub struct Deaf;
+
+impl Sink for Deaf {
+    fn event(&mut self, _: Event<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(body: &str, keep: impl Fn(&str) -> bool, add: impl FnOnce(&mut Json<'_>)) -> String {
+        let mut out = Vec::new();
+        Body::peek(body.as_bytes()).unwrap().write(&mut out, keep, add);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_pass_as_they_came_and_the_top_is_edited() {
+        let body = "{ \"max_tokens\" : 1e2,\n \"model\":\"a\\u002fb\", \"x\\\"y\": [1.0, \"\\ud83d\" ,{\"b\":1,\"a\":2}], \
+                    \"nothing\":null,\"stream\":true}";
+        let peeked = Body::peek(body.as_bytes()).unwrap();
+        assert_eq!((peeked.model.as_str(), peeked.stream), ("a/b", true));
+        assert_eq!(peeked.get("max_tokens").map(RawValue::get), Some("1e2"));
+        assert!(peeked.get("nothing").is_none());
+        let out = written(body, |name| name != "model", |w| w.key("model").string("c"));
+        let expected =
+            r#"{"model":"c","max_tokens":1e2,"x\"y":[1.0, "\ud83d" ,{"b":1,"a":2}],"stream":true}"#;
+        assert_eq!(out, expected);
+        assert_eq!(written(body, |_| false, |_| {}), "{}");
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_not_split() {
+        for body in [
+            r#"{"model":"a","model":"b"}"#,
+            r#"{"model":"a","\u006dodel":"b"}"#,
+            r#"{"model":"a","x":1,"x":2}"#,
+            r#"{"model":1}"#,
+            r#"{"model":null}"#,
+            "{}",
+            "[]",
+            "\"model\"",
+            r#"{"model":"a""#,
+            r#"{"model":"a"} {}"#,
+            r#"{"model":"a","stream":"true"}"#,
+            "",
+        ] {
+            assert!(Body::peek(body.as_bytes()).is_none(), "{body}");
+        }
+        assert!(Body::peek(b"{\"model\":\"\xff\"}").is_none());
+        let many = |count| {
+            let more: String = (1..count).map(|number| format!(",\"{number}\":0")).collect();
+            format!("{{\"model\":\"a\"{more}}}")
+        };
+        assert!(Body::peek(many(MOST_MEMBERS).as_bytes()).is_some());
+        assert!(Body::peek(many(MOST_MEMBERS + 1).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn frames_pass_and_token_counts_only_if_asked_for() {
+        for (usage, expected) in [(true, "data: 1\n\ndata: 2\n\n"), (false, "data: 1\n\n")] {
+            let mut writer = Writer::new(Client::OpenAi, usage);
+            writer.frame(Frame { name: "", data: "1", is_usage: false });
+            writer.frame(Frame { name: "", data: "2", is_usage: true });
+            assert_eq!(writer.out(), expected.as_bytes());
+        }
+    }
+}
