@@ -406,7 +406,7 @@ fn nothing_of_the_clouds_headers_reaches_the_client() {
     let got = exchange.receive(reply, [body]);
     let expected = [
         ("content-type", "application/json"),
-        ("x-fairlead-backend", "aws"),
+        ("x-fairlead-backend", "cloud"),
         ("x-fairlead-model", "us.anthropic.claude-sonnet-4-20250514-v1:0"),
         ("x-fairlead-attempts", "2"),
         ("content-length", &got.body.len().to_string()),
@@ -603,7 +603,7 @@ fn a_200_that_is_no_reply_becomes_a_502_and_never_an_empty_200() {
         }
         let got = replied(request, list, body);
         assert_eq!(error(&got), (502, "upstream_invalid_response".to_owned()), "{reply:?} {body:?}");
-        assert_eq!(got.header("x-fairlead-backend"), Some("aws"));
+        assert_eq!(got.header("x-fairlead-backend"), Some("cloud"));
     }
 }
 

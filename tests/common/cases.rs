@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fairlead::base::headers::Headers;
-use fairlead::dialect::{Client, Upstream};
+use fairlead::dialect::openai::Edition as Completions;
+use fairlead::dialect::{Client, Edition, Upstream};
 use fairlead::frame::eventstream::{Kind, encode};
 use serde_json::value::RawValue;
 
@@ -18,6 +19,19 @@ pub struct Case {
     pub client: Client,
     pub folder: PathBuf,
     pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Whether every case must say what becomes of its request. Other editions of a dialect differ at the top of
+/// the body alone: the cases that are about it have files for them.
+pub fn is_in_every_case(upstream: Upstream) -> bool {
+    match upstream {
+        Upstream::Converse
+        | Upstream::Gemini
+        | Upstream::Messages(Edition::Anthropic)
+        | Upstream::Completions(Completions::OpenAi | Completions::Mistral) => true,
+        Upstream::Completions(Completions::OpenModels) => false,
+        Upstream::Messages(Edition::InvokeModel | Edition::Mantle | Edition::Vertex) => false,
+    }
 }
 
 /// What a file is.
@@ -111,9 +125,26 @@ pub fn reply_headers(upstream: Upstream) -> Headers {
             ("x-amzn-requestid", REQUEST_ID),
             ("server", "cloud"),
         ]),
-        Upstream::Gemini => headers(&[
+        Upstream::Gemini
+        | Upstream::Messages(Edition::Vertex)
+        | Upstream::Completions(Completions::OpenModels | Completions::Mistral) => headers(&[
             (":status", "200"),
             ("content-type", "application/json; charset=UTF-8"),
+            ("server", "cloud"),
+        ]),
+        Upstream::Completions(Completions::OpenAi) => headers(&[
+            (":status", "200"),
+            ("content-type", "application/json"),
+            ("x-request-id", "req_0f7a6c1e3b524d8f9a106b1f2e3d4c5b"),
+            ("openai-organization", "acme"),
+            ("server", "cloud"),
+        ]),
+        Upstream::Messages(Edition::InvokeModel | Edition::Mantle) => reply_headers(Upstream::Converse),
+        Upstream::Messages(Edition::Anthropic) => headers(&[
+            (":status", "200"),
+            ("content-type", "application/json"),
+            ("request-id", "req_011CSHoEeqs5C35K2UUqR7Fy"),
+            ("anthropic-organization-id", "5c0a5b1e-0000-4000-8000-000000000000"),
             ("server", "cloud"),
         ]),
     }
@@ -122,20 +153,32 @@ pub fn reply_headers(upstream: Upstream) -> Headers {
 /// Headers of a streamed reply.
 pub fn stream_headers(upstream: Upstream) -> Headers {
     match upstream {
-        Upstream::Converse => headers(&[
+        Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => headers(&[
             (":status", "200"),
             ("content-type", "application/vnd.amazon.eventstream"),
             ("x-amzn-requestid", REQUEST_ID),
         ]),
-        Upstream::Gemini => headers(&[(":status", "200"), ("content-type", "text/event-stream")]),
+        Upstream::Messages(Edition::Anthropic | Edition::Mantle) => headers(&[
+            (":status", "200"),
+            ("content-type", "text/event-stream; charset=utf-8"),
+            ("cache-control", "no-cache"),
+        ]),
+        Upstream::Gemini | Upstream::Messages(Edition::Vertex) => {
+            headers(&[(":status", "200"), ("content-type", "text/event-stream")])
+        }
+        Upstream::Completions(_) => {
+            headers(&[(":status", "200"), ("content-type", "text/event-stream; charset=utf-8")])
+        }
     }
 }
 
 /// The frames of a `stream.*.jsonl`, as bytes.
 ///
 /// Converse: `{"event":…,"payload":…}`, `{"exception":…,"payload":…}` or `{"error":…,"message":…}`.
-/// Gemini: a line is the data of an event; `{"bare":…}` is JSON that is no event. Both: `{"cut":7}` takes
-/// the last seven bytes away.
+/// Gemini: a line is the data of an event; `{"bare":…}` is JSON that is no event. Messages: a line is the data
+/// of an event, which InvokeModel puts into a `chunk`; its exceptions are as those of Converse. Completions: as
+/// Gemini, and `{"done":1}` is `[DONE]`. All:
+/// `{"cut":7}` takes the last seven bytes away.
 pub fn frames(upstream: Upstream, lines: &[u8]) -> Vec<Vec<u8>> {
     let mut frames: Vec<Vec<u8>> = Vec::new();
     for line in std::str::from_utf8(lines).unwrap().lines().filter(|line| !line.trim().is_empty()) {
@@ -162,6 +205,24 @@ pub fn frames(upstream: Upstream, lines: &[u8]) -> Vec<Vec<u8>> {
                     encode(Kind::Error, &name, message.as_bytes(), &mut frame);
                 }
             }
+            Upstream::Messages(Edition::InvokeModel) => match text("exception") {
+                Some(name) => encode(Kind::Exception, &name, members["payload"].get().as_bytes(), &mut frame),
+                None => {
+                    let chunk = format!(r#"{{"bytes":"{}","p":"abcdefg"}}"#, base64(line.as_bytes()));
+                    encode(Kind::Event, "chunk", chunk.as_bytes(), &mut frame);
+                }
+            },
+            Upstream::Messages(Edition::Anthropic | Edition::Mantle | Edition::Vertex) => {
+                let name = text("type").expect(line);
+                frame.extend_from_slice(format!("event: {name}\ndata: {line}\n\n").as_bytes());
+            }
+            Upstream::Completions(_) if members.contains_key("done") => {
+                frame.extend_from_slice(b"data: [DONE]\n\n");
+            }
+            Upstream::Completions(_) => match members.get("bare") {
+                Some(bare) => frame.extend_from_slice(bare.get().as_bytes()),
+                None => frame.extend_from_slice(format!("data: {line}\n\n").as_bytes()),
+            },
             Upstream::Gemini => match members.get("bare") {
                 Some(bare) => frame.extend_from_slice(bare.get().as_bytes()),
                 // Google ends its lines like this.
@@ -171,4 +232,18 @@ pub fn frames(upstream: Upstream, lines: &[u8]) -> Vec<Vec<u8>> {
         frames.push(frame);
     }
     frames
+}
+
+/// RFC 4648.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let quads = bytes.chunks(3).flat_map(|chunk| {
+        let bits = (0..3).fold(0_u32, |bits, at| bits << 8 | u32::from(*chunk.get(at).unwrap_or(&0)));
+        let character = move |at: usize| {
+            let value = usize::try_from(bits >> (18 - 6 * at) & 63).unwrap();
+            if at <= chunk.len() { char::from(ALPHABET[value]) } else { '=' }
+        };
+        (0..4).map(character)
+    });
+    quads.collect()
 }

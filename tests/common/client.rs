@@ -5,7 +5,8 @@ use std::rc::Rc;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Outgoing, Reply, ReplyStep, Step};
 use fairlead::config::Environment;
-use fairlead::dialect::{Client, Upstream};
+use fairlead::dialect::openai::Edition as Completions;
+use fairlead::dialect::{Client, Edition, Upstream};
 use fairlead::pipeline::{Plan, Whole};
 
 use super::cases::Case;
@@ -21,43 +22,87 @@ pub fn compile(json: &str) -> Rc<Plan> {
 
 /// Two models of one cloud under names of our own, and the cloud's own prefix.
 pub fn plan(upstream: Upstream) -> Rc<Plan> {
-    compile(match upstream {
-        Upstream::Converse => {
-            r#"{
-                "backends": { "aws": {
-                    "provider": "bedrock", "region": "us-east-1", "cluster": "bedrock_us_east_1",
-                    "credentials": { "source": "static", "access_key_id": "AKIDEXAMPLE",
-                        "secret_access_key": "wJalrXUtnFEMI", "session_token": "c2Vzc2lvbg==" }
-                } },
-                "models": [
-                    { "name": "chat", "backend": "aws", "model": "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0" },
-                    { "name": "chat-new", "backend": "aws", "model": "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0" },
-                    { "name": "bedrock/*", "backend": "aws" }
-                ]
-            }"#
+    let (prefix, chat, new) = match upstream {
+        Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => (
+            "bedrock/",
+            "us.anthropic.claude-sonnet-4-20250514-v1:0",
+            "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        ),
+        Upstream::Messages(Edition::Mantle) => {
+            ("bedrock/", "anthropic.claude-sonnet-4", "anthropic.claude-sonnet-4-5")
         }
-        Upstream::Gemini => {
-            r#"{
-                "backends": { "gcp": {
-                    "provider": "vertex", "project": "my-project", "location": "us-central1",
-                    "cluster": "vertex_us_central1",
-                    "credentials": { "source": "metadata_server", "cluster": "gcp_metadata" }
-                } },
-                "models": [
-                    { "name": "chat", "backend": "gcp", "model": "vertex_ai/gemini-2.5-flash" },
-                    { "name": "chat-new", "backend": "gcp", "model": "vertex_ai/gemini-3-pro-preview" },
-                    { "name": "vertex_ai/*", "backend": "gcp" }
-                ]
-            }"#
+        Upstream::Gemini => ("vertex_ai/", "gemini-2.5-flash", "gemini-3-pro-preview"),
+        Upstream::Messages(Edition::Vertex) => {
+            ("vertex_ai/", "claude-sonnet-4@20250514", "claude-sonnet-4-5@20250929")
         }
-    })
+        Upstream::Messages(Edition::Anthropic) => {
+            ("anthropic/", "claude-sonnet-4-20250514", "claude-sonnet-4-5-20250929")
+        }
+        Upstream::Completions(Completions::OpenAi) => ("openai/", "gpt-4.1", "gpt-5.1"),
+        Upstream::Completions(Completions::OpenModels) => {
+            ("vertex_ai/", "meta/llama-3.3-70b-instruct-maas", "openai/gpt-oss-120b-maas")
+        }
+        Upstream::Completions(Completions::Mistral) => {
+            ("vertex_ai/", "mistral-medium-3", "mistral-medium-3-5")
+        }
+    };
+    let (_, cluster) = address(upstream);
+    let backend = match upstream {
+        Upstream::Converse | Upstream::Messages(Edition::InvokeModel | Edition::Mantle) => {
+            let api = match upstream {
+                Upstream::Converse => "converse",
+                Upstream::Messages(Edition::Mantle) => "mantle",
+                _ => "invoke_model",
+            };
+            format!(
+                r#""provider": "bedrock", "region": "us-east-1", "api": "{api}",
+                "credentials": {{ "source": "static", "access_key_id": "AKIDEXAMPLE",
+                    "secret_access_key": "wJalrXUtnFEMI", "session_token": "c2Vzc2lvbg==" }}"#
+            )
+        }
+        Upstream::Gemini
+        | Upstream::Messages(Edition::Vertex)
+        | Upstream::Completions(Completions::OpenModels | Completions::Mistral) => {
+            r#""provider": "vertex", "project": "my-project", "location": "us-central1",
+            "credentials": { "source": "metadata_server", "cluster": "gcp_metadata" }"#
+                .to_owned()
+        }
+        Upstream::Messages(Edition::Anthropic) => format!(
+            r#""provider": "anthropic", "credentials": {{ "source": "api_key", "api_key": "{API_KEY}" }}"#
+        ),
+        Upstream::Completions(Completions::OpenAi) => format!(
+            r#""provider": "openai", "credentials": {{ "source": "api_key", "api_key": "{API_KEY}" }}"#
+        ),
+    };
+    compile(&format!(
+        r#"{{
+            "backends": {{ "cloud": {{ "cluster": "{cluster}", {backend} }} }},
+            "models": [
+                {{ "name": "chat", "backend": "cloud", "model": "{prefix}{chat}" }},
+                {{ "name": "chat-new", "backend": "cloud", "model": "{prefix}{new}" }},
+                {{ "name": "{prefix}*", "backend": "cloud" }}
+            ]
+        }}"#
+    ))
 }
+
+/// The key that the plan for Anthropic's own API calls it with.
+pub const API_KEY: &str = "sk-ant-api03-plan";
 
 /// What a plan calls its cloud by: `:authority` and Envoy's cluster.
 pub fn address(upstream: Upstream) -> (&'static str, &'static str) {
     match upstream {
-        Upstream::Converse => ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock_us_east_1"),
-        Upstream::Gemini => ("us-central1-aiplatform.googleapis.com", "vertex_us_central1"),
+        Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => {
+            ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock_us_east_1")
+        }
+        Upstream::Gemini
+        | Upstream::Messages(Edition::Vertex)
+        | Upstream::Completions(Completions::OpenModels | Completions::Mistral) => {
+            ("us-central1-aiplatform.googleapis.com", "vertex_us_central1")
+        }
+        Upstream::Messages(Edition::Mantle) => ("bedrock-mantle.us-east-1.api.aws", "mantle_us_east_1"),
+        Upstream::Messages(Edition::Anthropic) => ("api.anthropic.com", "anthropic"),
+        Upstream::Completions(Completions::OpenAi) => ("api.openai.com", "openai"),
     }
 }
 

@@ -1,15 +1,28 @@
 //! Rules of the clouds that a body must keep, read from their documentation and not from our writers.
 //! The stand-in cloud of the integration run checks more; these are the ones that cost nothing.
 
-use fairlead::dialect::Upstream;
+use fairlead::dialect::openai::Edition as Completions;
+use fairlead::dialect::{Client, Edition, Upstream};
 use serde_json::{Map, Value};
 
 /// Fails unless the cloud would take the body.
-pub fn check(upstream: Upstream, body: &str, case: &str) {
+pub fn check(upstream: Upstream, client: Client, body: &str, case: &str) {
     let value: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{case}: {error}: {body}"));
     match upstream {
         Upstream::Converse => converse(&value, case),
         Upstream::Gemini => gemini(&value, case),
+        Upstream::Messages(edition) => {
+            messages_top(edition, &value, case);
+            // What a client says in the cloud's own dialect is between the two of them.
+            if !upstream.speaks(client) {
+                messages(&value, case);
+            }
+        }
+        Upstream::Completions(edition) => {
+            if !upstream.speaks(client) {
+                completions(edition, &value, case);
+            }
+        }
     }
 }
 
@@ -385,4 +398,281 @@ fn gemini_data(data: &Value, case: &str) {
     let known = ["application/pdf", "text/plain"];
     assert!(media_type.starts_with("image/") || known.contains(&media_type), "{case}");
     base64(&data["data"], case);
+}
+
+/// What editions take at the top: the pages named in `src/dialect/anthropic`.
+fn messages_top(edition: Edition, body: &Value, case: &str) {
+    let mut known = vec![
+        "max_tokens",
+        "messages",
+        "system",
+        "stop_sequences",
+        "temperature",
+        "top_p",
+        "top_k",
+        "tools",
+        "tool_choice",
+        "thinking",
+        "metadata",
+        "output_config",
+        "context_management",
+    ];
+    match edition {
+        Edition::InvokeModel => {
+            known.extend(["anthropic_version", "anthropic_beta"]);
+            assert_eq!(body["anthropic_version"], "bedrock-2023-05-31", "{case}");
+        }
+        Edition::Vertex => {
+            known.extend(["anthropic_version", "stream"]);
+            assert_eq!(body["anthropic_version"], "vertex-2023-10-16", "{case}");
+        }
+        Edition::Mantle => known.extend(["model", "stream", "user_profile_id"]),
+        // It names what it does not know.
+        Edition::Anthropic => {
+            assert!(body["model"].is_string(), "{case}");
+            return;
+        }
+    }
+    members(body, &known, case);
+    assert_eq!(body.get("model").is_some(), edition == Edition::Mantle, "{case}");
+}
+
+/// platform.claude.com/docs/en/api/messages, and what its refusals say.
+fn messages(body: &Value, case: &str) {
+    assert!(body["max_tokens"].as_u64().is_some_and(|most| most > 0), "{case}: max_tokens");
+    let offered: Vec<&str> = body["tools"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|tool| {
+            members(tool, &["name", "description", "input_schema", "strict", "cache_control"], case);
+            assert_eq!(tool["input_schema"]["type"], "object", "{case}");
+            text(&tool["name"], case)
+        })
+        .collect();
+    unique(&offered, case);
+    if let Some(choice) = body.get("tool_choice") {
+        assert!(!offered.is_empty(), "{case}: tool_choice without tools");
+        members(choice, &["type", "name", "disable_parallel_tool_use"], case);
+        assert!(["auto", "any", "tool", "none"].contains(&text(&choice["type"], case)), "{case}");
+        let named = choice["type"] == "tool";
+        assert_eq!(named, choice["name"].as_str().is_some_and(|name| offered.contains(&name)), "{case}");
+    }
+    if let Some(thinking) = body.get("thinking") {
+        members(thinking, &["type", "budget_tokens", "display"], case);
+        if let Some(budget) = thinking["budget_tokens"].as_u64() {
+            assert!((1024..body["max_tokens"].as_u64().unwrap()).contains(&budget), "{case}: {thinking}");
+        }
+        assert!(body.get("temperature").is_none_or(|temperature| *temperature == 1.0), "{case}");
+        assert!(body.get("top_k").is_none(), "{case}");
+    }
+    for block in body["system"].as_array().into_iter().flatten() {
+        assert_eq!(block["type"], "text", "{case}");
+        text(&block["text"], case);
+    }
+    let mut calls: Vec<&str> = Vec::new();
+    for (index, message) in list(&body["messages"], case).iter().enumerate() {
+        members(message, &["role", "content"], case);
+        let role = if index % 2 == 0 { "user" } else { "assistant" };
+        assert_eq!(message["role"], role, "{case}: turns alternate and a user begins");
+        let (mut results, mut asked) = (Vec::new(), Vec::new());
+        for block in list(&message["content"], case) {
+            match text(&block["type"], case) {
+                "text" => {
+                    members(block, &["type", "text", "cache_control"], case);
+                    text(&block["text"], case);
+                }
+                "image" => {
+                    members(block, &["type", "source", "cache_control"], case);
+                    messages_source(
+                        &block["source"],
+                        &["image/png", "image/jpeg", "image/gif", "image/webp"],
+                        case,
+                    );
+                }
+                "document" => {
+                    let known = ["type", "source", "title", "context", "citations", "cache_control"];
+                    members(block, &known, case);
+                    messages_source(&block["source"], &["application/pdf"], case);
+                }
+                "thinking" => {
+                    assert_eq!(role, "assistant", "{case}");
+                    members(block, &["type", "thinking", "signature"], case);
+                    text(&block["signature"], case);
+                }
+                "redacted_thinking" => {
+                    assert_eq!(role, "assistant", "{case}");
+                    members(block, &["type", "data"], case);
+                    base64(&block["data"], case);
+                }
+                "tool_use" => {
+                    assert_eq!(role, "assistant", "{case}");
+                    members(block, &["type", "id", "name", "input", "cache_control"], case);
+                    assert!(block["input"].is_object() && !offered.is_empty(), "{case}: {block}");
+                    text(&block["name"], case);
+                    asked.push(text(&block["id"], case));
+                }
+                "tool_result" => {
+                    assert_eq!(role, "user", "{case}");
+                    members(block, &["type", "tool_use_id", "content", "is_error", "cache_control"], case);
+                    if let Some(content) = block.get("content") {
+                        list(content, case);
+                    }
+                    results.push(text(&block["tool_use_id"], case));
+                }
+                other => panic!("{case}: a block of type {other}"),
+            }
+        }
+        assert_eq!(results, calls, "{case}: results of the calls of the turn before, all of them");
+        calls = asked;
+    }
+    assert!(calls.is_empty(), "{case}: {calls:?} unanswered");
+}
+
+fn messages_source(source: &Value, media_types: &[&str], case: &str) {
+    match text(&source["type"], case) {
+        "base64" => {
+            members(source, &["type", "media_type", "data"], case);
+            assert!(media_types.contains(&text(&source["media_type"], case)), "{case}: {source}");
+            base64(&source["data"], case);
+        }
+        "text" => {
+            members(source, &["type", "media_type", "data"], case);
+            assert_eq!(source["media_type"], "text/plain", "{case}");
+            text(&source["data"], case);
+        }
+        "content" => drop(list(&source["content"], case)),
+        "url" => assert!(text(&source["url"], case).starts_with("http"), "{case}"),
+        other => panic!("{case}: a source of type {other}"),
+    }
+}
+
+/// developers.openai.com/api/reference/resources/chat, and where editions differ the pages named in
+/// `src/dialect/openai/edition.rs`.
+fn completions(edition: Completions, body: &Value, case: &str) {
+    let mut known = vec![
+        "model",
+        "messages",
+        "stream",
+        "temperature",
+        "top_p",
+        "stop",
+        "presence_penalty",
+        "frequency_penalty",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning_effort",
+    ];
+    known.extend(match edition {
+        Completions::OpenAi => ["stream_options", "max_completion_tokens", "seed"].as_slice(),
+        Completions::OpenModels => &["stream_options", "max_tokens", "seed"],
+        Completions::Mistral => &["max_tokens", "random_seed"],
+    });
+    members(body, &known, case);
+    assert_eq!(
+        body.get("stream_options").is_some(),
+        body["stream"] == true && edition != Completions::Mistral
+    );
+    let functions: Vec<&str> = match body.get("tools") {
+        Some(tools) => list(tools, case).iter().map(|tool| completions_function(tool, case)).collect(),
+        None => Vec::new(),
+    };
+    unique(&functions, case);
+    for field in ["tool_choice", "parallel_tool_calls"] {
+        assert!(body.get(field).is_none() || !functions.is_empty(), "{case}: {field} without tools");
+    }
+    if let Some(name) = body["tool_choice"]["function"].get("name") {
+        assert!(functions.contains(&text(name, case)), "{case}");
+    }
+    if body["response_format"]["type"] == "json_schema" {
+        let schema = &body["response_format"]["json_schema"];
+        members(schema, &["name", "description", "schema", "strict"], case);
+        text(&schema["name"], case);
+        assert!(schema["schema"].is_object(), "{case}");
+    }
+    let messages = list(&body["messages"], case);
+    let mut open: Vec<&str> = Vec::new();
+    let mut before = "system";
+    for (index, message) in messages.iter().enumerate() {
+        let role = text(&message["role"], case);
+        assert!(role == "tool" || open.is_empty(), "{case}: {open:?} unanswered");
+        match role {
+            "system" => {
+                assert_eq!(index, 0, "{case}");
+                members(message, &["role", "content"], case);
+            }
+            "user" => {
+                members(message, &["role", "content"], case);
+                let follows = before == "tool" && edition == Completions::Mistral;
+                assert!(!follows, "{case}: a user behind a tool");
+            }
+            "assistant" => {
+                members(message, &["role", "content", "tool_calls", "prefix"], case);
+                let prefix = edition == Completions::Mistral && index + 1 == messages.len();
+                assert_eq!(message.get("prefix").is_some(), prefix, "{case}");
+                for call in message.get("tool_calls").map_or(&[][..], |calls| list(calls, case)) {
+                    members(call, &["id", "type", "function"], case);
+                    members(&call["function"], &["name", "arguments"], case);
+                    let arguments = text(&call["function"]["arguments"], case);
+                    assert!(serde_json::from_str::<Map<String, Value>>(arguments).is_ok(), "{case}");
+                    open.push(text(&call["id"], case));
+                }
+                unique(&open, case);
+            }
+            "tool" => {
+                let known = ["role", "tool_call_id", "content", "name"];
+                members(message, &known, case);
+                assert_eq!(message.get("name").is_some(), edition == Completions::Mistral, "{case}");
+                let id = text(&message["tool_call_id"], case);
+                assert_eq!(open.first(), Some(&id), "{case}: results stand in the order of their calls");
+                open.remove(0);
+            }
+            other => panic!("{case}: {other}"),
+        }
+        if edition == Completions::Mistral {
+            assert!(open.iter().all(|id| id.len() == 9 && !id.contains(['_', '-'])), "{case}: {open:?}");
+        }
+        completions_content(edition, message, case);
+        before = role;
+    }
+    assert!(open.is_empty(), "{case}: {open:?} unanswered");
+}
+
+fn completions_function<'v>(tool: &'v Value, case: &str) -> &'v str {
+    members(tool, &["type", "function"], case);
+    let function = &tool["function"];
+    members(function, &["name", "description", "parameters", "strict"], case);
+    assert_eq!(function["parameters"]["type"], "object", "{case}");
+    text(&function["name"], case)
+}
+
+fn completions_content(edition: Completions, message: &Value, case: &str) {
+    let content = match &message["content"] {
+        Value::Null => return assert!(message.get("tool_calls").is_some(), "{case}"),
+        Value::String(_) => return,
+        content => list(content, case),
+    };
+    let words = content.iter().all(|part| part["type"] == "text");
+    assert!(!words || edition != Completions::OpenModels, "{case}: a list of words");
+    for part in content {
+        match text(&part["type"], case) {
+            "text" => drop(text(&part["text"], case)),
+            "image_url" => {
+                let url = text(&part["image_url"]["url"], case);
+                assert!(
+                    url.starts_with("http") || url.starts_with("gs:") || url.starts_with("data:image/"),
+                    "{case}"
+                );
+            }
+            "file" => {
+                members(&part["file"], &["filename", "file_data"], case);
+                let is_pdf =
+                    text(&part["file"]["file_data"], case).starts_with("data:application/pdf;base64,");
+                assert!(is_pdf && edition == Completions::OpenAi, "{case}");
+            }
+            other => panic!("{case}: a part of type {other}"),
+        }
+    }
 }

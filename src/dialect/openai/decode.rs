@@ -13,6 +13,9 @@ use crate::dialect::call_ids::CallIds;
 use crate::dialect::events::Events;
 use crate::dialect::reading::MOST_TOOLS;
 
+/// The data of the event behind the last chunk.
+const DONE: &str = "[DONE]";
+
 /// Decodes a whole reply of status 200.
 ///
 /// # Errors
@@ -100,7 +103,7 @@ impl Reply {
         if self.done {
             return Ok(());
         }
-        if json.trim() == "[DONE]" {
+        if json.trim() == DONE {
             self.done = true;
             sink.frame(Frame { name: "", data: json, is_usage: false });
             return Ok(());
@@ -282,6 +285,9 @@ impl Reply {
                 }));
             }
         };
+        if !std::mem::replace(&mut self.done, true) {
+            sink.frame(Frame { name: "", data: DONE, is_usage: false });
+        }
         (0..self.calls.len()).for_each(|call| sink.event(Event::ToolEnd { call }));
         sink.event(Event::Stop { why, sequence: None });
         self.usage.into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
