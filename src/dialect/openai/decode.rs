@@ -67,6 +67,8 @@ struct Reply {
     begun: bool,
     /// `[DONE]` has come: what follows is not part of the reply.
     done: bool,
+    /// `[DONE]` was told.
+    closed: bool,
     tags: Option<Tags>,
     calls: Vec<Call>,
     ids: CallIds,
@@ -74,6 +76,14 @@ struct Reply {
     refused: bool,
     stop: Option<Stop>,
     usage: Option<Usage>,
+}
+
+/// How tool calls are told.
+#[derive(Clone, Copy)]
+enum Entries {
+    /// Piece by piece: several entries may be about one call.
+    Deltas,
+    Whole,
 }
 
 /// A tool call, as the upstream tells it from others.
@@ -89,6 +99,7 @@ impl Reply {
             edition,
             begun: false,
             done: false,
+            closed: false,
             tags: edition.tags_thoughts().then(Tags::default),
             calls: Vec::new(),
             ids: CallIds::default(),
@@ -105,7 +116,10 @@ impl Reply {
         }
         if json.trim() == DONE {
             self.done = true;
-            sink.frame(Frame { name: "", data: json, is_usage: false });
+            // Nobody is told that the reply is whole before it is.
+            if self.stop.is_some() {
+                self.close(sink);
+            }
             return Ok(());
         }
         if json.trim_start().starts_with('[') {
@@ -138,8 +152,9 @@ impl Reply {
         // Several replies are asked for only where they pass as they are.
         let choice = answer.choices.into_iter().flatten().find(|one| count(one.index).unwrap_or(0) == 0);
         if let Some(choice) = choice {
-            for said in [choice.delta, choice.message].into_iter().flatten() {
-                self.said(said, json, sink)?;
+            let said = [(choice.delta, Entries::Deltas), (choice.message, Entries::Whole)];
+            for (said, entries) in said.into_iter().filter_map(|(said, entries)| Some((said?, entries))) {
+                self.said(said, entries, json, sink)?;
             }
             if let Some(reason) = choice.finish_reason {
                 self.stop = Some(self.stop_of(reason.as_str(), sink)?);
@@ -149,7 +164,13 @@ impl Reply {
         Ok(())
     }
 
-    fn said(&mut self, said: Said<'_>, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+    fn said(
+        &mut self,
+        said: Said<'_>,
+        entries: Entries,
+        json: &str,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
         // Some send the same thoughts by both names.
         if let Some(thought) = text(said.reasoning_content).or_else(|| text(said.reasoning)) {
             sink.event(Event::Reasoning(thought));
@@ -161,7 +182,26 @@ impl Reply {
             self.refused = true;
             sink.event(Event::Text(refusal));
         }
-        said.tool_calls.into_iter().flatten().try_for_each(|call| self.call(&call, json, sink))
+        said.tool_calls.into_iter().flatten().try_for_each(|call| {
+            let (index, id) = (count(call.index), text(call.id));
+            let name = call.function.as_ref().and_then(|function| function.name);
+            let name = name.filter(|name| !name.is_empty());
+            let known = match entries {
+                Entries::Deltas => self.known(index, id, name),
+                Entries::Whole => None,
+            };
+            let number = match (known, name) {
+                (Some(number), _) => number,
+                (None, Some(name)) => self.begin(index, id, name, json, sink)?,
+                (None, None) => {
+                    return Err(garbled(&format!(
+                        "{} sent a tool call without a name",
+                        self.edition.company()
+                    )));
+                }
+            };
+            self.arguments(number, &call, sink)
+        })
     }
 
     fn content(&mut self, content: &RawValue, sink: &mut dyn Sink) {
@@ -190,45 +230,38 @@ impl Reply {
         }
     }
 
-    fn call(&mut self, call: &ToolCall<'_>, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
-        let (index, id) = (count(call.index), text(call.id));
-        let name = call.function.as_ref().and_then(|function| function.name).filter(|name| !name.is_empty());
-        let known = self.known(index, id, name);
-        let number = match known {
-            Some(number) => number,
+    /// A call begins; gives its number.
+    fn begin(
+        &mut self,
+        index: Option<u64>,
+        id: Option<Text<'_>>,
+        name: Text<'_>,
+        json: &str,
+        sink: &mut dyn Sink,
+    ) -> Result<usize, Error> {
+        let number = self.calls.len();
+        if number >= MOST_TOOLS {
+            return Err(garbled(&format!("{} sent too many tool calls", self.edition.company())));
+        }
+        if let Some(tags) = &mut self.tags {
+            tags.flush(sink);
+        }
+        let made = self.ids.make(id, name, json);
+        sink.event(Event::ToolStart { id: Text::from_escaped(&made), name, signature: None });
+        self.calls.push(Call { index, id: id.unwrap_or_default().escaped().to_owned() });
+        Ok(number)
+    }
+
+    fn arguments(&mut self, number: usize, call: &ToolCall<'_>, sink: &mut dyn Sink) -> Result<(), Error> {
+        let Some(raw) = call.function.as_ref().and_then(|function| function.arguments) else { return Ok(()) };
+        let arguments = match Text::from_raw(raw) {
+            Some(piece) if piece.is_empty() => return Ok(()),
+            Some(piece) => Arguments::Piece(piece),
+            None if raw.get().starts_with('{') => Arguments::Object(raw.get()),
             None => {
-                let Some(name) = name else {
-                    return Err(garbled(&format!(
-                        "{} sent a tool call without a name",
-                        self.edition.company()
-                    )));
-                };
-                if self.calls.len() >= MOST_TOOLS {
-                    return Err(garbled(&format!("{} sent too many tool calls", self.edition.company())));
-                }
-                if let Some(tags) = &mut self.tags {
-                    tags.flush(sink);
-                }
-                let made = self.ids.make(id, name, json);
-                sink.event(Event::ToolStart { id: Text::from_escaped(&made), name, signature: None });
-                self.calls.push(Call { index, id: id.unwrap_or_default().escaped().to_owned() });
-                self.calls.len().saturating_sub(1)
+                let company = self.edition.company();
+                return Err(garbled(&format!("{company} sent a tool call whose arguments are no object")));
             }
-        };
-        let arguments = match call.function.as_ref().and_then(|function| function.arguments) {
-            None => return Ok(()),
-            Some(raw) => match Text::from_raw(raw) {
-                Some(piece) if piece.is_empty() => return Ok(()),
-                Some(piece) => Arguments::Piece(piece),
-                None if raw.get().starts_with('{') => Arguments::Object(raw.get()),
-                None if raw.get() == "null" => return Ok(()),
-                None => {
-                    let company = self.edition.company();
-                    return Err(garbled(&format!(
-                        "{company} sent a tool call whose arguments are no object"
-                    )));
-                }
-            },
         };
         sink.event(Event::ToolArguments { call: number, arguments });
         Ok(())
@@ -266,6 +299,13 @@ impl Reply {
         }
     }
 
+    /// Tells the last frame, once; some upstreams leave it out.
+    fn close(&mut self, sink: &mut dyn Sink) {
+        if !std::mem::replace(&mut self.closed, true) {
+            sink.frame(Frame { name: "", data: DONE, is_usage: false });
+        }
+    }
+
     /// No more chunks will come.
     fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         if let Some(tags) = &mut self.tags {
@@ -285,9 +325,7 @@ impl Reply {
                 }));
             }
         };
-        if !std::mem::replace(&mut self.done, true) {
-            sink.frame(Frame { name: "", data: DONE, is_usage: false });
-        }
+        self.close(sink);
         (0..self.calls.len()).for_each(|call| sink.event(Event::ToolEnd { call }));
         sink.event(Event::Stop { why, sequence: None });
         self.usage.into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
