@@ -68,9 +68,9 @@ impl Provider {
 #[serde(rename_all = "snake_case")]
 pub enum Api {
     /// InvokeModel for Claude where the client speaks Anthropic's dialect, else Converse.
-    #[default]
     Auto,
     /// Converse for everything.
+    #[default]
     Converse,
     /// InvokeModel for Claude, whatever the client speaks; else Converse.
     InvokeModel,

@@ -30,30 +30,55 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
     holds("errors", &errors());
 }
 
-/// The fate of every field.
+/// The fate of every field. Editions of one dialect share a column, in which those that differ are named.
 fn fates(client: Client) -> String {
+    let mut columns: Vec<(&str, Vec<Upstream>)> = Vec::new();
+    for &upstream in Upstream::ALL {
+        let title = match upstream {
+            Upstream::Converse | Upstream::Gemini => upstream.title(),
+            Upstream::Messages(_) => "Claude's Messages API",
+            Upstream::Completions(_) => "Chat completions",
+        };
+        match columns.last_mut().filter(|(known, _)| *known == title) {
+            Some((_, editions)) => editions.push(upstream),
+            None => columns.push((title, vec![upstream])),
+        }
+    }
     let row = |field: &str, cells: &mut dyn Iterator<Item = String>| {
         let cells: Vec<String> = cells.collect();
         format!("| {field} | {} |\n", cells.join(" | "))
     };
-    let upstreams = || Upstream::ALL.iter();
-    let mut table = row("field", &mut upstreams().map(|upstream| upstream.title().to_owned()));
-    table += &row("---", &mut upstreams().map(|_| "---".to_owned()));
-    let cell = |fate: Fate| match fate {
-        Fate::Mapped(to) => to.to_owned(),
-        Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
-        Fate::Refused(way_out) => format!("refused: {way_out}"),
-    };
+    let mut table = row("field", &mut columns.iter().map(|(title, _)| (*title).to_owned()));
+    table += &row("---", &mut columns.iter().map(|_| "---".to_owned()));
     for (index, field) in client.fields().iter().enumerate() {
-        let mut fates = upstreams().map(|upstream| {
-            let (name, fate) = upstream.fates(client)[index];
-            assert_eq!(name, *field, "the table of {} has another order", upstream.name());
-            cell(fate)
+        let mut cells = columns.iter().map(|(_, editions)| {
+            let mut fates: Vec<(String, Vec<&str>)> = Vec::new();
+            for upstream in editions {
+                let (name, fate) = upstream.fates(client)[index];
+                assert_eq!(name, *field, "the table of {} has another order", upstream.name());
+                let fate = match fate {
+                    Fate::Mapped(to) => to.to_owned(),
+                    Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
+                    Fate::Refused(way_out) => format!("refused: {way_out}"),
+                };
+                match fates.iter_mut().find(|(known, _)| *known == fate) {
+                    Some((_, titles)) => titles.push(upstream.title()),
+                    None => fates.push((fate, vec![upstream.title()])),
+                }
+            }
+            match fates.as_slice() {
+                [(fate, _)] => fate.clone(),
+                fates => {
+                    let named = fates.iter().map(|(fate, titles)| format!("{}: {fate}", titles.join(", ")));
+                    named.collect::<Vec<_>>().join("; ")
+                }
+            }
         });
-        table += &row(&format!("`{field}`"), &mut fates);
+        table += &row(&format!("`{field}`"), &mut cells);
     }
     let length = client.fields().len();
-    assert!(upstreams().all(|upstream| upstream.fates(client).len() == length), "a table has more rows");
+    let exact = Upstream::ALL.iter().all(|upstream| upstream.fates(client).len() == length);
+    assert!(exact, "a table has more rows");
     table
 }
 

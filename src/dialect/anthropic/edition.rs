@@ -94,7 +94,7 @@ impl Edition {
     }
 
     /// What the edition calls a feature; `None` if it has none of the name.
-    fn name_of<'b>(self, beta: &'b str) -> Option<&'b str> {
+    fn name_of(self, beta: &str) -> Option<&str> {
         // The tool search by itself, without what else the feature switches on at Anthropic
         // (platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool).
         if beta == "advanced-tool-use-2025-11-20" {

@@ -109,9 +109,10 @@ const ANTHROPIC: &[(&str, Fate)] = &[
     ("workspace_id", Dropped),
     ("thread", SAME),
     ("compaction", SAME),
-    ("billing_policy", SAME),
-    ("fallbacks", SAME),
-    ("fallback_credit_token", SAME),
+    ("billing_policy", NO_BILLING),
+    // Names models, which is the operator's to do.
+    ("fallbacks", Dropped),
+    ("fallback_credit_token", Dropped),
 ];
 
 macro_rules! cloud {

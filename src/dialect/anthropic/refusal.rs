@@ -51,10 +51,14 @@ fn describe(server: &str, kind: Kind, failure: &Failure<'_>) -> Error {
     let reason = failure.message.map(|text| text.unescape()).unwrap_or_default();
     let reason = reason.trim();
     let lower = reason.to_lowercase();
-    let kind = match kind {
-        Kind::BadRequest if TOO_LONG.iter().any(|words| lower.contains(words)) => Kind::TooLong,
-        Kind::BadRequest if lower.contains(UNPAID) => Kind::Denied,
-        kind => kind,
+    let kind = if kind != Kind::BadRequest {
+        kind
+    } else if TOO_LONG.iter().any(|words| lower.contains(words)) {
+        Kind::TooLong
+    } else if lower.contains(UNPAID) {
+        Kind::Denied
+    } else {
+        kind
     };
     let name = failure.kind.as_ref().map_or("", Str::as_str);
     let name = if name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') { name } else { "" };

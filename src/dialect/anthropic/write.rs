@@ -218,16 +218,14 @@ impl Body<'_, '_> {
                     let thought = matches!(part.content, Content::Thinking(_) | Content::Redacted(_));
                     due = part.cache.or(due);
                     let mark = if thought { None } else { due.take() };
-                    match &part.content {
+                    if !is_unproved(part) {
+                        self.block(part, mark, w)?;
+                    } else if says {
+                        self.left_out.note(self.request.spelling.thought);
+                    } else if let Content::Thinking(Thinking { text, .. }) = part.content {
                         // A turn must have something in it, or the turns around it would be neighbours.
-                        Content::Thinking(Thinking { text, .. }) if is_unproved(part) && !says => {
-                            let plain = Text::plain("[thoughts]").unwrap_or_default();
-                            self.text(if text.is_blank() { plain } else { *text }, None, w);
-                        }
-                        Content::Thinking(_) if is_unproved(part) => {
-                            self.left_out.note(self.request.spelling.thought);
-                        }
-                        _ => self.block(part, mark, w)?,
+                        let plain = Text::plain("[thoughts]").unwrap_or_default();
+                        self.text(if text.is_blank() { plain } else { text }, None, w);
                     }
                 }
                 if due.is_some() {

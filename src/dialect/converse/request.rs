@@ -724,6 +724,7 @@ mod tests {
             reasoning: Reasoning::default(),
             format: Format::Text,
             delivery: Delivery::Whole,
+            user: None,
             betas: Vec::new(),
             spelling: &SPELLING,
             extra: Vec::new(),

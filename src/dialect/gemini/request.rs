@@ -628,6 +628,7 @@ mod tests {
             reasoning: Reasoning::default(),
             format: Format::Text,
             delivery: Delivery::Whole,
+            user: None,
             betas: vec![],
             spelling: &SPELLING,
             extra: Vec::new(),

@@ -20,7 +20,7 @@ pub const fn fates(edition: Edition, client: Client) -> &'static [(&'static str,
 
 /// Fields of `POST /v1/chat/completions`, on their way to Mistral's models.
 const OPENAI_CHAT_TO_MISTRAL: &[(&str, Fate)] = &[
-    ("model", Mapped("`model`, and the model of the path")),
+    ("model", Mapped("`model`")),
     ("messages", Mapped("`messages`")),
     ("stream", Mapped("`stream`, `:streamRawPredict`")),
     ("stream_options", Mapped("usage at the end of the stream")),
