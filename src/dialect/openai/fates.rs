@@ -4,7 +4,8 @@ use super::edition::Edition;
 use crate::dialect::Client;
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
+    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
 };
 
 /// The table for an edition and the client's dialect.
@@ -63,10 +64,10 @@ const COUNTED: Fate = Mapped("with `include_usage` in any case; the counts come 
 /// The same, on their way to OpenAI itself.
 const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("model", Mapped("`model`")),
-    ("messages", SAME),
+    ("messages", Mapped("as it is, without what only other models take")),
     ("stream", SAME),
     ("stream_options", COUNTED),
-    ("max_tokens", SAME),
+    ("max_tokens", Mapped("as it is; `max_completion_tokens` for models that reason")),
     ("max_completion_tokens", SAME),
     ("temperature", SAME),
     ("top_p", SAME),
@@ -164,6 +165,12 @@ const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("context_management", Dropped),
     ("diagnostics", Dropped),
     ("user_profile_id", Dropped),
+    ("workspace_id", Dropped),
+    ("thread", NO_THREAD),
+    ("compaction", NO_COMPACTION),
+    ("billing_policy", NO_BILLING),
+    ("fallbacks", Dropped),
+    ("fallback_credit_token", Dropped),
 ];
 
 /// The same, on their way to models on Vertex AI.
@@ -192,4 +199,10 @@ const ANTHROPIC_MESSAGES_TO_OPEN_MODELS: &[(&str, Fate)] = &[
     ("context_management", Dropped),
     ("diagnostics", Dropped),
     ("user_profile_id", Dropped),
+    ("workspace_id", Dropped),
+    ("thread", NO_THREAD),
+    ("compaction", NO_COMPACTION),
+    ("billing_policy", NO_BILLING),
+    ("fallbacks", Dropped),
+    ("fallback_credit_token", Dropped),
 ];

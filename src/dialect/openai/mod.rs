@@ -5,6 +5,7 @@ mod decode;
 mod edition;
 pub mod fates;
 pub mod fields;
+mod foreign;
 mod pass;
 mod refusal;
 mod reply;

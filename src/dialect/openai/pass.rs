@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-use super::Edition;
-use super::fates;
+use super::edition::{Edition, family};
 use super::fields::DEFAULTS;
+use super::{fates, foreign};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Writer, wrong_type};
 use crate::dialect::fates::Fate;
@@ -39,12 +39,29 @@ pub fn pass<'b>(
         .collect();
     settled::settle(left.iter().copied(), table)?;
     let counts = body.stream && edition.asks_for_usage();
+    let bound = body.get(OLD_BOUND).filter(|_| family(edition, model).picks() && body.get(BOUND).is_none());
+    let lists: Vec<(&'static str, &RawValue, Vec<&'static str>)> = ["messages", "tools"]
+        .into_iter()
+        .filter_map(|name| body.get(name).map(|list| (name, list)))
+        .filter(|_| edition == Edition::OpenAi)
+        .map(|(name, list)| (name, list, foreign::found(list)))
+        .filter(|(_, _, found)| !found.is_empty())
+        .collect();
     let keeps = |name: &str| {
-        let is_ours = name == "model" || (counts && name == OPTIONS);
+        let is_ours = name == "model"
+            || (counts && name == OPTIONS)
+            || (bound.is_some() && name == OLD_BOUND)
+            || lists.iter().any(|(list, _, _)| *list == name);
         takes(name) && !is_ours && more.0.iter().all(|(other, _)| other.as_str() != name)
     };
     body.write(out, keeps, |w| {
         w.key("model").string(model);
+        for (name, list, _) in &lists {
+            foreign::write_without(list, w.key(name));
+        }
+        if let Some(bound) = bound {
+            w.key(BOUND).raw(bound);
+        }
         if counts {
             w.key(OPTIONS).object(|w| write_options(body.get(OPTIONS), w));
         }
@@ -52,6 +69,12 @@ pub fn pass<'b>(
             w.foreign_key(name.as_str()).raw(value);
         }
     });
+    let mut left = left;
+    for name in lists.into_iter().flat_map(|(_, _, found)| found) {
+        if !left.contains(&name) {
+            left.push(name);
+        }
+    }
     Ok(left)
 }
 
@@ -61,6 +84,10 @@ pub fn wants_usage(body: &relay::Body<'_>) -> bool {
 }
 
 const EXTRA: &str = "extra";
+/// OpenAI's models that reason refuse the older name: "Unsupported parameter: 'max_tokens' is not supported with
+/// this model" (getcmd-dev/cmd#36).
+const OLD_BOUND: &str = "max_tokens";
+const BOUND: &str = "max_completion_tokens";
 const OPTIONS: &str = "stream_options";
 const COUNTS: &str = "include_usage";
 

@@ -27,7 +27,11 @@ pub fn write(
     out: &mut Vec<u8>,
 ) -> Result<LeftOut, Error> {
     let family = family(edition, model);
-    let mut body = Body { edition, family, request, ids: Ids::default(), left_out: LeftOut::default() };
+    let mut left_out = LeftOut::default();
+    let effort = effort(family, request, &mut left_out);
+    // A model that does not reason this time takes what others take.
+    let picks = family.picks() && effort != Some("none");
+    let mut body = Body { edition, family, request, effort, picks, ids: Ids::default(), left_out };
     body.check()?;
     body.note();
     Writer::new(out).object(|w| body.write(model, w))?;
@@ -39,6 +43,10 @@ struct Body<'r, 'a> {
     edition: Edition,
     family: Family,
     request: &'r Request<'a>,
+    /// `reasoning_effort`.
+    effort: Option<&'static str>,
+    /// The model picks its words by itself.
+    picks: bool,
     ids: Ids,
     left_out: LeftOut,
 }
@@ -112,7 +120,7 @@ impl<'a> Body<'_, 'a> {
             let problem = format!("OpenAI takes at most {MOST_STOPS} stop sequences");
             return Err(Error::at(Kind::Unsupported, spelling.stop, &problem));
         }
-        if self.family.picks() && !sampling.stop.is_empty() {
+        if self.picks && !sampling.stop.is_empty() {
             let problem =
                 "this model takes no stop sequences; leave them out, or ask one that does not reason";
             return Err(Error::at(Kind::Unsupported, spelling.stop, problem));
@@ -227,13 +235,10 @@ impl<'a> Body<'_, 'a> {
         let strict =
             self.edition == Edition::OpenModels && tools.iter().any(|tool| tool.strict == Some(true));
         unless(strict, spelling.strict);
-        unless(
-            self.family.picks() && sampling.temperature.is_some_and(|it| it.value() != 1.0),
-            "temperature",
-        );
-        unless(self.family.picks() && sampling.top_p.is_some_and(|it| it.value() != 1.0), "top_p");
-        unless(self.family.picks() && sampling.presence_penalty.is_some(), "presence_penalty");
-        unless(self.family.picks() && sampling.frequency_penalty.is_some(), "frequency_penalty");
+        unless(self.picks && sampling.temperature.is_some_and(|it| it.value() != 1.0), "temperature");
+        unless(self.picks && sampling.top_p.is_some_and(|it| it.value() != 1.0), "top_p");
+        unless(self.picks && sampling.presence_penalty.is_some(), "presence_penalty");
+        unless(self.picks && sampling.frequency_penalty.is_some(), "frequency_penalty");
         unless(
             self.request.parallel_tool_calls == Some(false) && !self.family.knows_parallel(),
             spelling.parallel,
@@ -272,7 +277,7 @@ impl<'a> Body<'_, 'a> {
             }
         }
         self.format(w);
-        if let Some(effort) = self.effort() {
+        if let Some(effort) = self.effort {
             w.key("reasoning_effort").string(effort);
         }
         for field in &request.extra {
@@ -298,7 +303,7 @@ impl<'a> Body<'_, 'a> {
             ("frequency_penalty", sampling.frequency_penalty),
         ];
         for (key, number) in picked {
-            if let Some(number) = number.filter(|_| !self.family.picks()) {
+            if let Some(number) = number.filter(|_| !self.picks) {
                 w.key(key).token(number.token());
             }
         }
@@ -312,33 +317,6 @@ impl<'a> Body<'_, 'a> {
             };
             w.key(key).token(seed.token());
         }
-    }
-
-    /// `reasoning_effort`, if it was asked for and the model has a word for it.
-    fn effort(&mut self) -> Option<&'static str> {
-        let Request { reasoning, spelling, .. } = self.request;
-        let Reasoning { mode, effort, .. } = reasoning;
-        let (asked, name) = match (mode, effort) {
-            (None, None) => return None,
-            (Some(ReasoningMode::Off), _) => (None, spelling.thinking),
-            (Some(mode), _) => (Some(reasoning.effort_of(*mode)), spelling.thinking),
-            (None, Some(effort)) => (Some(*effort), spelling.effort),
-        };
-        let word = self.family.effort(asked);
-        // To ask a model not to think that never does asks for nothing.
-        let never = match self.family {
-            Family::Gpt | Family::Mistral => true,
-            Family::O
-            | Family::Reasoner(..)
-            | Family::GptOss
-            | Family::Kimi
-            | Family::MistralReasoner
-            | Family::Other => false,
-        };
-        if word.is_none() && !(asked.is_none() && never) {
-            self.left_out.note(name);
-        }
-        word
     }
 
     fn format(&self, w: &mut Writer<'_>) {
@@ -376,7 +354,7 @@ impl<'a> Body<'_, 'a> {
                     w.key("description").text(description);
                 }
                 schema::write_parameters(tool, spelling, w.key("parameters"))?;
-                if tool.strict == Some(true) && self.edition != Edition::OpenModels {
+                if tool.strict == Some(true) && is_strict_for(self.edition, tool) {
                     w.key("strict").bool(true);
                 }
                 Ok(())
@@ -435,10 +413,12 @@ impl<'a> Body<'_, 'a> {
                 return;
             }
             w.array(|w| {
+                let mut before = None;
                 for (result, part) in pictured {
-                    let words =
-                        format!("From the result of {} ({}):", result.name.as_str(), result.id.as_str());
-                    write_text(w, |w| w.string(&words));
+                    if before.replace(&result.id) != Some(&result.id) {
+                        let (name, id) = (result.name.as_str(), result.id.as_str());
+                        write_text(w, |w| w.string(&format!("From the result of {name} ({id}):")));
+                    }
                     self.part(part, w);
                 }
                 rest.into_iter().for_each(|part| self.part(part, w));
@@ -559,11 +539,42 @@ impl<'a> Body<'_, 'a> {
             w.key("type").string("file");
             w.key("file").object(|w| {
                 let title = title.filter(|title| !title.is_blank());
-                w.key("filename").text(title.unwrap_or(Text::from_escaped("document.pdf")));
+                // The ending tells OpenAI what it is.
+                let title = title.unwrap_or(Text::from_escaped("document"));
+                let named = title.escaped().ends_with(PDF_ENDING);
+                let ending = Text::from_escaped(if named { "" } else { PDF_ENDING });
+                w.key("filename").texts(&[title, ending]);
                 write_data_url(w.key("file_data"), media_type, data);
             });
         });
     }
+}
+
+/// `reasoning_effort`, if it was asked for and the model has a word for it.
+fn effort(family: Family, request: &Request<'_>, left_out: &mut LeftOut) -> Option<&'static str> {
+    let Request { reasoning, spelling, .. } = request;
+    let Reasoning { mode, effort, .. } = reasoning;
+    let (asked, name) = match (mode, effort) {
+        (None, None) => return None,
+        (Some(ReasoningMode::Off), _) => (None, spelling.thinking),
+        (Some(mode), _) => (Some(reasoning.effort_of(*mode)), spelling.thinking),
+        (None, Some(effort)) => (Some(*effort), spelling.effort),
+    };
+    let word = family.effort(asked);
+    // To ask a model not to think that never does asks for nothing.
+    let never = match family {
+        Family::Gpt | Family::Mistral => true,
+        Family::O
+        | Family::Reasoner(..)
+        | Family::GptOss
+        | Family::Kimi
+        | Family::MistralReasoner
+        | Family::Other => false,
+    };
+    if word.is_none() && !(asked.is_none() && never) {
+        left_out.note(name);
+    }
+    word
 }
 
 fn write_text(w: &mut Writer<'_>, text: impl FnOnce(&mut Writer<'_>)) {
@@ -606,6 +617,7 @@ fn mime_type(media_type: &str) -> &str {
 }
 
 const PDF: &str = "application/pdf";
+const PDF_ENDING: &str = ".pdf";
 
 fn is_http(start: &str) -> bool {
     start.eq_ignore_ascii_case("http")
@@ -695,6 +707,15 @@ fn id<'i>(edition: Edition, family: Family, id: &'i str, name: &str, number: usi
         }
         (Edition::Mistral, _) if !is_nine() => Cow::Owned(format!("{number:0NINE$}")),
         (Edition::OpenAi | Edition::OpenModels | Edition::Mistral, _) => Cow::Borrowed(id),
+    }
+}
+
+/// Whether a tool that is to be strict can be: OpenAI refuses schemas that do not keep its rules, and whether
+/// the servers of open models know the word is not documented.
+fn is_strict_for(edition: Edition, tool: &Tool<'_>) -> bool {
+    match edition {
+        Edition::OpenAi | Edition::Mistral => tool.parameters.is_some_and(is_strict),
+        Edition::OpenModels => false,
     }
 }
 
