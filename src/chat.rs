@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub delivery: Delivery,
     /// Who is behind the client, in a word of its own.
     pub user: Option<Text<'a>>,
+    /// `None`: as the cloud likes.
+    pub tier: Option<Tier>,
     /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.
     pub betas: Vec<&'a str>,
     /// How errors about this request name its parts.
@@ -154,6 +156,7 @@ pub struct Thinking<'a> {
 
 #[derive(Debug)]
 pub struct ToolCall<'a> {
+    /// Empty where the client gave none, until the upstream is told one.
     pub id: Str<'a>,
     pub name: Str<'a>,
     /// A JSON object.
@@ -392,6 +395,8 @@ pub enum Event<'a> {
     Signature(Text<'a>),
     /// Thoughts that only the cloud can read, whole; base64.
     Redacted(Text<'a>),
+    /// What the words of this block rest on.
+    Citation(Citation<'a>),
     /// What is said or thought from here on is another block than what was before.
     BlockEnd,
     /// A tool call begins. Calls are numbered from 0 in the order in which they begin; arguments of
@@ -418,6 +423,64 @@ pub enum Event<'a> {
     },
     /// Token counts so far; a later one replaces an earlier one.
     Usage(Usage),
+    /// How the cloud has served the request, where it tells.
+    Tier(Tier),
+}
+
+/// A source of what is said in a reply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Citation<'a> {
+    /// The words of the source, in pieces; empty where the cloud does not quote them.
+    pub quoted: Vec<Text<'a>>,
+    pub title: Option<Text<'a>>,
+    pub source: CitedSource<'a>,
+    /// The characters of the reply's text that rest on it, first and behind the last. `None`: those of the
+    /// block that is open, up to here.
+    pub said: Option<(u64, u64)>,
+}
+
+/// Where the words of a source stand. Documents and search results are numbered from 0 in the order in
+/// which the request has them, each kind for itself; `end` is behind the last.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum CitedSource<'a> {
+    Characters {
+        document: u64,
+        start: u64,
+        end: u64,
+    },
+    /// Pages are numbered from 1.
+    Pages {
+        document: u64,
+        start: u64,
+        end: u64,
+    },
+    /// Of a document that was sent in pieces.
+    Blocks {
+        document: u64,
+        start: u64,
+        end: u64,
+    },
+    SearchResult {
+        result: u64,
+        source: Text<'a>,
+        start: u64,
+        end: u64,
+    },
+    Web {
+        url: Text<'a>,
+    },
+}
+
+/// How soon a cloud serves a request, against its price.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tier {
+    Standard,
+    /// Before others, at a higher price.
+    Priority,
+    /// After others, at a lower price.
+    Flex,
+    /// From what the customer has reserved.
+    Reserved,
 }
 
 /// Arguments of a tool call as the upstream sends them.

@@ -21,6 +21,7 @@ use common::cases::{self, Case, Input};
 use common::client::{self, Exchange, Got};
 use common::envoy::{FakeHost, NOW};
 use fairlead::base::error::{Error, Kind};
+use fairlead::dialect::names::Names;
 use fairlead::dialect::{Client, Title, Upstream};
 use fairlead::pipeline::Plan;
 
@@ -43,6 +44,7 @@ struct Stream<'c> {
     ends: Vec<usize>,
     plan: Rc<Plan>,
     host: FakeHost,
+    names: Names,
     /// What the client gets frame by frame: what the golden file holds.
     expected: Got,
 }
@@ -58,8 +60,11 @@ fn streams(cases: &[Case]) -> Vec<Stream<'_>> {
                 *end += frame.len();
                 Some(*end)
             });
+            let mut request = case.client.parse(case.request(), "").unwrap().request;
+            let written = said.upstream.write(&mut request, "some-model", &mut Vec::new()).unwrap();
             let mut stream = Stream {
                 case,
+                names: written.names,
                 name: format!("{}/{}", case.name, said.stem),
                 upstream: said.upstream,
                 request: case.request().to_vec(),
@@ -95,7 +100,8 @@ impl Stream<'_> {
         let mut decoder = self.upstream.stream();
         let mut outcome = Ok(());
         for piece in pieces {
-            outcome = outcome.and_then(|()| decoder.feed(piece, writer.sink()));
+            outcome =
+                outcome.and_then(|()| self.names.restored(writer.sink(), |sink| decoder.feed(piece, sink)));
         }
         let error = outcome.and_then(|()| decoder.finish(writer.sink())).err();
         match &error {

@@ -43,6 +43,24 @@ impl<'a> Text<'a> {
         self.0.is_empty()
     }
 
+    /// How many characters it stands for, a pair of surrogates being one.
+    pub fn characters(self) -> u64 {
+        let characters = |text: &str| text.chars().count() as u64;
+        let mut pieces = self.0.split('\\');
+        let mut count = pieces.next().map_or(0, characters);
+        while let Some(piece) = pieces.next() {
+            count = count.saturating_add(match (piece.as_bytes().first(), code_unit(piece)) {
+                // `\\`: the piece behind it is no escape.
+                (None, _) => 1 + pieces.next().map_or(0, characters),
+                // The second of a pair was counted with the first.
+                (Some(b'u'), Some(0xdc00..0xe000)) => characters(piece).saturating_sub(5),
+                (Some(b'u'), _) => characters(piece).saturating_sub(4),
+                (Some(_), _) => characters(piece),
+            });
+        }
+        count
+    }
+
     /// Splits at the first `separator`, which must be a character that JSON never escapes.
     pub fn split_once(self, separator: char) -> Option<(Self, Self)> {
         self.0.split_once(separator).map(|(before, after)| (Self(before), Self(after)))
@@ -510,6 +528,7 @@ mod tests {
         ] {
             let expected: String = serde_json::from_str(literal).unwrap();
             assert_eq!(text(literal).unescape(), expected, "{literal}");
+            assert_eq!(text(literal).characters(), expected.chars().count() as u64, "{literal}");
         }
     }
 

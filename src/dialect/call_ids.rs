@@ -2,8 +2,8 @@
 
 use crate::base::json::Text;
 
-/// The longest id of a call that Bedrock takes: `ToolUseId` of the Converse API.
-const LONGEST_ID: usize = 64;
+/// The longest id of a call that every cloud takes: OpenAI (vercel/ai#5171). Bedrock takes 64 characters.
+const LONGEST_ID: usize = 40;
 
 /// How much of the reply's id goes into made-up ids of calls: `call_`, `_` and ten digits take the rest.
 const LONGEST_MARK: usize = LONGEST_ID - 16;
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(make("weather"), "call_chatcmpl-1u00e9_2", "the name of the function");
         assert_eq!(make(""), "call_chatcmpl-1u00e9_3");
         assert_eq!(make("functions.weather:0"), "call_chatcmpl-1u00e9_4", "Bedrock takes no dots");
-        assert_eq!(make(&"x".repeat(65)), "call_chatcmpl-1u00e9_5");
+        assert_eq!(make(&"x".repeat(41)), "call_chatcmpl-1u00e9_5");
     }
 
     #[test]

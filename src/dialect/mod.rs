@@ -9,6 +9,7 @@ mod extra;
 pub mod fates;
 pub mod gemini;
 mod media;
+pub mod names;
 pub mod openai;
 mod reading;
 pub mod relay;
@@ -23,6 +24,7 @@ use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
 pub use anthropic::Edition;
 use fates::Fate;
+use names::Names;
 
 /// A dialect that a client speaks; the route tells which.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +57,15 @@ pub struct Asked<'a> {
     /// As the client wrote it.
     pub model: Str<'a>,
     pub request: Request<'a>,
+}
+
+/// What became of a request beside its body.
+#[derive(Debug)]
+pub struct Written {
+    /// What this model made the upstream leave out.
+    pub left_out: LeftOut,
+    /// Tools that the reply will know by other names than the client.
+    pub names: Names,
 }
 
 /// What every reply says of itself.
@@ -354,17 +365,28 @@ impl Upstream {
         }
     }
 
-    /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer. Gives
-    /// what this model made it leave out.
+    /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer.
     ///
     /// # Errors
     /// What the upstream has no way to say, named by its path in the client's body.
-    pub fn write(self, request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
-        match self {
+    pub fn write(self, request: &mut Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Written, Error> {
+        let names = names::fit(request, self.words())?;
+        let left_out = match self {
             Upstream::Converse => converse::write(request, model, out),
             Upstream::Gemini => gemini::write(request, model, out),
             Upstream::Messages(edition) => anthropic::write(edition, request, model, out),
             Upstream::Completions(edition) => openai::write(edition, request, model, out),
+        }?;
+        Ok(Written { left_out, names })
+    }
+
+    /// What it takes as names of tools and ids of calls.
+    const fn words(self) -> names::Rule {
+        match self {
+            Upstream::Converse => converse::WORDS,
+            Upstream::Gemini => gemini::WORDS,
+            Upstream::Messages(_) => anthropic::WORDS,
+            Upstream::Completions(_) => openai::WORDS,
         }
     }
 

@@ -33,31 +33,37 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Notes a call that will have to be answered.
+    /// Notes a call that will have to be answered. Its id may be empty, or that of another call: then
+    /// results are matched in their order. (Histories of Gemini have no ids, and some servers of open
+    /// models give every call the same.)
     pub fn call(&mut self, place: Place, id: &Str<'a>, name: &Str<'a>) -> Result<(), Error> {
         if self.calls.len() >= MOST_TOOLS {
             return Err(place.error(Kind::WrongValue, "", "is one call too many for a message"));
         }
         reading::short(place, ".id", id)?;
-        if self.calls.iter().any(|known| known.id == *id) {
-            let problem = "is the id of another call of this message too";
-            return Err(place.error(Kind::WrongValue, ".id", problem));
-        }
         self.calls.push(Call { place, id: id.clone(), name: name.clone(), result: None });
         Ok(())
     }
 
-    /// Notes the answer to a call; `path` names where its id stands, below `part.place`.
+    /// Notes the answer to a call; `path` names where its id stands, below `part.place`. A call without an
+    /// id is answered by the next result that names no other, and a result without one answers the next call.
     pub fn result(&mut self, path: &str, id: Str<'a>, part: Answer<'a>) -> Result<(), Error> {
         let Answer { place, parts, failed, cache } = part;
-        let Some(call) = self.calls.iter_mut().find(|call| call.id == id) else {
-            let problem = "names no tool call of the assistant message before it";
+        let is_known = self.calls.iter().any(|call| call.id == id);
+        let mut waiting = self.calls.iter_mut().filter(|call| call.result.is_none());
+        let call = if is_known || !id.as_str().is_empty() {
+            waiting.find(|call| if is_known { call.id == id } else { call.id.as_str().is_empty() })
+        } else {
+            waiting.next()
+        };
+        let Some(call) = call else {
+            let problem = if is_known {
+                "names a call that has its result already"
+            } else {
+                "names no tool call of the assistant message before it"
+            };
             return Err(place.error(Kind::WrongValue, path, problem));
         };
-        if call.result.is_some() {
-            let problem = "names a call that has its result already";
-            return Err(place.error(Kind::WrongValue, path, problem));
-        }
         let result = ToolResult { id, name: call.name.clone(), parts, failed };
         call.result = Some(Part { place, content: Content::ToolResult(result), cache });
         Ok(())

@@ -4,6 +4,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::chat::Delivery;
+use crate::dialect::names::Names;
 use crate::dialect::{Cloud, Task, Upstream};
 use crate::provider::{Address, Authorisation, Backend};
 
@@ -46,7 +47,7 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Expects {
     /// The next message of a conversation.
-    Chat { upstream: Upstream, delivery: Delivery },
+    Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The same in the client's own dialect: it passes as it is.
     Relay { upstream: Upstream, delivery: Delivery },
 }

@@ -2,7 +2,8 @@
 
 use crate::base::error::{Error, Kind};
 use crate::chat::Delivery;
-use crate::dialect::{self, Client, Title, Upstream, fates, relay};
+use crate::dialect::names::Names;
+use crate::dialect::{self, Client, Title, Upstream, Written, fates, relay};
 
 use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
@@ -13,14 +14,14 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     if let Some(attempt) = pass(plan, caller, client, body)? {
         return Ok(attempt);
     }
-    let dialect::Asked { model, request } = client.parse(body, &caller.betas)?;
+    let dialect::Asked { model, mut request } = client.parse(body, &caller.betas)?;
     let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
     let upstream = backend.upstream(client, backend_model);
-    let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut dropped = fates::settle(fields, upstream.fates(client))?;
+    let fields = std::mem::take(&mut request.fields);
+    let mut dropped = fates::settle(fields.iter().map(AsRef::as_ref), upstream.fates(client))?;
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    let left_out = upstream.write(&request, backend_model, &mut written)?;
+    let Written { left_out, names } = upstream.write(&mut request, backend_model, &mut written)?;
     for name in left_out.0 {
         if !dropped.contains(&name) {
             dropped.push(name);
@@ -29,7 +30,7 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let delivery = request.delivery;
     let address = backend.address(upstream, backend_model, delivery.is_stream())?;
     let headers = upstream.headers(&caller.betas);
-    let expects = Expects::Chat { upstream, delivery };
+    let expects = Expects::Chat { upstream, delivery, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
     Ok(Attempt { address, headers, body: written, asked })
 }
@@ -64,9 +65,16 @@ pub fn passed(upstream: Upstream, body: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 /// A whole reply of status 200 in the client's dialect.
-pub fn whole(client: Client, upstream: Upstream, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn whole(
+    client: Client,
+    upstream: Upstream,
+    names: &Names,
+    title: &Title,
+    body: &[u8],
+) -> Result<Vec<u8>, Error> {
     let mut writer = client.whole(title.clone());
-    upstream.decode(text(body)?, writer.sink())?;
+    let body = text(body)?;
+    names.restored(writer.sink(), |sink| upstream.decode(body, sink))?;
     let mut out = Vec::with_capacity(body.len() + 512);
     writer.finish(&mut out);
     Ok(out)

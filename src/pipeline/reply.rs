@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Level, Reply, ReplyStep};
-use crate::chat::Delivery;
+use crate::chat::{Delivery, Sink};
 use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
@@ -77,7 +77,7 @@ pub fn begin(
     };
     let media_type = headers.media_type();
     match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage } }
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, .. }
         | Expects::Relay { upstream, delivery: Delivery::Stream { usage } } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
@@ -177,10 +177,17 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        self.decoder.feed(bytes, self.writer.sink())?;
+        let Self { asked, decoder, writer, .. } = self;
+        let mut decode = |sink: &mut dyn Sink| {
+            decoder.feed(bytes, sink)?;
+            if last { decoder.finish(sink) } else { Ok(()) }
+        };
+        match &asked.expects {
+            Expects::Chat { names, .. } => names.restored(writer.sink(), decode),
+            Expects::Relay { .. } => decode(writer.sink()),
+        }?;
         if last {
-            self.decoder.finish(self.writer.sink())?;
-            self.writer.finish();
+            writer.finish();
         }
         Ok(())
     }
@@ -212,9 +219,9 @@ impl Stream {
 
 /// The client's whole reply.
 fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
-    match asked.expects {
-        Expects::Chat { upstream, .. } => chat::whole(caller.client(), upstream, title, body),
-        Expects::Relay { upstream, .. } => chat::passed(upstream, body),
+    match &asked.expects {
+        Expects::Chat { upstream, names, .. } => chat::whole(caller.client(), *upstream, names, title, body),
+        Expects::Relay { upstream, .. } => chat::passed(*upstream, body),
     }
 }
 

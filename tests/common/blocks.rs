@@ -54,6 +54,14 @@ pub fn check(body: &str, case: &str) -> Option<Value> {
                 };
                 match (delta["type"].as_str().unwrap(), block["type"].as_str().unwrap()) {
                     ("text_delta", "text") => grow(block, "text"),
+                    ("citations_delta", "text") => {
+                        let cited = &delta["citation"];
+                        assert!(cited["type"].is_string() && cited["cited_text"].is_string(), "{case}");
+                        match block["citations"].as_array_mut() {
+                            Some(all) => all.push(cited.clone()),
+                            None => block["citations"] = json!([cited]),
+                        }
+                    }
                     ("thinking_delta", "thinking") => grow(block, "thinking"),
                     ("signature_delta", "thinking") => block["signature"] = delta["signature"].clone(),
                     ("input_json_delta", "tool_use") => inputs[at] += delta["partial_json"].as_str().unwrap(),

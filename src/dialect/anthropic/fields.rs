@@ -37,4 +37,4 @@ pub const FIELDS: &[&str] = &[
 
 /// Fields that say nothing when they hold the API's own default, written as a JSON token.
 pub const DEFAULTS: &[(&str, &str)] =
-    &[("metadata", "{}"), ("service_tier", r#""auto""#), ("speed", r#""standard""#), ("mcp_servers", "[]")];
+    &[("metadata", "{}"), ("speed", r#""standard""#), ("mcp_servers", "[]")];

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::GOOGLE_PROOF;
 use crate::base::json::{Text, Writer};
-use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
 use crate::dialect::Title;
 
 /// Writes server-sent events as the upstream's events come.
@@ -22,6 +22,7 @@ pub struct StreamWriter {
     calls: Vec<Call>,
     stop: Option<(Stop, Option<String>)>,
     usage: Usage,
+    tier: Option<Tier>,
     out: Vec<u8>,
 }
 
@@ -58,6 +59,7 @@ impl StreamWriter {
             calls: Vec::new(),
             stop: None,
             usage: Usage::default(),
+            tier: None,
             out: Vec::new(),
         }
     }
@@ -74,7 +76,7 @@ impl StreamWriter {
         self.close_calls();
         let (why, sequence) = self.stop.take().unwrap_or((Stop::End, None));
         let reason = stop_reason(why, !self.calls.is_empty());
-        let usage = self.usage;
+        let (usage, tier) = (self.usage, self.tier);
         self.send("message_delta", |w| {
             w.key("delta").object(|w| {
                 w.key("stop_reason").string(reason);
@@ -86,7 +88,10 @@ impl StreamWriter {
             });
             // All counts once more: those of `message_start` were written before anybody knew them, and
             // the SDKs let these replace them.
-            w.key("usage").object(|w| write_counts(w, usage));
+            w.key("usage").object(|w| {
+                write_counts(w, usage);
+                write_tier(w, tier);
+            });
         });
         self.send("message_stop", |_| {});
     }
@@ -145,8 +150,9 @@ impl StreamWriter {
         self.send("content_block_stop", |w| w.key("index").number(index));
     }
 
-    fn text(&mut self, text: Text<'_>) {
-        let index = match self.open {
+    /// The number of the block of text that is open; opens one if there is none.
+    fn text(&mut self) -> u64 {
+        match self.open {
             Open::Text(index) => index,
             Open::Nothing | Open::Thinking(_) => {
                 self.close_words();
@@ -157,8 +163,7 @@ impl StreamWriter {
                 self.open = Open::Text(index);
                 index
             }
-        };
-        self.delta(index, "text_delta", "text", text);
+        }
     }
 
     /// The number of the block of thoughts that is open; opens one if there is none.
@@ -250,7 +255,10 @@ impl Sink for StreamWriter {
                 self.begin();
             }
             Event::Text(text) if text.is_empty() => {}
-            Event::Text(text) => self.text(text),
+            Event::Text(text) => {
+                let index = self.text();
+                self.delta(index, "text_delta", "text", text);
+            }
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => {
                 let index = self.thinking();
@@ -266,6 +274,16 @@ impl Sink for StreamWriter {
                 let index = self.start(|w| write_redacted(w, data));
                 self.close(index);
             }
+            Event::Citation(citation) => {
+                let index = self.text();
+                self.send("content_block_delta", |w| {
+                    w.key("index").number(index);
+                    w.key("delta").object(|w| {
+                        w.key("type").string("citations_delta");
+                        w.key("citation").object(|w| write_citation(w, &citation));
+                    });
+                });
+            }
             Event::BlockEnd => self.close_words(),
             Event::ToolStart { id, name, signature } => self.call(id, name, signature),
             Event::ToolArguments { call, arguments } => self.arguments(call, &arguments),
@@ -274,6 +292,7 @@ impl Sink for StreamWriter {
                 self.stop = Some((why, sequence.map(|text| text.escaped().to_owned())));
             }
             Event::Usage(usage) => self.usage = usage,
+            Event::Tier(tier) => self.tier = Some(tier),
         }
     }
 }
@@ -288,11 +307,16 @@ pub struct WholeWriter {
     calls: Vec<usize>,
     stop: Option<(Stop, Option<String>)>,
     usage: Usage,
+    tier: Option<Tier>,
 }
 
 /// A block, its strings escaped.
 enum Block {
-    Text(String),
+    Text {
+        text: String,
+        /// The members of a JSON array; empty where nothing is cited.
+        citations: Vec<u8>,
+    },
     Thinking {
         text: String,
         signature: String,
@@ -309,7 +333,7 @@ enum Block {
 impl WholeWriter {
     pub fn new(title: Title) -> Self {
         let (blocks, calls) = (Vec::new(), Vec::new());
-        Self { title, blocks, open: false, calls, stop: None, usage: Usage::default() }
+        Self { title, blocks, open: false, calls, stop: None, usage: Usage::default(), tier: None }
     }
 
     /// Writes the reply.
@@ -337,6 +361,7 @@ impl WholeWriter {
                         w.key("ephemeral_1h_input_tokens").number(cache_write_hour);
                     });
                 }
+                write_tier(w, self.tier);
             });
         });
     }
@@ -344,8 +369,17 @@ impl WholeWriter {
     fn say(&mut self, words: Text<'_>) {
         let open = std::mem::replace(&mut self.open, true);
         match self.blocks.last_mut().filter(|_| open) {
-            Some(Block::Text(text)) => text.push_str(words.escaped()),
-            _ => self.blocks.push(Block::Text(words.escaped().to_owned())),
+            Some(Block::Text { text, .. }) => text.push_str(words.escaped()),
+            _ => self.blocks.push(Block::Text { text: words.escaped().to_owned(), citations: Vec::new() }),
+        }
+    }
+
+    fn cite(&mut self, citation: &Citation<'_>) {
+        if !matches!(self.blocks.last(), Some(Block::Text { .. })) {
+            self.say(Text::default());
+        }
+        if let Some(Block::Text { citations, .. }) = self.blocks.last_mut() {
+            Writer::new(citations).object(|w| write_citation(w, citation));
         }
     }
 
@@ -365,9 +399,12 @@ impl WholeWriter {
 impl Block {
     fn write(&self, w: &mut Writer<'_>) {
         match self {
-            Block::Text(text) => {
+            Block::Text { text, citations } => {
                 w.key("type").string("text");
                 w.key("text").text(Text::from_escaped(text));
+                if !citations.is_empty() {
+                    w.key("citations").array(|w| w.token(std::str::from_utf8(citations).unwrap_or_default()));
+                }
             }
             Block::Thinking { text, signature } => {
                 w.key("type").string("thinking");
@@ -400,6 +437,7 @@ impl Sink for WholeWriter {
                 self.blocks.push(Block::Redacted(data.escaped().to_owned()));
                 self.open = false;
             }
+            Event::Citation(citation) => self.cite(&citation),
             Event::BlockEnd => self.open = false,
             Event::ToolStart { id, name, signature } => {
                 if let Some(signature) = signature {
@@ -423,6 +461,7 @@ impl Sink for WholeWriter {
                 self.stop = Some((why, sequence.map(|text| text.escaped().to_owned())));
             }
             Event::Usage(usage) => self.usage = usage,
+            Event::Tier(tier) => self.tier = Some(tier),
         }
     }
 }
@@ -446,6 +485,73 @@ fn write_call(w: &mut Writer<'_>, id: Text<'_>, name: Text<'_>, input: impl FnOn
 fn write_redacted(w: &mut Writer<'_>, data: Text<'_>) {
     w.key("type").string("redacted_thinking");
     w.key("data").text(data);
+}
+
+/// docs.claude.com/en/docs/build-with-claude/citations and …/search-results.
+fn write_citation(w: &mut Writer<'_>, citation: &Citation<'_>) {
+    let Citation { quoted, title, source, said: _ } = citation;
+    let mut place = |kind, index: (&'static str, u64), titled, [start, end]: [(&'static str, u64); 2]| {
+        w.key("type").string(kind);
+        w.key("cited_text").texts(quoted);
+        w.key(index.0).number(index.1);
+        w.key(titled);
+        match title {
+            Some(title) => w.text(*title),
+            None => w.null(),
+        }
+        w.key(start.0).number(start.1);
+        w.key(end.0).number(end.1);
+    };
+    match *source {
+        CitedSource::Characters { document, start, end } => place(
+            "char_location",
+            ("document_index", document),
+            "document_title",
+            [("start_char_index", start), ("end_char_index", end)],
+        ),
+        CitedSource::Pages { document, start, end } => place(
+            "page_location",
+            ("document_index", document),
+            "document_title",
+            [("start_page_number", start), ("end_page_number", end)],
+        ),
+        CitedSource::Blocks { document, start, end } => place(
+            "content_block_location",
+            ("document_index", document),
+            "document_title",
+            [("start_block_index", start), ("end_block_index", end)],
+        ),
+        CitedSource::SearchResult { result, source, start, end } => {
+            place(
+                "search_result_location",
+                ("search_result_index", result),
+                "title",
+                [("start_block_index", start), ("end_block_index", end)],
+            );
+            w.key("source").text(source);
+        }
+        CitedSource::Web { url } => {
+            w.key("type").string("web_search_result_location");
+            w.key("cited_text").texts(quoted);
+            w.key("url").text(url);
+            w.key("title");
+            match title {
+                Some(title) => w.text(*title),
+                None => w.null(),
+            }
+            // Anthropic's own proof of its search; it has no counterpart elsewhere.
+            w.key("encrypted_index").string("");
+        }
+    }
+}
+
+/// Anthropic has a name for two of the tiers only.
+fn write_tier(w: &mut Writer<'_>, tier: Option<Tier>) {
+    match tier {
+        None | Some(Tier::Reserved) => {}
+        Some(Tier::Standard | Tier::Flex) => w.key("service_tier").string("standard"),
+        Some(Tier::Priority) => w.key("service_tier").string("priority"),
+    }
 }
 
 /// Some models end a turn of tool calls with a plain end; clients loop on `tool_use` only.

@@ -11,7 +11,8 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Fields, Str, Text, wrong_type};
 use crate::chat::{
     Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
-    ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice,
+    ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tier, Tool, ToolCall,
+    ToolChoice,
 };
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
@@ -114,6 +115,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
             Some(false) | None => Delivery::Whole,
         },
         user: None,
+        tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
         betas,
         spelling: &SPELLING,
         extra,
@@ -204,9 +206,7 @@ impl<'a> Conversation<'a> {
         fields: &mut Seen<'a>,
     ) -> Result<(), Error> {
         let place = Place::Part(index, number);
-        let Some(id) = block.wire.tool_use_id else {
-            return Err(missing(&format!("{place}.tool_use_id"), "names the call that this answers"));
-        };
+        let id = block.wire.tool_use_id.unwrap_or_default();
         let mut parts = Vec::new();
         match block.wire.content.map(|raw| blocks(raw, place)).transpose()? {
             None => {}
@@ -275,9 +275,7 @@ impl<'a> Conversation<'a> {
         place: Place,
         signature: Option<Text<'a>>,
     ) -> Result<ToolCall<'a>, Error> {
-        let Some(id) = block.id else {
-            return Err(missing(&format!("{place}.id"), "ties the call to its result"));
-        };
+        let id = block.id.unwrap_or_default();
         let Some(name) = block.name else {
             return Err(missing(&format!("{place}.name"), "tells what was called"));
         };
@@ -629,6 +627,15 @@ fn tool_choice<'a>(choice: wire::ToolChoice<'a>, fields: &mut Seen<'a>) -> Resul
     Ok((Some(chosen), alone.then_some(false)))
 }
 
+/// docs.claude.com/en/api/service-tiers. `auto` uses what the customer has reserved at Anthropic, if anything.
+fn tier(name: &Str<'_>) -> Result<Option<Tier>, Error> {
+    match name.as_str() {
+        "auto" => Ok(None),
+        "standard_only" => Ok(Some(Tier::Standard)),
+        _ => Err(Error::at(Kind::WrongValue, "service_tier", "must be auto or standard_only")),
+    }
+}
+
 /// Anthropic's least budget for thinking.
 const LEAST_BUDGET: u64 = 1024;
 
@@ -710,7 +717,10 @@ fn output_format<'a>(format: wire::OutputFormat<'a>, fields: &mut Seen<'a>) -> R
 /// The top-level fields that say something other than the API's own default.
 fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
     let mut fields = Seen::default();
-    body.known().for_each(|name| fields.must_see(name));
+    let silent = |name: &&str| {
+        *name == "service_tier" && body.service_tier.as_ref().is_some_and(|tier| tier.as_str() == "auto")
+    };
+    body.known().filter(|name| !silent(name)).for_each(|name| fields.must_see(name));
     let Fields(other) = &body.other;
     for (name, value) in other.iter().map(|(name, value)| (name.as_str(), value.get())) {
         if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name) {

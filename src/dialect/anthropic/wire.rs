@@ -25,6 +25,7 @@ object! {
         output_config: OutputConfig<'a>,
         output_format: OutputFormat<'a>,
         cache_control: CacheControl<'a>,
+        service_tier: Str<'a>,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::chat::{
 };
 use crate::dialect::claude::{Version, Words};
 use crate::dialect::fates::Fate;
+use crate::dialect::names::{Rule, Word};
 use crate::dialect::{extra, fates as settled, media, relay, schema};
 
 /// Edits the top of a request in Anthropic's own dialect. `betas` is the value of the client's header. Gives the names of what was left out.
@@ -131,6 +132,13 @@ pub fn write(
     })?;
     Ok(body.left_out)
 }
+
+/// What it takes as names of tools and ids of calls: `^[a-zA-Z0-9_-]{1,128}$` and `^[a-zA-Z0-9_-]+$`.
+pub const WORDS: Rule = Rule {
+    name: Word { also: &[], most: 128, begins: false },
+    // It sets no bound; ours is that of reading them.
+    id: Word { also: &[], most: 1024, begins: false },
+};
 
 /// The most tokens that a model gives in a reply, which this API wants to be told and clients of OpenAI's
 /// expect: platform.claude.com/docs/en/about-claude/models/overview. For several models of one version it is
@@ -251,7 +259,7 @@ impl Body<'_, '_> {
                 w.key("type").string("redacted_thinking");
                 w.key("data").text(*data);
             }),
-            Content::ToolCall(call) => self.call(part.place, call, mark, w)?,
+            Content::ToolCall(call) => self.call(call, mark, w),
             Content::ToolResult(result) => self.result(result, mark, w)?,
         }
         Ok(())
@@ -417,23 +425,11 @@ impl Body<'_, '_> {
         !self.request.tools.is_empty()
     }
 
-    fn call(
-        &mut self,
-        place: Place,
-        call: &ToolCall<'_>,
-        mark: Option<Cache>,
-        w: &mut Writer<'_>,
-    ) -> Result<(), Error> {
-        let (id, name, spelling) = (call.id.as_str(), call.name.as_str(), self.request.spelling);
+    fn call(&mut self, call: &ToolCall<'_>, mark: Option<Cache>, w: &mut Writer<'_>) {
+        let (id, name) = (call.id.as_str(), call.name.as_str());
         if !self.offers_tools() {
-            self.prose(&format!("[tool call {id}: {name}({})]", call.arguments), w);
-            return Ok(());
+            return self.prose(&format!("[tool call {id}: {name}({})]", call.arguments), w);
         }
-        if !is_name(id, usize::MAX) {
-            let problem = "this model takes ids of letters, digits, `_` and `-`";
-            return Err(place.error(Kind::WrongValue, spelling.call_id, problem));
-        }
-        check_name(place, spelling.call_name, name)?;
         w.object(|w| {
             w.key("type").string("tool_use");
             w.key("id").string(id);
@@ -441,7 +437,6 @@ impl Body<'_, '_> {
             w.key("input").token(&call.arguments);
             self.mark(mark, w);
         });
-        Ok(())
     }
 
     fn result(
@@ -500,7 +495,6 @@ impl Body<'_, '_> {
     }
 
     fn tool(&mut self, tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-        check_name(tool.place, self.request.spelling.tool_name, tool.name.as_str())?;
         w.object(|w| {
             w.key("name").string(tool.name.as_str());
             if let Some(description) = tool.description.filter(|description| !description.is_blank()) {
@@ -582,18 +576,4 @@ fn plain_text(w: &mut Writer<'_>, data: impl FnOnce(&mut Writer<'_>)) {
         w.key("media_type").string("text/plain");
         data(w.key("data"));
     });
-}
-
-/// `^[a-zA-Z0-9_-]{1,128}$`: platform.claude.com/docs/en/api/messages.
-fn check_name(place: Place, below: &str, name: &str) -> Result<(), Error> {
-    if is_name(name, 128) {
-        return Ok(());
-    }
-    let problem = "this model takes names of 1 to 128 letters, digits, `_` and `-`";
-    Err(place.error(Kind::WrongValue, below, problem))
-}
-
-fn is_name(name: &str, longest: usize) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
-    !name.is_empty() && name.len() <= longest && name.bytes().all(fits)
 }

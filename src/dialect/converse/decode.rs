@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use super::{refusal, wire};
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Text};
-use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::base::json::{self, Str, Text};
+use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
 use crate::frame::eventstream::{self, Frame};
 
 /// Decodes the body of a Converse reply of status 200. Nothing reaches the sink unless all of it is
@@ -30,9 +30,7 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         emit(block, &mut calls, sink)?;
     }
     sink.event(Event::Stop { why, sequence: sequence(reply.additional) });
-    if let Some(counts) = &reply.usage {
-        sink.event(Event::Usage(usage(counts)));
-    }
+    count(reply.usage.as_ref(), reply.tier.as_ref(), sink);
     Ok(())
 }
 
@@ -56,6 +54,7 @@ fn emit(block: &wire::Block<'_>, calls: &mut usize, sink: &mut dyn Sink) -> Resu
     for text in cited.filter_map(|piece| piece.text) {
         say(Event::Text, text, sink);
     }
+    block.cited.iter().filter_map(|cited| cited.citations.as_ref()).flatten().for_each(|it| cite(it, sink));
     if let Some(call) = client_call(block) {
         sink.event(Event::ToolStart { id: call.id, name: call.name, signature: None });
         if let Some(input) = arguments(call)? {
@@ -67,6 +66,31 @@ fn emit(block: &wire::Block<'_>, calls: &mut usize, sink: &mut dyn Sink) -> Resu
         sink.event(Event::BlockEnd);
     }
     Ok(())
+}
+
+/// Passes over a source of which nothing is told that a client could look up.
+fn cite(written: &wire::Citation<'_>, sink: &mut dyn Sink) {
+    let Some(location) = &written.location else { return };
+    let wire::Location { web, characters, pages, chunks, search_result } = location;
+    let span = |span: &wire::Span| {
+        let wire::Span { index, start, end } = *span;
+        Some((index?, start?, end?))
+    };
+    let source = if let Some(url) = web.as_ref().and_then(|web| web.url) {
+        CitedSource::Web { url }
+    } else if let Some((document, start, end)) = characters.as_ref().and_then(span) {
+        CitedSource::Characters { document, start, end }
+    } else if let Some((document, start, end)) = pages.as_ref().and_then(span) {
+        CitedSource::Pages { document, start, end }
+    } else if let Some((document, start, end)) = chunks.as_ref().and_then(span) {
+        CitedSource::Blocks { document, start, end }
+    } else if let Some((result, start, end)) = search_result.as_ref().and_then(span) {
+        CitedSource::SearchResult { result, source: written.source.unwrap_or_default(), start, end }
+    } else {
+        return;
+    };
+    let quoted = written.quoted.iter().flatten().filter_map(|piece| piece.text).collect();
+    sink.event(Event::Citation(Citation { quoted, title: written.title, source, said: None }));
 }
 
 /// The block's tool call, if the client is to answer it.
@@ -116,6 +140,22 @@ fn stop(reason: &str, ended: Stop) -> Result<Stop, Error> {
 fn sequence(additional: Option<&RawValue>) -> Option<Text<'_>> {
     let additional: wire::Additional<'_> = json::read(additional?.get()).ok()?;
     additional.stop_sequence
+}
+
+/// What the reply cost, and how it was served.
+fn count(counts: Option<&wire::Usage<'_>>, tier: Option<&wire::Tier<'_>>, sink: &mut dyn Sink) {
+    if let Some(counts) = counts {
+        sink.event(Event::Usage(usage(counts)));
+    }
+    let tier = match tier.and_then(|tier| tier.kind.as_ref()).map(Str::as_str) {
+        Some("default") => Tier::Standard,
+        Some("priority") => Tier::Priority,
+        Some("flex") => Tier::Flex,
+        Some("reserved") => Tier::Reserved,
+        // Bedrock may add some; clients know no others.
+        Some(_) | None => return,
+    };
+    sink.event(Event::Tier(tier));
 }
 
 /// Bedrock counts cached tokens apart from `inputTokens`; the sum is the whole prompt
@@ -245,9 +285,7 @@ impl Reply {
             }
             "metadata" => {
                 let metadata: wire::Metadata<'_> = read_event(payload)?;
-                if let Some(counts) = &metadata.usage {
-                    sink.event(Event::Usage(usage(counts)));
-                }
+                count(metadata.usage.as_ref(), metadata.tier.as_ref(), sink);
                 Ok(())
             }
             // One that Bedrock has added.
@@ -278,6 +316,9 @@ impl Reply {
         let delta = &block.delta;
         if let Some(text) = delta.text {
             say(Event::Text, text, sink);
+        }
+        if let Some(citation) = &delta.citation {
+            cite(citation, sink);
         }
         if let Some(reasoning) = &delta.reasoning {
             if let Some(thought) = reasoning.text {
@@ -368,6 +409,7 @@ mod tests {
                 Event::Reasoning(text) => format!("thought {}", text.escaped()),
                 Event::Signature(text) => format!("proof {}", text.escaped()),
                 Event::Redacted(text) => format!("redacted {}", text.escaped()),
+                Event::Citation(citation) => format!("cites {:?}", citation.source),
                 Event::BlockEnd => "end".to_owned(),
                 Event::ToolStart { id, name, .. } => format!("call {} {}", id.escaped(), name.escaped()),
                 Event::ToolArguments { call, arguments: Arguments::Piece(text) } => {
@@ -382,6 +424,7 @@ mod tests {
                 Event::Usage(Usage { input, output, cache_read, cache_write, cache_write_hour, .. }) => {
                     format!("usage {input} {output} {cache_read} {cache_write} {cache_write_hour}")
                 }
+                Event::Tier(tier) => format!("tier {tier:?}"),
             });
         }
     }

@@ -14,3 +14,11 @@ mod wire;
 pub use decode::{StreamDecoder, decode};
 pub use refusal::{broken_off, exception, refusal};
 pub use request::write;
+
+use super::names::{Rule, Word};
+
+/// `ToolName` and `ToolUseId`. The latter may have `.` and `:` too, but not for Claude: "String should match
+/// pattern '^[a-zA-Z0-9_-]+$'".
+pub const WORDS: Rule = Rule { name: WORD, id: WORD };
+
+const WORD: Word = Word { also: b"", most: 64, begins: false };

@@ -13,9 +13,6 @@ use crate::chat::{
 };
 use crate::dialect::{extra, media, schema};
 
-/// `ToolUseId` and `ToolName` have at most so many characters.
-const MAX_NAME: usize = 64;
-
 /// `InferenceConfiguration.stopSequences` has at most so many items.
 const MAX_STOPS: usize = 2500;
 
@@ -242,7 +239,7 @@ impl Body {
                 reasoning_block(w, |w| w.key("redactedContent").text(*data));
                 return Ok(Written::Uncacheable);
             }
-            (Content::ToolCall(call), History::Blocks) => call_block(part.place, call, self.spelling, w)?,
+            (Content::ToolCall(call), History::Blocks) => call_block(call, w),
             (Content::ToolResult(result), History::Blocks) => self.result_block(result, w)?,
             (Content::ToolCall(ToolCall { id, name, arguments, .. }), History::Prose) => {
                 prose(&format!("[tool call {}: {}({arguments})]", id.as_str(), name.as_str()), w);
@@ -385,7 +382,7 @@ impl Body {
         });
     }
 
-    /// The id was checked at its call. A result that says nothing has no content: Converse takes an empty
+    /// A result that says nothing has no content: Converse takes an empty
     /// list but no blank text, and of a failure not even an empty list.
     fn result_block(&mut self, result: &ToolResult<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
         let knows_failures = self.family.knows_failures();
@@ -497,14 +494,7 @@ fn image_block(
     Ok(())
 }
 
-fn call_block(
-    place: Place,
-    call: &ToolCall<'_>,
-    spelling: &Spelling,
-    w: &mut Writer<'_>,
-) -> Result<(), Error> {
-    check_id(place, spelling.call_id, call.id.as_str())?;
-    check_name(place, spelling.call_name, call.name.as_str())?;
+fn call_block(call: &ToolCall<'_>, w: &mut Writer<'_>) {
     w.object(|w| {
         w.key("toolUse").object(|w| {
             w.key("toolUseId").string(call.id.as_str());
@@ -512,29 +502,6 @@ fn call_block(
             w.key("input").token(&call.arguments);
         });
     });
-    Ok(())
-}
-
-fn check_id(place: Place, below: &str, id: &str) -> Result<(), Error> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
-    if is_name(id, fits) {
-        return Ok(());
-    }
-    let problem = "this model takes ids of 1 to 64 letters, digits, `_`, `.`, `:` and `-`";
-    Err(place.error(Kind::WrongValue, below, problem))
-}
-
-fn check_name(place: Place, below: &str, name: &str) -> Result<(), Error> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
-    if is_name(name, fits) {
-        return Ok(());
-    }
-    let problem = "this model takes names of 1 to 64 letters, digits, `_` and `-`";
-    Err(place.error(Kind::WrongValue, below, problem))
-}
-
-fn is_name(name: &str, fits: impl Fn(u8) -> bool) -> bool {
-    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(fits)
 }
 
 /// `inferenceConfig`, if anything is to be said there.
@@ -593,7 +560,6 @@ fn inference(
 }
 
 fn tool_spec(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result<(), Error> {
-    check_name(tool.place, spelling.tool_name, tool.name.as_str())?;
     w.object(|w| {
         w.key("toolSpec").object(|w| {
             w.key("name").string(tool.name.as_str());
@@ -725,6 +691,7 @@ mod tests {
             format: Format::Text,
             delivery: Delivery::Whole,
             user: None,
+            tier: None,
             betas: Vec::new(),
             spelling: &SPELLING,
             extra: Vec::new(),
@@ -984,25 +951,6 @@ mod tests {
                 ])
             );
         }
-    }
-
-    #[test]
-    fn ids_and_names_that_bedrock_refuses_are_named_by_their_path() {
-        let long = "a".repeat(65);
-        let called = |part| {
-            let turn = Turn { role: Role::Assistant, parts: vec![part] };
-            Request { tools: vec![tool("f")], ..asking(vec![turn]) }
-        };
-        for id in ["", "a b", "é", "a/b", &long] {
-            assert_eq!(param(&called(call(id, "f", "{}"))), "messages[1].tool_calls[0].id");
-        }
-        for name in ["", "a.b", "ns:f", "é", &long] {
-            let path = "messages[1].tool_calls[0].call_name";
-            assert_eq!(param(&called(call("c", name, "{}"))), path);
-            let offered = Request { tools: vec![tool(name)], ..hello() };
-            assert_eq!(param(&offered), "tools[0].tool_name");
-        }
-        body(&called(call("call_a.b:c-1", "a_b-C1", "{}")));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Reply<'a> {
     pub stop_reason: Str<'a>,
     #[serde(borrow)]
     pub usage: Option<Usage<'a>>,
+    #[serde(borrow, rename = "serviceTier")]
+    pub tier: Option<Tier<'a>>,
     /// What was asked for in `additionalModelResponseFieldPaths`; any JSON.
     #[serde(borrow, rename = "additionalModelResponseFields")]
     pub additional: Option<&'a RawValue>,
@@ -98,12 +100,58 @@ pub struct ReasoningText<'a> {
 pub struct Cited<'a> {
     #[serde(borrow)]
     pub content: Option<Vec<Piece<'a>>>,
+    #[serde(borrow)]
+    pub citations: Option<Vec<Citation<'a>>>,
 }
 
 #[derive(Deserialize)]
 pub struct Piece<'a> {
     #[serde(borrow)]
     pub text: Option<Text<'a>>,
+}
+
+/// `Citation` and `CitationsDelta`.
+#[derive(Deserialize)]
+pub struct Citation<'a> {
+    #[serde(borrow)]
+    pub title: Option<Text<'a>>,
+    /// Of a search result: where it was found.
+    #[serde(borrow)]
+    pub source: Option<Text<'a>>,
+    #[serde(borrow, rename = "sourceContent")]
+    pub quoted: Option<Vec<Piece<'a>>>,
+    #[serde(borrow)]
+    pub location: Option<Location<'a>>,
+}
+
+/// `CitationLocation`, a union.
+#[derive(Deserialize)]
+pub struct Location<'a> {
+    #[serde(borrow)]
+    pub web: Option<Web<'a>>,
+    #[serde(rename = "documentChar")]
+    pub characters: Option<Span>,
+    #[serde(rename = "documentPage")]
+    pub pages: Option<Span>,
+    #[serde(rename = "documentChunk")]
+    pub chunks: Option<Span>,
+    #[serde(rename = "searchResultLocation")]
+    pub search_result: Option<Span>,
+}
+
+#[derive(Deserialize)]
+pub struct Web<'a> {
+    #[serde(borrow)]
+    pub url: Option<Text<'a>>,
+}
+
+/// From where to where in which document or search result.
+#[derive(Clone, Copy, Deserialize)]
+pub struct Span {
+    #[serde(alias = "documentIndex", alias = "searchResultIndex")]
+    pub index: Option<u64>,
+    pub start: Option<u64>,
+    pub end: Option<u64>,
 }
 
 /// `contentBlockStart`. Text blocks begin without one.
@@ -138,6 +186,8 @@ pub struct Delta<'a> {
     pub tool_use: Option<ToolDelta<'a>>,
     #[serde(borrow, rename = "reasoningContent")]
     pub reasoning: Option<ReasoningDelta<'a>>,
+    #[serde(borrow)]
+    pub citation: Option<Citation<'a>>,
 }
 
 /// `ReasoningContentBlockDelta`, a union.
@@ -180,6 +230,15 @@ pub struct MessageStop<'a> {
 pub struct Metadata<'a> {
     #[serde(borrow)]
     pub usage: Option<Usage<'a>>,
+    #[serde(borrow, rename = "serviceTier")]
+    pub tier: Option<Tier<'a>>,
+}
+
+/// `ServiceTier`.
+#[derive(Deserialize)]
+pub struct Tier<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Option<Str<'a>>,
 }
 
 /// `TokenUsage`.

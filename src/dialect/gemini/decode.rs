@@ -350,7 +350,11 @@ mod tests {
                 }
                 Event::ToolArguments { arguments, .. } => format!("{arguments:?}"),
                 Event::ToolEnd { .. } => return,
-                Event::Signature(_) | Event::Redacted(_) | Event::BlockEnd => "never".to_owned(),
+                Event::Signature(_)
+                | Event::Redacted(_)
+                | Event::BlockEnd
+                | Event::Citation(_)
+                | Event::Tier(_) => "never".to_owned(),
                 Event::Stop { why, .. } => format!("{why:?}"),
                 Event::Usage(u) => {
                     format!(

@@ -47,8 +47,6 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("top_logprobs", "0"),
     ("logit_bias", "{}"),
     ("modalities", r#"["text"]"#),
-    ("service_tier", r#""auto""#),
-    ("service_tier", r#""default""#),
     ("store", "false"),
     ("metadata", "{}"),
 ];

@@ -21,3 +21,13 @@ pub use refusal::refusal;
 pub use reply::{StreamWriter, WholeWriter};
 pub use request::parse;
 pub use write::write;
+
+use super::names::{Rule, Word};
+
+/// `FunctionDefinition.name` has at most 64 characters, and of ids OpenAI says "Expected a string with maximum
+/// length 40" (vercel/ai#5171). Mistral's ids are shorter still, and Kimi's have a form of their own: see
+/// `write.rs`.
+pub const WORDS: Rule = Rule {
+    name: Word { also: b"", most: 64, begins: false },
+    id: Word { also: b"", most: 40, begins: false },
+};

@@ -2,7 +2,7 @@
 //! platform.openai.com/docs/api-reference/chat/object and …/chat-streaming.
 
 use crate::base::json::{Text, Writer};
-use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
 use crate::dialect::Title;
 
 /// Writes the members that every reply and every chunk begins with.
@@ -24,8 +24,18 @@ pub struct StreamWriter {
     calls: Vec<Arrival>,
     /// The thoughts of this block, escaped: with their proof they are told again as a whole block.
     thought: String,
+    said: Said,
     usage: Option<Usage>,
+    tier: Option<Tier>,
     out: Vec<u8>,
+}
+
+/// Characters of the reply's text.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    all: u64,
+    /// Of those, up to the block that is open.
+    before: u64,
 }
 
 /// How far a tool call has come.
@@ -39,7 +49,8 @@ enum Arrival {
 impl StreamWriter {
     pub fn new(title: Title, usage_wanted: bool) -> Self {
         let (head, out) = (Vec::new(), Vec::new());
-        Self { title, usage_wanted, head, calls: Vec::new(), thought: String::new(), usage: None, out }
+        let (calls, thought, said) = (Vec::new(), String::new(), Said::default());
+        Self { title, usage_wanted, head, calls, thought, said, usage: None, tier: None, out }
     }
 
     /// What was written since the last call; the caller clears it.
@@ -56,6 +67,7 @@ impl StreamWriter {
                 write_title(title, w, "chat.completion.chunk");
                 w.key("choices").array(|_| {});
                 write_usage(w.key("usage"), usage);
+                write_tier(w, self.tier);
             });
             self.out.extend_from_slice(b"\n\n");
         }
@@ -140,7 +152,10 @@ impl Sink for StreamWriter {
         match event {
             Event::Start { id } => self.title.name(id),
             Event::Text(text) if text.is_empty() => {}
-            Event::Text(text) => self.chunk(None, |w| w.key("content").text(text)),
+            Event::Text(text) => {
+                self.said.all = self.said.all.saturating_add(text.characters());
+                self.chunk(None, |w| w.key("content").text(text));
+            }
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => {
                 self.thought.push_str(text.escaped());
@@ -157,7 +172,17 @@ impl Sink for StreamWriter {
             Event::Redacted(data) => {
                 self.chunk(None, |w| w.key("thinking_blocks").array(|w| write_redacted(w, data)));
             }
-            Event::BlockEnd => self.thought.clear(),
+            Event::Citation(citation) => {
+                let Some(url) = address(&citation.source) else { return };
+                let said = self.said;
+                self.chunk(None, |w| {
+                    w.key("annotations").array(|w| write_annotation(w, url, &citation, said));
+                });
+            }
+            Event::BlockEnd => {
+                self.thought.clear();
+                self.said.before = self.said.all;
+            }
             Event::ToolStart { id, name, signature } => {
                 let index = self.calls.len() as u64;
                 self.calls.push(Arrival::Bare);
@@ -177,6 +202,7 @@ impl Sink for StreamWriter {
                 self.chunk(Some(finish_reason(why, !self.calls.is_empty())), |_| {});
             }
             Event::Usage(usage) => self.usage = Some(usage),
+            Event::Tier(tier) => self.tier = Some(tier),
         }
     }
 }
@@ -186,6 +212,9 @@ pub struct WholeWriter {
     title: Title,
     /// Escaped text.
     content: String,
+    said: Said,
+    /// The members of a JSON array; empty where nothing is cited.
+    annotations: Vec<u8>,
     /// Escaped text.
     reasoning: String,
     thoughts: Vec<Thought>,
@@ -194,6 +223,7 @@ pub struct WholeWriter {
     calls: Vec<WholeCall>,
     stop: Option<Stop>,
     usage: Option<Usage>,
+    tier: Option<Tier>,
 }
 
 /// A block of thoughts that the model wants back, its strings escaped.
@@ -212,9 +242,19 @@ struct WholeCall {
 
 impl WholeWriter {
     pub fn new(title: Title) -> Self {
-        let (content, reasoning) = (String::new(), String::new());
-        let (thoughts, calls) = (Vec::new(), Vec::new());
-        Self { title, content, reasoning, thoughts, unproved: 0, calls, stop: None, usage: None }
+        Self {
+            title,
+            content: String::new(),
+            said: Said::default(),
+            annotations: Vec::new(),
+            reasoning: String::new(),
+            thoughts: Vec::new(),
+            unproved: 0,
+            calls: Vec::new(),
+            stop: None,
+            usage: None,
+            tier: None,
+        }
     }
 
     /// Writes the reply.
@@ -233,6 +273,7 @@ impl WholeWriter {
             if let Some(usage) = self.usage {
                 write_usage(w.key("usage"), usage);
             }
+            write_tier(w, self.tier);
         });
     }
 
@@ -245,6 +286,10 @@ impl WholeWriter {
             w.text(Text::from_escaped(&self.content));
         }
         w.key("refusal").null();
+        if !self.annotations.is_empty() {
+            w.key("annotations")
+                .array(|w| w.token(std::str::from_utf8(&self.annotations).unwrap_or_default()));
+        }
         if !self.reasoning.is_empty() {
             w.key("reasoning_content").text(Text::from_escaped(&self.reasoning));
         }
@@ -281,7 +326,10 @@ impl Sink for WholeWriter {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Start { id } => self.title.name(id),
-            Event::Text(text) => self.content.push_str(text.escaped()),
+            Event::Text(text) => {
+                self.said.all = self.said.all.saturating_add(text.characters());
+                self.content.push_str(text.escaped());
+            }
             Event::Reasoning(text) => self.reasoning.push_str(text.escaped()),
             Event::Signature(signature) => {
                 let text = self.reasoning.get(self.unproved..).unwrap_or_default().to_owned();
@@ -289,7 +337,15 @@ impl Sink for WholeWriter {
                 self.thoughts.push(Thought::Proved { text, signature: signature.escaped().to_owned() });
             }
             Event::Redacted(data) => self.thoughts.push(Thought::Redacted(data.escaped().to_owned())),
-            Event::BlockEnd => self.unproved = self.reasoning.len(),
+            Event::Citation(citation) => {
+                if let Some(url) = address(&citation.source) {
+                    write_annotation(&mut Writer::new(&mut self.annotations), url, &citation, self.said);
+                }
+            }
+            Event::BlockEnd => {
+                self.unproved = self.reasoning.len();
+                self.said.before = self.said.all;
+            }
             Event::ToolStart { id, name, signature } => self.calls.push(WholeCall {
                 id: id.escaped().to_owned(),
                 name: name.escaped().to_owned(),
@@ -312,6 +368,7 @@ impl Sink for WholeWriter {
             Event::ToolEnd { .. } => {}
             Event::Stop { why, .. } => self.stop = Some(why),
             Event::Usage(usage) => self.usage = Some(usage),
+            Event::Tier(tier) => self.tier = Some(tier),
         }
     }
 }
@@ -352,6 +409,46 @@ fn write_call(
             w.key("google").object(|w| w.key("thought_signature").text(signature));
         });
     }
+}
+
+/// The address of a source that has one. Others have no place in a chat completion; they come only to
+/// questions that OpenAI's clients cannot ask.
+fn address<'a>(source: &CitedSource<'a>) -> Option<Text<'a>> {
+    match *source {
+        CitedSource::Web { url } => Some(url),
+        CitedSource::SearchResult { source, .. } => {
+            // JSON may write the slashes with a backslash each.
+            let is_web = ["https:", "http:"].iter().any(|scheme| source.escaped().starts_with(scheme));
+            is_web.then_some(source)
+        }
+        CitedSource::Characters { .. } | CitedSource::Pages { .. } | CitedSource::Blocks { .. } => None,
+    }
+}
+
+/// platform.openai.com/docs/api-reference/chat/object, `choices[].message.annotations`.
+fn write_annotation(w: &mut Writer<'_>, url: Text<'_>, citation: &Citation<'_>, said: Said) {
+    let (start, end) = citation.said.unwrap_or((said.before, said.all));
+    w.object(|w| {
+        w.key("type").string("url_citation");
+        w.key("url_citation").object(|w| {
+            w.key("url").text(url);
+            w.key("title").text(citation.title.unwrap_or_default());
+            w.key("start_index").number(start);
+            w.key("end_index").number(end);
+        });
+    });
+}
+
+/// platform.openai.com/docs/api-reference/chat/object, `service_tier`.
+fn write_tier(w: &mut Writer<'_>, tier: Option<Tier>) {
+    let name = match tier {
+        None => return,
+        Some(Tier::Standard) => "default",
+        Some(Tier::Priority) => "priority",
+        Some(Tier::Flex) => "flex",
+        Some(Tier::Reserved) => "scale",
+    };
+    w.key("service_tier").string(name);
 }
 
 /// Some models end a turn of tool calls with a plain end; clients loop on `tool_calls` only.

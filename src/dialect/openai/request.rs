@@ -10,7 +10,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::{Number, Str, Text, wrong_type};
 use crate::chat::{
     Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
-    ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tool, ToolCall, ToolChoice,
+    ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tier, Tool, ToolCall, ToolChoice,
 };
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
@@ -92,6 +92,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         delivery: delivery(body.stream, body.stream_options, &mut fields),
         // The newer name.
         user: body.safety_identifier.or(body.user),
+        tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
         betas: Vec::new(),
         spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
         extra,
@@ -191,9 +192,7 @@ impl<'a> Conversation<'a> {
             };
             return Err(place.error(Kind::Unsupported, ".type", problem));
         }
-        let Some(id) = call.id else {
-            return Err(missing(&format!("{place}.id"), "ties the call to its result"));
-        };
+        let id = call.id.unwrap_or_default();
         let Some(function) = call.function else {
             return Err(missing(&format!("{place}.function"), "tells what was called"));
         };
@@ -231,9 +230,7 @@ impl<'a> Conversation<'a> {
         fields: &mut Seen<'a>,
     ) -> Result<(), Error> {
         let place = Place::Result(index);
-        let Some(id) = message.tool_call_id else {
-            return Err(missing(&place.to_string(), "names the call that this is the result of"));
-        };
+        let id = message.tool_call_id.unwrap_or_default();
         let mut parts = contents(index, message.content, fields)?;
         // A mark on the last part of a result belongs behind the result: no cloud takes one inside.
         let cache = cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
@@ -536,6 +533,22 @@ fn delivery<'a>(
     }
 }
 
+/// platform.openai.com/docs/api-reference/chat/create#chat-create-service_tier, and the clouds' own word
+/// for what is reserved.
+fn tier(name: &Str<'_>) -> Result<Option<Tier>, Error> {
+    match name.as_str() {
+        "auto" => Ok(None),
+        "default" => Ok(Some(Tier::Standard)),
+        "priority" | "fast" => Ok(Some(Tier::Priority)),
+        "flex" => Ok(Some(Tier::Flex)),
+        "scale" | "reserved" => Ok(Some(Tier::Reserved)),
+        _ => {
+            let problem = "must be auto, default, flex, priority or scale";
+            Err(Error::at(Kind::WrongValue, "service_tier", problem))
+        }
+    }
+}
+
 fn stop(raw: &RawValue) -> Result<Vec<Text<'_>>, Error> {
     let mut stops: Vec<Text<'_>> = match Text::from_raw(raw) {
         Some(text) => vec![text],
@@ -589,6 +602,9 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
             "parallel_tool_calls" => body.parallel_tool_calls == Some(true),
             "presence_penalty" => !body.presence_penalty.is_some_and(says_something),
             "frequency_penalty" => !body.frequency_penalty.is_some_and(says_something),
+            "service_tier" => {
+                body.service_tier.as_ref().is_some_and(|tier| ["auto", "default"].contains(&tier.as_str()))
+            }
             _ => false,
         };
         if !silent {

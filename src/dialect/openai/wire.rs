@@ -28,6 +28,7 @@ object! {
         reasoning_effort: Str<'a>,
         user: Text<'a>,
         safety_identifier: Text<'a>,
+        service_tier: Str<'a>,
     }
 }
 

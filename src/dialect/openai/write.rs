@@ -57,9 +57,6 @@ const IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp", "image/gif"];
 /// OpenAI refuses more: the type of `stop`.
 const MOST_STOPS: usize = 4;
 
-/// `FunctionDefinition.name`: "a maximum length of 64".
-const LONGEST_NAME: usize = 64;
-
 /// Fields that are ours to write: another by the same name would contradict the client's own.
 const OURS: &[&str] = &[
     "model",
@@ -86,7 +83,7 @@ const OURS: &[&str] = &[
 impl<'a> Body<'_, 'a> {
     /// Refuses what cannot be said, so that little can fail half-way.
     fn check(&self) -> Result<(), Error> {
-        let Request { extra, system, turns, tools, sampling, spelling, .. } = self.request;
+        let Request { extra, system, turns, sampling, spelling, .. } = self.request;
         for field in extra {
             self.check_extra(field)?;
         }
@@ -105,15 +102,6 @@ impl<'a> Body<'_, 'a> {
         }
         for part in turns.iter().flat_map(|turn| &turn.parts) {
             self.check_part(part)?;
-        }
-        for tool in tools {
-            let name = tool.name.as_str();
-            let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-            if !plain || !(1..=LONGEST_NAME).contains(&name.len()) {
-                let problem = "is no name for a function of this model, which must have letters, digits, `_` or \
-                    `-`, and at most 64 of them";
-                return Err(tool.place.error(Kind::Unsupported, spelling.tool_name, problem));
-            }
         }
         self.check_tool_choice()?;
         if self.edition == Edition::OpenAi && sampling.stop.len() > MOST_STOPS {
