@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub user: Option<Text<'a>>,
     /// `None`: as the cloud likes.
     pub tier: Option<Tier>,
+    /// What the client hangs on the request for its own books; any JSON object.
+    pub metadata: Option<&'a RawValue>,
     /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.
     pub betas: Vec<&'a str>,
     /// How errors about this request name its parts.
@@ -356,7 +358,7 @@ pub struct Spelling {
     pub tool_schema: &'static str,
     pub strict: &'static str,
     pub chosen_tool: &'static str,
-    /// That a reply may hold several calls.
+    /// That a reply may have several calls.
     pub parallel: &'static str,
     pub max_tokens: &'static str,
     pub stop: &'static str,
@@ -425,6 +427,12 @@ pub enum Event<'a> {
     Usage(Usage),
     /// How the cloud has served the request, where it tells.
     Tier(Tier),
+    /// What the cloud was asked to tell in its own words, such as what a guardrail found: its own name for
+    /// it, and JSON. Handed to the client as it is.
+    Extra {
+        name: &'static str,
+        json: &'a str,
+    },
 }
 
 /// A source of what is said in a reply.

@@ -23,6 +23,9 @@ MOST_CACHE_POINTS = 4
 
 DOCUMENT_NAME = re.compile(r"[A-Za-z0-9()\[\]-]+(\s[A-Za-z0-9()\[\]-]+)*")
 
+#: Narrower than Converse's ToolUseId.
+CLAUDE_ID = re.compile(r"[a-zA-Z0-9_-]+")
+
 #: Fields of Claude's own API that Converse passes on; it answers 400 for any other.
 CLAUDE_FIELDS = frozenset(
     {
@@ -46,6 +49,7 @@ def check(model: str, body: dict[str, Any], counting: bool = False) -> None:
     if "system" in body and not body["system"]:
         raise Refused("rule", "system: must not be empty")
     claude = "anthropic.claude" in model
+    _prompt(model, body)
     _roles(messages)
     for index, message in enumerate(messages):
         _content(message, f"messages.{index}.content", claude)
@@ -67,6 +71,39 @@ def check(model: str, body: dict[str, Any], counting: bool = False) -> None:
 
 
 TOOL_BLOCKS = ("toolUse", "toolResult")
+
+#: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
+OF_THE_PROMPT = ("additionalModelRequestFields", "inferenceConfig", "system", "toolConfig")
+
+
+def _prompt(model: str, body: dict[str, Any]) -> None:
+    """Prompt management: a prompt brings its own settings, and only a prompt has variables."""
+    if ":prompt/" not in model:
+        # Bedrock ignores them; nobody should send what is ignored.
+        if "promptVariables" in body:
+            raise Refused("rule", "promptVariables: the model is no prompt")
+        return
+    for name in OF_THE_PROMPT:
+        if name in body:
+            raise Refused("rule", f"{name}: can't be included with a prompt of Prompt management")
+
+
+def _tool_choice(extra: dict[str, Any], config: dict[str, Any]) -> None:
+    """Claude's own tool_choice beside Converse's: messages of litellm issues 36536 and 22637."""
+    own = extra.get("tool_choice")
+    if own is None:
+        return
+    beside = next(iter(config.get("toolChoice", {})), None)
+    if beside is not None and "type" in own:
+        raise Refused(
+            "rule",
+            f"The additional field tool_choice/type conflicts with the existing field toolConfig.toolChoice.{beside}. "
+            "Remove tool_choice/type and try again.",
+        )
+    if beside is None and "type" not in own:
+        raise Refused("rule", "The model returned the following errors: tool_choice.type: Field required")
+    if not config:
+        raise Refused("rule", "The model returned the following errors: tool_choice: no tools were provided")
 
 
 def _roles(messages: list[dict[str, Any]]) -> None:
@@ -301,6 +338,11 @@ def _claude(body: dict[str, Any], messages: list[dict[str, Any]], tools: list[st
     for name in extra:
         if name not in CLAUDE_FIELDS:
             raise Refused("rule", f"The model returned the following errors: {name}: Extra inputs are not permitted")
+    _tool_choice(extra, body.get("toolConfig", {}))
+    for index, message in enumerate(messages):
+        for block in message["content"]:
+            if "toolUse" in block and not CLAUDE_ID.fullmatch(block["toolUse"]["toolUseId"]):
+                raise Refused("rule", f"messages.{index}: tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
     inference = body.get("inferenceConfig", {})
     for index, sequence in enumerate(inference.get("stopSequences", [])):
         if not sequence.strip():
@@ -334,7 +376,10 @@ def _thinking(thinking: dict[str, Any], inference: dict[str, Any], choice: dict[
         raise Refused("rule", "Thinking may not be enabled when tool_choice forces tool use.")
     if messages[-1]["role"] == "assistant":
         raise Refused("rule", "an assistant message cannot be prefilled when thinking is enabled")
-    if len(messages) > 1 and any("toolResult" in block for block in messages[-1]["content"]):
+    # "When using adaptive thinking, previous assistant turns don't need to start with thinking blocks":
+    # https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+    manual = thinking["type"] == "enabled"
+    if manual and len(messages) > 1 and any("toolResult" in block for block in messages[-1]["content"]):
         if "reasoningContent" not in messages[-2]["content"][0]:
             raise Refused(
                 "rule",

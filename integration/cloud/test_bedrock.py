@@ -437,6 +437,11 @@ RULE_CASES = {
     "thinking with temperature": say("x", inferenceConfig={"maxTokens": 4000, "temperature": 0}, additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 1024}}),
     "thinking with a forced tool": say("x", inferenceConfig={"maxTokens": 4000}, toolConfig=TOOLS | {"toolChoice": {"any": {}}}, additionalModelRequestFields={"thinking": {"type": "enabled", "budget_tokens": 1024}}),
     "thinking after a call without a thought": {"messages": CALLED, "toolConfig": TOOLS, "inferenceConfig": {"maxTokens": 4000}, "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 1024}}},
+    "choice said twice": say("x", toolConfig=TOOLS | {"toolChoice": {"any": {}}}, additionalModelRequestFields={"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}),
+    "choice without a type": say("x", toolConfig=TOOLS, additionalModelRequestFields={"tool_choice": {"disable_parallel_tool_use": True}}),
+    "choice without tools": say("x", additionalModelRequestFields={"tool_choice": {"type": "auto"}}),
+    "id that Claude refuses": {"messages": [user(T), assistant(use("a.b")), user(result("a.b"))], "toolConfig": TOOLS},
+    "variables of no prompt": say("x", promptVariables={"name": {"text": "Ann"}}),
     "open schema": say("x", outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": '{"type":"object"}'}}}}),
     "schema that is no JSON": say("x", outputConfig={"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": "{"}}}}),
     "prefill that ends in a blank": {"messages": [user(T), assistant({"text": "So "})]},
@@ -464,6 +469,40 @@ def test_what_the_refused_cases_start_from_is_accepted(cloud: StandIn) -> None:
     status, _, answer = post(cloud, body)
     assert status == 200, answer
     assert cloud.refusals() == []
+
+
+CHOICES = {
+    "adaptive thinking after a call without a thought": {
+        "messages": CALLED,
+        "toolConfig": TOOLS,
+        "inferenceConfig": {"maxTokens": 4000},
+        "additionalModelRequestFields": {"thinking": {"type": "adaptive"}},
+    },
+    "one call at most": say(
+        "x",
+        toolConfig=TOOLS,
+        additionalModelRequestFields={"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+    ),
+    "one call of any tool": say(
+        "x",
+        toolConfig=TOOLS | {"toolChoice": {"any": {}}},
+        additionalModelRequestFields={"tool_choice": {"disable_parallel_tool_use": True}},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+def test_what_claude_takes_is_accepted(cloud: StandIn, case: str) -> None:
+    status, _, answer = post(cloud, CHOICES[case])
+    assert status == 200, answer
+    assert cloud.refusals() == []
+
+
+def test_a_prompt_brings_its_own_settings(cloud: StandIn) -> None:
+    path = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Aprompt%2FABCDEFGHIJ%3A1/converse"
+    status, _, answer = post(cloud, say("x", promptVariables={"name": {"text": "Ann"}}), path=path)
+    assert status == 200, answer
+    refused(cloud, post(cloud, say("x", system=[T]), path=path), "rule", "system")
 
 
 def test_requests_are_recorded_as_they_came(cloud: StandIn) -> None:

@@ -235,6 +235,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Count<'a> {
 pub struct Fields<'a>(pub Vec<(Str<'a>, &'a RawValue)>);
 
 impl<'a> Fields<'a> {
+    /// The member of a name; the last of several, as JSON parsers have it.
+    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(known, _)| known.as_str() == name).map(|(_, raw)| *raw)
+    }
+
     /// The members that are not `null`.
     pub fn given(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(name, raw)| (name.as_str(), *raw)).filter(|(_, raw)| raw.get() != "null")

@@ -19,7 +19,7 @@ mod talk;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::Reply;
-use crate::base::json::{Str, Text};
+use crate::base::json::{Str, Text, Writer};
 use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
 pub use anthropic::Edition;
@@ -85,6 +85,23 @@ impl Title {
         if let Some(id) = id {
             self.id = id.unescape().into_owned();
         }
+    }
+}
+
+/// What the cloud was asked to tell in its own words: members that stand at the end of a reply.
+#[derive(Default)]
+struct Extras(Vec<(&'static str, String)>);
+
+impl Extras {
+    /// A later one of a name replaces an earlier one, so that there are as many as names.
+    fn take(&mut self, name: &'static str, json: &str) {
+        self.0.retain(|(known, _)| *known != name);
+        // Between tokens a new line means nothing in JSON, but ends an event of a stream.
+        self.0.push((name, json.replace(['\n', '\r'], " ")));
+    }
+
+    fn write(&self, w: &mut Writer<'_>) {
+        self.0.iter().for_each(|(name, json)| w.key(name).token(json));
     }
 }
 

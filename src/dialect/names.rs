@@ -117,7 +117,8 @@ impl Sink for Restored<'_> {
             | Event::ToolEnd { .. }
             | Event::Stop { .. }
             | Event::Usage(_)
-            | Event::Tier(_) => self.sink.event(event),
+            | Event::Tier(_)
+            | Event::Extra { .. } => self.sink.event(event),
         }
     }
 }

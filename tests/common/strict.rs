@@ -54,6 +54,14 @@ fn text<'v>(value: &'v Value, case: &str) -> &'v str {
     text
 }
 
+/// A name or an id as Bedrock and Claude take it.
+fn word<'v>(value: &'v Value, case: &str) -> &'v str {
+    let word = text(value, case);
+    assert!(word.len() <= 64, "{case}: {word}");
+    assert!(word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'), "{case}: {word}");
+    word
+}
+
 fn unique(names: &[&str], case: &str) {
     let mut sorted = names.to_vec();
     sorted.sort_unstable();
@@ -71,6 +79,11 @@ fn converse(body: &Value, case: &str) {
         "outputConfig",
         "additionalModelRequestFields",
         "additionalModelResponseFieldPaths",
+        "guardrailConfig",
+        "performanceConfig",
+        "requestMetadata",
+        "promptVariables",
+        "serviceTier",
     ];
     members(body, &known, case);
     if let Some(system) = body.get("system") {
@@ -83,7 +96,7 @@ fn converse(body: &Value, case: &str) {
     }
     converse_extra(body, case);
     let mut documents = Vec::new();
-    let mut calls: Vec<&str> = Vec::new();
+    let (mut calls, mut all_calls): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (index, message) in list(&body["messages"], case).iter().enumerate() {
         members(message, &["role", "content"], case);
         let role = if index % 2 == 0 { "user" } else { "assistant" };
@@ -128,8 +141,8 @@ fn converse(body: &Value, case: &str) {
                     assert_eq!(role, "assistant", "{case}");
                     members(call, &["toolUseId", "name", "input"], case);
                     assert!(call["input"].is_object(), "{case}: {call}");
-                    text(&call["name"], case);
-                    asked.push(text(&call["toolUseId"], case));
+                    word(&call["name"], case);
+                    asked.push(word(&call["toolUseId"], case));
                 }
                 (_, result) => {
                     assert_eq!(role, "user", "{case}");
@@ -155,13 +168,14 @@ fn converse(body: &Value, case: &str) {
             calls.is_empty() || !message["content"][0]["toolResult"].is_null(),
             "{case}: results come first"
         );
-        unique(&asked, case);
+        all_calls.extend(&asked);
         calls = asked;
         if !(results.is_empty() && calls.is_empty()) {
             assert!(body.get("toolConfig").is_some(), "{case}: tool blocks without toolConfig");
         }
     }
     assert!(calls.is_empty(), "{case}: {calls:?} unanswered");
+    unique(&all_calls, case);
     unique(&documents, case);
     if let Some(config) = body.get("inferenceConfig") {
         let known = ["maxTokens", "temperature", "topP", "stopSequences"];
@@ -182,7 +196,7 @@ fn converse(body: &Value, case: &str) {
                 members(spec, &["name", "description", "inputSchema", "strict"], case);
                 let (_, schema) = one(&spec["inputSchema"], &["json"], case);
                 assert_eq!(schema["type"], "object", "{case}");
-                text(&spec["name"], case)
+                word(&spec["name"], case)
             })
             .collect();
         unique(&names, case);
@@ -228,12 +242,27 @@ fn cache_points(blocks: &[Value], case: &str) {
 /// What goes beyond Converse, as Claude takes it.
 fn converse_extra(body: &Value, case: &str) {
     if let Some(paths) = body.get("additionalModelResponseFieldPaths") {
-        assert_eq!(*paths, serde_json::json!(["/stop_sequence"]), "{case}");
+        let paths = list(paths, case);
+        assert!(paths.len() <= 10 && paths.iter().all(|path| text(path, case).starts_with('/')), "{case}");
     }
     let Some(extra) = body.get("additionalModelRequestFields") else { return };
-    let known =
-        ["thinking", "top_k", "anthropic_beta", "reasoningConfig", "reasoning_effort", "inferenceConfig"];
+    let known = [
+        "thinking",
+        "top_k",
+        "tool_choice",
+        "anthropic_beta",
+        "reasoningConfig",
+        "reasoning_effort",
+        "inferenceConfig",
+        // Of the cases that say something of their own.
+        "vendor",
+    ];
     assert!(!members(extra, &known, case).is_empty(), "{case}");
+    if let Some(choice) = extra.get("tool_choice") {
+        // litellm issues 36536 and 22637.
+        let beside = body["toolConfig"].get("toolChoice").is_some();
+        assert_eq!(choice.get("type").is_some(), !beside, "{case}: {choice}");
+    }
     let Some(thinking) = extra.get("thinking") else { return };
     members(thinking, &["type", "budget_tokens", "display"], case);
     if thinking["type"] == "enabled" {

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use super::{Edition, message, refusal};
 use crate::base::base64;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Fields, Text, Writer};
-use crate::chat::{Arguments, Event, Frame, Sink, Stop, Usage};
+use crate::base::json::{self, Fields, Str, Text, Writer};
+use crate::chat::{Arguments, Citation, CitedSource, Event, Frame, Sink, Stop, Tier, Usage};
 use crate::dialect::converse;
 use crate::frame::{eventstream, sse};
 
@@ -34,9 +34,7 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         emit(block, &mut number, sink);
     }
     sink.event(Event::Stop { why: stop(reason.as_str()), sequence: reply.stop_sequence });
-    if let Some(counts) = reply.usage {
-        sink.event(Event::Usage(Counts::default().with(counts).usage()));
-    }
+    Counts::default().told(reply.usage.as_ref(), sink);
     Ok(())
 }
 
@@ -44,7 +42,10 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
 /// client of another dialect, which cannot have asked for them.
 fn emit(block: &message::Block<'_>, calls: &mut usize, sink: &mut dyn Sink) {
     match block.kind.as_str() {
-        "text" => say(Event::Text, block.text, sink),
+        "text" => {
+            say(Event::Text, block.text, sink);
+            block.citations.iter().flatten().for_each(|citation| cite(citation, sink));
+        }
         "thinking" => {
             say(Event::Reasoning, block.thinking, sink);
             say(Event::Signature, block.signature, sink);
@@ -63,6 +64,38 @@ fn emit(block: &message::Block<'_>, calls: &mut usize, sink: &mut dyn Sink) {
         _ => {}
     }
     sink.event(Event::BlockEnd);
+}
+
+/// platform.claude.com/docs/en/build-with-claude/citations. Passes over a source of which nothing is told that a
+/// client could look up.
+fn cite(written: &message::Citation<'_>, sink: &mut dyn Sink) {
+    let span = |index: Option<u64>, start: Option<u64>, end: Option<u64>| Some((index?, start?, end?));
+    let document = written.document_index;
+    let source = match written.kind.as_str() {
+        "char_location" => span(document, written.start_char_index, written.end_char_index)
+            .map(|(document, start, end)| CitedSource::Characters { document, start, end }),
+        "page_location" => span(document, written.start_page_number, written.end_page_number)
+            .map(|(document, start, end)| CitedSource::Pages { document, start, end }),
+        "content_block_location" => span(document, written.start_block_index, written.end_block_index)
+            .map(|(document, start, end)| CitedSource::Blocks { document, start, end }),
+        "search_result_location" => {
+            span(written.search_result_index, written.start_block_index, written.end_block_index).map(
+                |(result, start, end)| CitedSource::SearchResult {
+                    result,
+                    source: written.source.unwrap_or_default(),
+                    start,
+                    end,
+                },
+            )
+        }
+        "web_search_result_location" => written.url.map(|url| CitedSource::Web { url }),
+        _ => None,
+    };
+    if let Some(source) = source {
+        let quoted = written.cited_text.into_iter().collect();
+        let title = written.document_title.or(written.title);
+        sink.event(Event::Citation(Citation { quoted, title, source, said: None }));
+    }
 }
 
 /// Emits text unless there is none: blocks open with empty ones.
@@ -104,18 +137,24 @@ struct Counts {
 }
 
 impl Counts {
-    fn with(mut self, told: message::Usage) -> Self {
+    /// Takes up what is told, and tells it on.
+    fn told(&mut self, told: Option<&message::Usage<'_>>, sink: &mut dyn Sink) {
+        let Some(told) = told else { return };
         let tell = |count: &mut u64, told: Option<u64>| *count = told.unwrap_or(*count);
         tell(&mut self.input, told.input_tokens);
         tell(&mut self.output, told.output_tokens);
         tell(&mut self.cache_read, told.cache_read_input_tokens);
         tell(&mut self.cache_write, told.cache_creation_input_tokens);
-        tell(
-            &mut self.cache_write_hour,
-            told.cache_creation.and_then(|cache| cache.ephemeral_1h_input_tokens),
-        );
+        let hour = told.cache_creation.and_then(|cache| cache.ephemeral_1h_input_tokens);
+        tell(&mut self.cache_write_hour, hour);
         tell(&mut self.reasoning, told.output_tokens_details.and_then(|details| details.thinking_tokens));
-        self
+        sink.event(Event::Usage(self.usage()));
+        match told.service_tier.as_ref().map(Str::as_str) {
+            Some("standard") => sink.event(Event::Tier(Tier::Standard)),
+            Some("priority") => sink.event(Event::Tier(Tier::Priority)),
+            // `batch`, or one that Anthropic adds.
+            Some(_) | None => {}
+        }
     }
 
     fn usage(self) -> Usage {
@@ -257,6 +296,7 @@ impl Reply {
             "content_block_delta" => {
                 let Some(delta) = &event.delta else { return Err(garbled("a delta is missing")) };
                 say(Event::Text, delta.text, sink);
+                delta.citation.iter().for_each(|citation| cite(citation, sink));
                 say(Event::Reasoning, delta.thinking, sink);
                 say(Event::Signature, delta.signature, sink);
                 let call = self.open.iter().find(|(index, _)| Some(*index) == event.index);
@@ -281,7 +321,7 @@ impl Reply {
             "message_start" => {
                 let Some(message) = &event.message else { return Err(garbled("a message is missing")) };
                 sink.event(Event::Start { id: message.id.map(bare) });
-                self.count(message.usage, sink);
+                self.counts.told(message.usage.as_ref(), sink);
             }
             "message_delta" => {
                 if let Some(delta) = &event.delta
@@ -289,7 +329,7 @@ impl Reply {
                 {
                     sink.event(Event::Stop { why: stop(reason.as_str()), sequence: delta.stop_sequence });
                 }
-                self.count(event.usage, sink);
+                self.counts.told(event.usage.as_ref(), sink);
             }
             "message_stop" => self.phase = Phase::Stopped,
             // `ping`, or one that Anthropic has added.
@@ -326,13 +366,6 @@ impl Reply {
             _ => {}
         }
         Ok(())
-    }
-
-    fn count(&mut self, told: Option<message::Usage>, sink: &mut dyn Sink) {
-        if let Some(told) = told {
-            self.counts = self.counts.with(told);
-            sink.event(Event::Usage(self.counts.usage()));
-        }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::dialect::fates::{
 /// The table of an edition for clients of OpenAI's API.
 pub const fn openai(edition: Edition) -> &'static [(&'static str, Fate)] {
     match edition {
-        Edition::Anthropic | Edition::Mantle => OPENAI_CHAT,
+        Edition::Anthropic => OPENAI_CHAT_WITH_TIERS,
+        Edition::Mantle => OPENAI_CHAT,
         Edition::InvokeModel | Edition::Vertex => OPENAI_CHAT_BY_PATH,
     }
 }
@@ -34,7 +35,7 @@ const WITH_BETA: Fate = Mapped("as it is, beside a beta feature that the cloud k
 const FORMAT: Fate = Mapped("`output_config.format`");
 
 macro_rules! openai_chat {
-    ($model:expr, $stream:expr) => {
+    ($model:expr, $stream:expr, $tier:expr) => {
         &[
             ("model", $model),
             ("messages", Mapped("`messages`, `system`")),
@@ -67,7 +68,7 @@ macro_rules! openai_chat {
             ),
             ("verbosity", Dropped),
             ("prediction", Dropped),
-            ("service_tier", Dropped),
+            ("service_tier", $tier),
             ("user", Mapped("`metadata.user_id`")),
             ("safety_identifier", Mapped("`metadata.user_id`")),
             ("prompt_cache_key", Dropped),
@@ -78,8 +79,13 @@ macro_rules! openai_chat {
     };
 }
 
-const OPENAI_CHAT: &[(&str, Fate)] = openai_chat!(Mapped("`model`"), Mapped("`stream`"));
-const OPENAI_CHAT_BY_PATH: &[(&str, Fate)] = openai_chat!(IN_PATH, IN_PATH);
+const OPENAI_CHAT: &[(&str, Fate)] = openai_chat!(Mapped("`model`"), Mapped("`stream`"), Dropped);
+const OPENAI_CHAT_WITH_TIERS: &[(&str, Fate)] = openai_chat!(
+    Mapped("`model`"),
+    Mapped("`stream`"),
+    Mapped("`service_tier`: `auto` for priority, else `standard_only`; flex is left out")
+);
+const OPENAI_CHAT_BY_PATH: &[(&str, Fate)] = openai_chat!(IN_PATH, IN_PATH, Dropped);
 
 const ANTHROPIC: &[(&str, Fate)] = &[
     ("model", Mapped("`model`")),

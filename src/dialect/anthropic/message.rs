@@ -22,7 +22,8 @@ pub struct Message<'a> {
     pub stop_reason: Option<Str<'a>>,
     #[serde(borrow)]
     pub stop_sequence: Option<Text<'a>>,
-    pub usage: Option<Usage>,
+    #[serde(borrow)]
+    pub usage: Option<Usage<'a>>,
 }
 
 /// A content block. `type` tells which members mean something.
@@ -44,6 +45,33 @@ pub struct Block<'a> {
     pub name: Option<Text<'a>>,
     #[serde(borrow)]
     pub input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub citations: Option<Vec<Citation<'a>>>,
+}
+
+/// What the text of a block rests on. `type` tells which members mean something.
+#[derive(Deserialize)]
+pub struct Citation<'a> {
+    #[serde(borrow, rename = "type")]
+    pub kind: Str<'a>,
+    #[serde(borrow)]
+    pub cited_text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub document_title: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub title: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub source: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub url: Option<Text<'a>>,
+    pub document_index: Option<u64>,
+    pub search_result_index: Option<u64>,
+    pub start_char_index: Option<u64>,
+    pub end_char_index: Option<u64>,
+    pub start_page_number: Option<u64>,
+    pub end_page_number: Option<u64>,
+    pub start_block_index: Option<u64>,
+    pub end_block_index: Option<u64>,
 }
 
 /// An event of a stream. `type` tells which members mean something.
@@ -58,7 +86,8 @@ pub struct Event<'a> {
     pub content_block: Option<Block<'a>>,
     #[serde(borrow)]
     pub delta: Option<Delta<'a>>,
-    pub usage: Option<Usage>,
+    #[serde(borrow)]
+    pub usage: Option<Usage<'a>>,
     #[serde(borrow)]
     pub error: Option<Failure<'a>>,
 }
@@ -75,14 +104,18 @@ pub struct Delta<'a> {
     #[serde(borrow)]
     pub partial_json: Option<Text<'a>>,
     #[serde(borrow)]
+    pub citation: Option<Citation<'a>>,
+    #[serde(borrow)]
     pub stop_reason: Option<Str<'a>>,
     #[serde(borrow)]
     pub stop_sequence: Option<Text<'a>>,
 }
 
 /// Token counts. What came from the cache and went into it is counted apart from `input_tokens`.
-#[derive(Clone, Copy, Deserialize)]
-pub struct Usage {
+#[derive(Deserialize)]
+pub struct Usage<'a> {
+    #[serde(borrow)]
+    pub service_tier: Option<Str<'a>>,
     pub input_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
     pub cache_read_input_tokens: Option<u64>,

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::GOOGLE_PROOF;
 use crate::base::json::{Text, Writer};
 use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
-use crate::dialect::Title;
+use crate::dialect::{Extras, Title};
 
 /// Writes server-sent events as the upstream's events come.
 ///
@@ -23,6 +23,7 @@ pub struct StreamWriter {
     stop: Option<(Stop, Option<String>)>,
     usage: Usage,
     tier: Option<Tier>,
+    extra: Extras,
     out: Vec<u8>,
 }
 
@@ -60,6 +61,7 @@ impl StreamWriter {
             stop: None,
             usage: Usage::default(),
             tier: None,
+            extra: Extras::default(),
             out: Vec::new(),
         }
     }
@@ -76,7 +78,7 @@ impl StreamWriter {
         self.close_calls();
         let (why, sequence) = self.stop.take().unwrap_or((Stop::End, None));
         let reason = stop_reason(why, !self.calls.is_empty());
-        let (usage, tier) = (self.usage, self.tier);
+        let (usage, tier, extra) = (self.usage, self.tier, std::mem::take(&mut self.extra));
         self.send("message_delta", |w| {
             w.key("delta").object(|w| {
                 w.key("stop_reason").string(reason);
@@ -92,6 +94,7 @@ impl StreamWriter {
                 write_counts(w, usage);
                 write_tier(w, tier);
             });
+            extra.write(w);
         });
         self.send("message_stop", |_| {});
     }
@@ -293,6 +296,7 @@ impl Sink for StreamWriter {
             }
             Event::Usage(usage) => self.usage = usage,
             Event::Tier(tier) => self.tier = Some(tier),
+            Event::Extra { name, json } => self.extra.take(name, json),
         }
     }
 }
@@ -308,6 +312,7 @@ pub struct WholeWriter {
     stop: Option<(Stop, Option<String>)>,
     usage: Usage,
     tier: Option<Tier>,
+    extra: Extras,
 }
 
 /// A block, its strings escaped.
@@ -333,7 +338,16 @@ enum Block {
 impl WholeWriter {
     pub fn new(title: Title) -> Self {
         let (blocks, calls) = (Vec::new(), Vec::new());
-        Self { title, blocks, open: false, calls, stop: None, usage: Usage::default(), tier: None }
+        Self {
+            title,
+            blocks,
+            open: false,
+            calls,
+            stop: None,
+            usage: Usage::default(),
+            tier: None,
+            extra: Extras::default(),
+        }
     }
 
     /// Writes the reply.
@@ -363,6 +377,7 @@ impl WholeWriter {
                 }
                 write_tier(w, self.tier);
             });
+            self.extra.write(w);
         });
     }
 
@@ -462,6 +477,7 @@ impl Sink for WholeWriter {
             }
             Event::Usage(usage) => self.usage = usage,
             Event::Tier(tier) => self.tier = Some(tier),
+            Event::Extra { name, json } => self.extra.take(name, json),
         }
     }
 }

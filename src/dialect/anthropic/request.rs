@@ -116,6 +116,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
         },
         user: None,
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
+        metadata: body.other.get("metadata"),
         betas,
         spelling: &SPELLING,
         extra,
@@ -606,10 +607,6 @@ type Choice<'a> = (Option<ToolChoice<'a>>, Option<bool>);
 fn tool_choice<'a>(choice: wire::ToolChoice<'a>, fields: &mut Seen<'a>) -> Result<Choice<'a>, Error> {
     fields.keep("tool_choice.", &choice.other);
     let alone = choice.disable_parallel_tool_use == Some(true);
-    if alone {
-        // No cloud has a switch for it that holds for all of its models.
-        fields.see(|| "tool_choice.disable_parallel_tool_use".to_owned());
-    }
     let chosen = match choice.kind.as_ref().map(Str::as_str) {
         Some("auto") => ToolChoice::Auto,
         Some("any") => ToolChoice::Required,

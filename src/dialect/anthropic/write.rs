@@ -11,7 +11,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer};
 use crate::chat::{
     Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
-    SearchResult, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    SearchResult, Thinking, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::claude::{Version, Words};
 use crate::dialect::fates::Fate;
@@ -128,6 +128,7 @@ pub fn write(
         if let Some(user) = request.user.filter(|user| !user.is_blank()) {
             w.key("metadata").object(|w| w.key("user_id").text(user));
         }
+        body.tier(w);
         Ok::<(), Error>(())
     })?;
     Ok(body.left_out)
@@ -528,6 +529,17 @@ impl Body<'_, '_> {
         let stops = || self.request.sampling.stop.iter().filter(|stop| !stop.is_empty());
         if stops().next().is_some() {
             w.key("stop_sequences").array(|w| stops().for_each(|stop| w.text(*stop)));
+        }
+    }
+
+    /// platform.claude.com/docs/en/api/service-tiers: `auto` uses what the customer has reserved, if anything.
+    fn tier(&mut self, w: &mut Writer<'_>) {
+        match self.request.tier {
+            None => {}
+            Some(_) if self.edition != Edition::Anthropic => {}
+            Some(Tier::Standard) => w.key("service_tier").string("standard_only"),
+            Some(Tier::Priority | Tier::Reserved) => w.key("service_tier").string("auto"),
+            Some(Tier::Flex) => self.left_out.note("service_tier"),
         }
     }
 

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{refusal, wire};
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Str, Text};
+use crate::base::json::{self, Fields, Str, Text};
 use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
 use crate::frame::eventstream::{self, Frame};
 
@@ -30,7 +30,9 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         emit(block, &mut calls, sink)?;
     }
     sink.event(Event::Stop { why, sequence: sequence(reply.additional) });
+    tell_additional(reply.additional, sink);
     count(reply.usage.as_ref(), reply.tier.as_ref(), sink);
+    tell("trace", reply.trace, sink);
     Ok(())
 }
 
@@ -140,6 +142,22 @@ fn stop(reason: &str, ended: Stop) -> Result<Stop, Error> {
 fn sequence(additional: Option<&RawValue>) -> Option<Text<'_>> {
     let additional: wire::Additional<'_> = json::read(additional?.get()).ok()?;
     additional.stop_sequence
+}
+
+/// Bedrock tells it only to those who asked.
+fn tell(name: &'static str, raw: Option<&RawValue>, sink: &mut dyn Sink) {
+    if let Some(raw) = raw.filter(|raw| raw.get() != "null") {
+        sink.event(Event::Extra { name, json: raw.get() });
+    }
+}
+
+/// The stop sequence alone is what we ask for.
+fn tell_additional(raw: Option<&RawValue>, sink: &mut dyn Sink) {
+    let fields = raw.and_then(|raw| json::read::<Fields<'_>>(raw.get()).ok());
+    if fields.is_some_and(|Fields(members)| members.iter().any(|(name, _)| name.as_str() != "stop_sequence"))
+    {
+        tell("additionalModelResponseFields", raw, sink);
+    }
 }
 
 /// What the reply cost, and how it was served.
@@ -280,12 +298,14 @@ impl Reply {
                 let end: wire::MessageStop<'_> = read_event(payload)?;
                 let why = stop(end.reason.as_str(), self.ended)?;
                 sink.event(Event::Stop { why, sequence: sequence(end.additional) });
+                tell_additional(end.additional, sink);
                 self.phase = Phase::Stopped;
                 Ok(())
             }
             "metadata" => {
                 let metadata: wire::Metadata<'_> = read_event(payload)?;
                 count(metadata.usage.as_ref(), metadata.tier.as_ref(), sink);
+                tell("trace", metadata.trace, sink);
                 Ok(())
             }
             // One that Bedrock has added.
@@ -425,6 +445,7 @@ mod tests {
                     format!("usage {input} {output} {cache_read} {cache_write} {cache_write_hour}")
                 }
                 Event::Tier(tier) => format!("tier {tier:?}"),
+                Event::Extra { name, json } => format!("{name} {json}"),
             });
         }
     }
@@ -586,7 +607,7 @@ mod tests {
                 r#"{"contentBlockIndex":2,"delta":{"reasoningContent":{"somethingNew":"AA=="}}}"#,
             ),
             ("contentBlockDelta", r#"{"contentBlockIndex":3,"delta":{"toolResult":[{"text":"c"}]}}"#),
-            ("messageStop", r#"{"stopReason":"end_turn","additionalModelResponseFields":{"x":1}}"#),
+            ("messageStop", r#"{"stopReason":"end_turn","somethingNew":{"x":1}}"#),
         ]));
         assert_eq!((lines, error), (vec!["text a".to_owned(), "stop End".to_owned()], None));
     }

@@ -5,9 +5,11 @@
 //! docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html.
 
 use super::model::Family;
+use super::own::Own;
+use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Number, Writer};
-use crate::chat::{Effort, LeftOut, ReasoningMode, Request};
-use crate::dialect::claude;
+use crate::chat::{Effort, LeftOut, ReasoningMode, Request, Tool, ToolChoice};
+use crate::dialect::claude::{self, Version};
 
 /// What one request says to its model in words of the model's own.
 pub struct Extra<'a> {
@@ -15,6 +17,7 @@ pub struct Extra<'a> {
     /// `outputConfig.effort`.
     pub effort: Option<&'static str>,
     top_k: Option<(TopK, Count<'a>)>,
+    single: Option<Single>,
     betas: Vec<&'a str>,
     /// The reply is to name the stop sequence that ended it.
     name_stop: bool,
@@ -42,6 +45,22 @@ enum TopK {
     Nova,
 }
 
+/// How Claude is told to make one call at most: in its own `tool_choice`, which Bedrock builds from
+/// `toolConfig.toolChoice` too. What both would set, Bedrock refuses ("The additional field tool_choice/type
+/// conflicts with the existing field toolConfig.toolChoice.tool", litellm issue 36536); what neither sets,
+/// Claude misses ("tool_choice.type: Field required", litellm issue 22637).
+#[derive(Clone, Copy, PartialEq)]
+enum Single {
+    /// The choice is its own, and all of it is said there.
+    OfItsOwn,
+    /// The choice stands in `toolConfig`.
+    Beside,
+}
+
+/// The first Claude on Bedrock that can be told to make one call at most; older ones refuse it ("extraneous
+/// key [disable_parallel_tool_use] is not permitted", anthropic-sdk-python issue 739).
+const SINGLE: Version = Version(4, 5);
+
 /// Experimental features that change what this request means and that Bedrock knows. It refuses a whole
 /// request for one that it does not know, so that others are left out.
 const BETAS: &[&str] = &[
@@ -55,8 +74,8 @@ const BETAS: &[&str] = &[
 ];
 
 impl<'a> Extra<'a> {
-    /// Chooses the words for a request; notes what the model has none for.
-    pub fn choose(request: &Request<'a>, family: Family, left_out: &mut LeftOut) -> Self {
+    /// Chooses the words for a request that offers `tools`; notes what the model has none for.
+    pub fn choose(request: &Request<'a>, tools: &[Tool<'_>], family: Family, left_out: &mut LeftOut) -> Self {
         let sampling = &request.sampling;
         let version = match family {
             Family::Claude(version) => Some(version),
@@ -66,6 +85,7 @@ impl<'a> Extra<'a> {
             thinking: Thinking::Unsaid,
             effort: None,
             top_k: None,
+            single: None,
             betas: Vec::new(),
             name_stop: version.is_some() && sampling.name_stop && !sampling.stop.is_empty(),
             room: None,
@@ -94,6 +114,16 @@ impl<'a> Extra<'a> {
         if sampling.top_k.is_some() && chosen.top_k.is_none() {
             left_out.note("top_k");
         }
+        if request.parallel_tool_calls == Some(false) && !tools.is_empty() {
+            if version.is_some_and(|version| version >= SINGLE) {
+                chosen.single = Some(match request.tool_choice {
+                    None | Some(ToolChoice::Auto | ToolChoice::None) => Single::OfItsOwn,
+                    Some(ToolChoice::Required | ToolChoice::Named(_)) => Single::Beside,
+                });
+            } else {
+                left_out.note(request.spelling.parallel);
+            }
+        }
         let (known, others): (Vec<&str>, Vec<&str>) =
             request.betas.iter().copied().partition(|beta| version.is_some() && BETAS.contains(beta));
         chosen.betas = known;
@@ -108,16 +138,26 @@ impl<'a> Extra<'a> {
         chosen
     }
 
-    /// Writes `additionalModelRequestFields` and `additionalModelResponseFieldPaths`, if there is anything
-    /// to say.
-    pub fn write(&self, w: &mut Writer<'_>) {
-        let is_thinking = !matches!(self.thinking, Thinking::Unsaid);
-        if is_thinking || self.top_k.is_some() || !self.betas.is_empty() {
-            w.key("additionalModelRequestFields").object(|w| self.fields(w));
-        }
-        if self.name_stop {
-            w.key("additionalModelResponseFieldPaths").array(|w| w.string("/stop_sequence"));
-        }
+    /// The choice among the tools is said here rather than in `toolConfig`.
+    pub fn chooses(&self) -> bool {
+        self.single == Some(Single::OfItsOwn)
+    }
+
+    /// The names of the members that [`Extra::fields`] writes.
+    fn names(&self) -> Vec<&'static str> {
+        let thinking = match self.thinking {
+            Thinking::Unsaid => None,
+            Thinking::Claude(_) => Some("thinking"),
+            Thinking::Nova(_) => Some("reasoningConfig"),
+            Thinking::GptOss(_) => Some("reasoning_effort"),
+        };
+        let top_k = self.top_k.map(|(to, _)| match to {
+            TopK::Claude => "top_k",
+            TopK::Nova => "inferenceConfig",
+        });
+        let single = self.single.map(|_| "tool_choice");
+        let betas = (!self.betas.is_empty()).then_some("anthropic_beta");
+        [thinking, top_k, single, betas].into_iter().flatten().collect()
     }
 
     fn fields(&self, w: &mut Writer<'_>) {
@@ -137,11 +177,55 @@ impl<'a> Extra<'a> {
             }
             None => {}
         }
+        if let Some(single) = self.single {
+            w.key("tool_choice").object(|w| {
+                if single == Single::OfItsOwn {
+                    w.key("type").string("auto");
+                }
+                w.key("disable_parallel_tool_use").bool(true);
+            });
+        }
         if !self.betas.is_empty() {
             w.key("anthropic_beta").array(|w| self.betas.iter().for_each(|beta| w.string(beta)));
         }
     }
 }
+
+/// Writes `additionalModelRequestFields` and `additionalModelResponseFieldPaths`, if there is anything to say:
+/// what was chosen, and what the client says to the model itself.
+///
+/// # Errors
+/// A member that the client says twice, in its own words and in Bedrock's.
+pub fn write(extra: Option<&Extra<'_>>, own: &Own<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    let ours = extra.map(Extra::names).unwrap_or_default();
+    if let Some((name, _)) = own.fields.iter().find(|(name, _)| ours.contains(&name.as_str())) {
+        let path = format!("{}.{}", own.fields_path, name.as_str());
+        let problem = "is said by another field of the request too; leave one of them out";
+        return Err(Error::at(Kind::WrongValue, path, problem));
+    }
+    if !ours.is_empty() || !own.fields.is_empty() {
+        w.key("additionalModelRequestFields").object(|w| {
+            if let Some(extra) = extra {
+                extra.fields(w);
+            }
+            own.fields.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
+        });
+    }
+    let stop = extra.is_some_and(|extra| extra.name_stop)
+        && !own.paths.iter().any(|path| path.escaped() == STOP_SEQUENCE);
+    if stop || !own.paths.is_empty() {
+        w.key("additionalModelResponseFieldPaths").array(|w| {
+            if stop {
+                w.string(STOP_SEQUENCE);
+            }
+            own.paths.iter().for_each(|path| w.text(*path));
+        });
+    }
+    Ok(())
+}
+
+/// Where Claude tells which sequence ended its reply.
+const STOP_SEQUENCE: &str = "/stop_sequence";
 
 fn think<'a>(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Thinking<'a> {
     let Some(mode) = request.reasoning.mode else { return Thinking::Unsaid };

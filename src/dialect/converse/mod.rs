@@ -7,6 +7,7 @@ mod decode;
 mod extra;
 pub mod fates;
 mod model;
+mod own;
 mod refusal;
 mod request;
 mod wire;

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::extra::Extra;
+use super::extra::{self, Extra};
 use super::model::{Family, family};
+use super::own::{self, Own};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
 use crate::chat::{
     Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
     SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::{extra, media, schema};
+use crate::dialect::{media, schema};
 
 /// `InferenceConfiguration.stopSequences` has at most so many items.
 const MAX_STOPS: usize = 2500;
@@ -29,31 +30,38 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
     }
-    if let Some(field) = request.extra.first() {
-        return Err(extra::refusal(field, "Bedrock's Converse"));
-    }
+    let mut left_out = LeftOut::default();
+    let own = Own::read(request, model, &mut left_out)?;
     let tools = offered(request)?;
     let mut body = Body {
         family: family(model),
         spelling: request.spelling,
         history: if tools.is_empty() { History::Prose } else { History::Blocks },
         documents: BTreeSet::new(),
-        left_out: LeftOut::default(),
+        left_out,
     };
-    let extra = Extra::choose(request, body.family, &mut body.left_out);
+    let extra = if own::is_prompt(model) {
+        own::leave_to_prompt(request, &own, &mut body.left_out)?;
+        None
+    } else {
+        Some(Extra::choose(request, tools, body.family, &mut body.left_out))
+    };
     Writer::new(out).object(|w| {
         if !request.system.is_empty() {
             let due = w.key("system").array(|w| body.parts(&request.system, w, Body::system))?;
             body.lose(due);
         }
         w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| body.message(turn, w)))?;
-        inference(request, body.family, &extra, w)?;
-        if !tools.is_empty() {
-            w.key("toolConfig").object(|w| body.tool_config(tools, request.tool_choice.as_ref(), w))?;
+        if let Some(extra) = &extra {
+            inference(request, body.family, extra, w)?;
+            if !tools.is_empty() {
+                let choice = request.tool_choice.as_ref().filter(|_| !extra.chooses());
+                w.key("toolConfig").object(|w| body.tool_config(tools, choice, w))?;
+            }
         }
-        output_config(&request.format, extra.effort, request.spelling, w)?;
-        extra.write(w);
-        Ok::<(), Error>(())
+        output_config(&request.format, extra.as_ref().and_then(|extra| extra.effort), request.spelling, w)?;
+        own.write(w);
+        extra::write(extra.as_ref(), &own, w)
     })?;
     Ok(body.left_out)
 }
@@ -640,7 +648,7 @@ mod tests {
         tool_schema: ".schema",
         strict: "tools[].strict",
         chosen_tool: "tool_choice.name",
-        parallel: "parallel_tool_calls",
+        parallel: "parallel",
         max_tokens: "max",
         stop: "stops",
         format: "format",
@@ -692,6 +700,7 @@ mod tests {
             delivery: Delivery::Whole,
             user: None,
             tier: None,
+            metadata: None,
             betas: Vec::new(),
             spelling: &SPELLING,
             extra: Vec::new(),

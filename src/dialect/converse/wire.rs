@@ -20,6 +20,9 @@ pub struct Reply<'a> {
     pub usage: Option<Usage<'a>>,
     #[serde(borrow, rename = "serviceTier")]
     pub tier: Option<Tier<'a>>,
+    /// What guardrails and routers of prompts did; any JSON.
+    #[serde(borrow)]
+    pub trace: Option<&'a RawValue>,
     /// What was asked for in `additionalModelResponseFieldPaths`; any JSON.
     #[serde(borrow, rename = "additionalModelResponseFields")]
     pub additional: Option<&'a RawValue>,
@@ -232,6 +235,9 @@ pub struct Metadata<'a> {
     pub usage: Option<Usage<'a>>,
     #[serde(borrow, rename = "serviceTier")]
     pub tier: Option<Tier<'a>>,
+    /// Any JSON.
+    #[serde(borrow)]
+    pub trace: Option<&'a RawValue>,
 }
 
 /// `ServiceTier`.

@@ -354,7 +354,8 @@ mod tests {
                 | Event::Redacted(_)
                 | Event::BlockEnd
                 | Event::Citation(_)
-                | Event::Tier(_) => "never".to_owned(),
+                | Event::Tier(_)
+                | Event::Extra { .. } => "never".to_owned(),
                 Event::Stop { why, .. } => format!("{why:?}"),
                 Event::Usage(u) => {
                     format!(

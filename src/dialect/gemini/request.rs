@@ -69,6 +69,9 @@ fn note(request: &Request<'_>, left_out: &mut LeftOut) {
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
     }
+    if request.parallel_tool_calls == Some(false) {
+        left_out.note(request.spelling.parallel);
+    }
 }
 
 /// The major version of a Gemini model by its name: 2 for `gemini-2.5-pro-exp-03-25`. Names that carry
@@ -593,7 +596,7 @@ mod tests {
         tool_schema: ".schema",
         strict: "tools[].strict",
         chosen_tool: "tool_choice.name",
-        parallel: "parallel_tool_calls",
+        parallel: "parallel",
         max_tokens: "max",
         stop: "stops",
         format: "format",
@@ -615,6 +618,7 @@ mod tests {
             delivery: Delivery::Whole,
             user: None,
             tier: None,
+            metadata: None,
             betas: vec![],
             spelling: &SPELLING,
             extra: Vec::new(),

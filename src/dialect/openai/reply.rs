@@ -3,7 +3,7 @@
 
 use crate::base::json::{Text, Writer};
 use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
-use crate::dialect::Title;
+use crate::dialect::{Extras, Title};
 
 /// Writes the members that every reply and every chunk begins with.
 fn write_title(title: &Title, w: &mut Writer<'_>, object: &str) {
@@ -27,6 +27,7 @@ pub struct StreamWriter {
     said: Said,
     usage: Option<Usage>,
     tier: Option<Tier>,
+    extra: Extras,
     out: Vec<u8>,
 }
 
@@ -50,7 +51,18 @@ impl StreamWriter {
     pub fn new(title: Title, usage_wanted: bool) -> Self {
         let (head, out) = (Vec::new(), Vec::new());
         let (calls, thought, said) = (Vec::new(), String::new(), Said::default());
-        Self { title, usage_wanted, head, calls, thought, said, usage: None, tier: None, out }
+        Self {
+            title,
+            usage_wanted,
+            head,
+            calls,
+            thought,
+            said,
+            usage: None,
+            tier: None,
+            extra: Extras::default(),
+            out,
+        }
     }
 
     /// What was written since the last call; the caller clears it.
@@ -68,6 +80,7 @@ impl StreamWriter {
                 w.key("choices").array(|_| {});
                 write_usage(w.key("usage"), usage);
                 write_tier(w, self.tier);
+                self.extra.write(w);
             });
             self.out.extend_from_slice(b"\n\n");
         }
@@ -203,6 +216,7 @@ impl Sink for StreamWriter {
             }
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Tier(tier) => self.tier = Some(tier),
+            Event::Extra { name, json } => self.extra.take(name, json),
         }
     }
 }
@@ -224,6 +238,7 @@ pub struct WholeWriter {
     stop: Option<Stop>,
     usage: Option<Usage>,
     tier: Option<Tier>,
+    extra: Extras,
 }
 
 /// A block of thoughts that the model wants back, its strings escaped.
@@ -254,6 +269,7 @@ impl WholeWriter {
             stop: None,
             usage: None,
             tier: None,
+            extra: Extras::default(),
         }
     }
 
@@ -274,6 +290,7 @@ impl WholeWriter {
                 write_usage(w.key("usage"), usage);
             }
             write_tier(w, self.tier);
+            self.extra.write(w);
         });
     }
 
@@ -369,6 +386,7 @@ impl Sink for WholeWriter {
             Event::Stop { why, .. } => self.stop = Some(why),
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Tier(tier) => self.tier = Some(tier),
+            Event::Extra { name, json } => self.extra.take(name, json),
         }
     }
 }

@@ -93,6 +93,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         // The newer name.
         user: body.safety_identifier.or(body.user),
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
+        metadata: body.other.get("metadata"),
         betas: Vec::new(),
         spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
         extra,
