@@ -61,6 +61,42 @@ impl Edition {
         }
     }
 
+    /// Fields that the vocabulary has no word for and a client may say in `extra`: of OpenAI the optional members of
+    /// `CompletionCreateParams`, of vLLM, which serves most open models, its extra parameters.
+    pub const fn own(self) -> &'static [&'static str] {
+        match self {
+            Edition::OpenAi => &[
+                "logit_bias",
+                "logprobs",
+                "metadata",
+                "moderation",
+                "prediction",
+                "prompt_cache_key",
+                "prompt_cache_options",
+                "prompt_cache_retention",
+                "safety_identifier",
+                "service_tier",
+                "store",
+                "top_logprobs",
+                "user",
+                "verbosity",
+                "web_search_options",
+            ],
+            Edition::OpenModels => &[
+                "chat_template_kwargs",
+                "extra_body",
+                "logit_bias",
+                "logprobs",
+                "min_p",
+                "repetition_penalty",
+                "top_k",
+                "top_logprobs",
+                "user",
+            ],
+            Edition::Mistral => &["guardrails", "metadata", "prediction", "prompt_mode", "safe_prompt"],
+        }
+    }
+
     /// Thoughts may come as words of the answer, between `<think>` and `</think>`: "For DeepSeek R1 0528,
     /// reasoning is surrounded by <think></think> tags in the content field".
     pub const fn tags_thoughts(self) -> bool {

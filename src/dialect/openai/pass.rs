@@ -105,8 +105,7 @@ fn write_options(given: Option<&RawValue>, w: &mut Writer<'_>) {
 /// The members of `extra`, which belong to the top.
 fn extras<'a>(edition: Edition, body: &relay::Body<'a>) -> Result<Fields<'a>, Error> {
     if let Some((name, _)) = body.given().find(|(name, _)| *name != EXTRA && extra::is_extra(name)) {
-        let problem = format!("is no field that {} takes; leave it out for this model", edition.company());
-        return Err(Error::at(Kind::Unsupported, name, &problem));
+        return Err(foreign_field(edition, name));
     }
     let Some(raw) = body.get(EXTRA) else { return Ok(Fields::default()) };
     let Ok(more) = json::read::<Fields<'a>>(raw.get()) else {
@@ -115,15 +114,17 @@ fn extras<'a>(edition: Edition, body: &relay::Body<'a>) -> Result<Fields<'a>, Er
     let twice = |(index, (name, _)): (usize, &(json::Str<'_>, &RawValue))| {
         more.0.iter().take(index).any(|(known, _)| known == name)
     };
-    let ours = [EXTRA, "model", "stream", "messages", OPTIONS];
     if more.0.len() > extra::MOST_EXTRA || more.0.iter().enumerate().any(twice) {
         return Err(Error::at(Kind::WrongValue, EXTRA, "names a field twice, or too many"));
     }
-    match more.0.iter().find(|(name, _)| ours.contains(&name.as_str())) {
-        Some((name, _)) => {
-            let path = format!("{EXTRA}.{}", name.as_str());
-            Err(Error::at(Kind::Unsupported, path, "has a place of its own at the top of the request"))
-        }
+    match more.0.iter().find(|(name, _)| !edition.own().contains(&name.as_str())) {
+        Some((name, _)) => Err(foreign_field(edition, &format!("{EXTRA}.{}", name.as_str()))),
         None => Ok(more),
     }
+}
+
+fn foreign_field(edition: Edition, path: &str) -> Error {
+    let problem =
+        format!("is no field that {} takes from here; leave it out for this model", edition.company());
+    Error::at(Kind::Unsupported, path, &problem)
 }

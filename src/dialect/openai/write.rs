@@ -57,29 +57,6 @@ const IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp", "image/gif"];
 /// OpenAI refuses more: the type of `stop`.
 const MOST_STOPS: usize = 4;
 
-/// Fields that are ours to write: another by the same name would contradict the client's own.
-const OURS: &[&str] = &[
-    "model",
-    "messages",
-    "stream",
-    "stream_options",
-    "max_tokens",
-    "max_completion_tokens",
-    "temperature",
-    "top_p",
-    "stop",
-    "seed",
-    "random_seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    "reasoning_effort",
-    "n",
-];
-
 impl<'a> Body<'_, 'a> {
     /// Refuses what cannot be said, so that little can fail half-way.
     fn check(&self) -> Result<(), Error> {
@@ -117,8 +94,8 @@ impl<'a> Body<'_, 'a> {
     }
 
     /// What was said to the cloud in its own words stands beside what is written here.
-    fn check_extra(&self, field: &Extra<'a>) -> Result<(), Error> {
-        let meant = field.path.starts_with("extra.") && !OURS.contains(&field.name.as_str());
+    fn check_extra(&self, field: &Extra<'_>) -> Result<(), Error> {
+        let meant = self.edition.own().contains(&field.name.as_str());
         if meant { Ok(()) } else { Err(extra::refusal(field, self.edition.company())) }
     }
 
