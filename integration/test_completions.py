@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import anthropic
-import httpx
+import httpx2
 import openai
 import pytest
 
@@ -232,9 +232,9 @@ def test_errors_raise_what_the_sdks_have_for_them(
 def test_a_stream_that_breaks_off_is_an_error(client: anthropic.Anthropic, gate: Gate, model: str, fault: str) -> None:
     gate.expected_errors.append("a stream of")
     script = f"text size=400 fault={fault} after=5"
-    with pytest.raises((anthropic.APIError, httpx.HTTPError)):
+    with pytest.raises((anthropic.APIError, httpx2.HTTPError)):
         both(client, True, model=model, messages=say(script))
-    with pytest.raises((openai.APIError, httpx.HTTPError)):
+    with pytest.raises((openai.APIError, httpx2.HTTPError)):
         list(gate.completions.create(model=model, messages=say(script), stream=True))
 
 

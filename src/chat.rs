@@ -363,6 +363,7 @@ pub struct Spelling {
     pub max_tokens: &'static str,
     pub stop: &'static str,
     pub format: &'static str,
+    pub format_schema: &'static str,
     pub thinking: &'static str,
     pub effort: &'static str,
     /// A thought of an earlier turn.

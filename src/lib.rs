@@ -17,6 +17,7 @@
 //! - [`base`]: words that everyone uses: errors, headers, JSON at the edges, the door to the host.
 //! - [`config`]: what the operator writes.
 //! - [`chat`]: the vocabulary between the edges: requests, and the events of a reply.
+//! - [`image`]: the same for images.
 //! - [`frame`]: bytes of a stream to whole frames: server-sent events, AWS event-stream.
 //! - [`dialect`]: JSON to vocabulary and back, a folder for each dialect; the fates of all fields.
 //! - [`provider`]: where a model lives and how to knock: hosts, paths, signatures, tokens.
@@ -32,11 +33,12 @@
 //! base:
 //! config: base
 //! chat: base
+//! image: base chat
 //! frame:
-//! dialect: base chat frame
+//! dialect: base chat frame image
 //! provider: base config dialect
 //! policy: base config
-//! pipeline: base chat config dialect policy provider
+//! pipeline: base chat config dialect image policy provider
 //! plugin: base config pipeline provider
 //! ```
 
@@ -45,6 +47,7 @@ pub mod chat;
 pub mod config;
 pub mod dialect;
 pub mod frame;
+pub mod image;
 pub mod pipeline;
 pub mod policy;
 pub mod provider;

@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use fairlead::base::error::Kind;
 use fairlead::config;
 use fairlead::dialect::fates::Fate;
-use fairlead::dialect::{Client, Upstream};
+use fairlead::dialect::image::words::{Rule, Word};
+use fairlead::dialect::openai::image::fields;
+use fairlead::dialect::{Client, Upstream, image};
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -27,43 +29,88 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
     for &client in Client::ALL {
         holds(&format!("fates {}", client.name()), &fates(client));
     }
+    holds("fates images", &image_fates());
+    holds("words images", &image_words());
     holds("errors", &errors());
 }
 
-/// The fate of every field. Editions of one dialect share a column, in which those that differ are named.
+/// The fate of every field of a chat. Editions of one dialect share a column.
 fn fates(client: Client) -> String {
-    let mut columns: Vec<(&str, Vec<Upstream>)> = Vec::new();
-    for &upstream in Upstream::ALL {
+    let mut columns: Vec<Column<'_>> = Vec::new();
+    for upstream in Upstream::ALL {
         let title = match upstream {
             Upstream::Converse | Upstream::Gemini => upstream.title(),
             Upstream::Messages(_) => "Claude's Messages API",
             Upstream::Completions(_) => "Chat completions",
         };
+        let edition = (upstream.title(), upstream.fates(client));
         match columns.last_mut().filter(|(known, _)| *known == title) {
-            Some((_, editions)) => editions.push(upstream),
-            None => columns.push((title, vec![upstream])),
+            Some((_, editions)) => editions.push(edition),
+            None => columns.push((title, vec![edition])),
         }
     }
+    fates_of(client.fields(), columns)
+}
+
+/// The fate of every field of a request for images.
+fn image_fates() -> String {
+    let upstreams = image::Upstream::ALL.iter();
+    fates_of(
+        fields::FIELDS,
+        upstreams.map(|upstream| (upstream.title(), vec![("", upstream.fates())])).collect(),
+    )
+}
+
+/// What clients may say to the models that make images.
+fn image_words() -> String {
+    let mut table = String::from("| models | field | also called | value |\n| --- | --- | --- | --- |\n");
+    for upstream in image::Upstream::ALL {
+        for Word { name, aliases, rule } in upstream.words() {
+            let value = match rule {
+                Rule::Text(most) => format!("text of at most {most} characters"),
+                Rule::Whole(least, most) => format!("whole number from {least} to {most}"),
+                Rule::Number(least, most) => format!("number from {least} to {most}"),
+                Rule::OneOf(words) => {
+                    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+                }
+                Rule::Bool => "`true`, `false`".to_owned(),
+                Rule::Labels => "object of texts".to_owned(),
+                Rule::List => "array".to_owned(),
+                Rule::Refused(why) => format!("refused: {why}"),
+            };
+            let aliases: Vec<String> = aliases.iter().map(|alias| format!("`{alias}`")).collect();
+            writeln!(table, "| {} | `{name}` | {} | {value} |", upstream.title(), aliases.join(", "))
+                .unwrap();
+        }
+    }
+    table
+}
+
+/// A title, and the tables of its editions with their titles.
+type Column<'t> = (&'t str, Vec<(&'t str, &'t [(&'t str, Fate)])>);
+
+/// A row for each field, a column for each upstream. Editions that differ are named.
+fn fates_of(fields: &[&str], columns: Vec<Column<'_>>) -> String {
     let row = |field: &str, cells: &mut dyn Iterator<Item = String>| {
         let cells: Vec<String> = cells.collect();
         format!("| {field} | {} |\n", cells.join(" | "))
     };
     let mut table = row("field", &mut columns.iter().map(|(title, _)| (*title).to_owned()));
     table += &row("---", &mut columns.iter().map(|_| "---".to_owned()));
-    for (index, field) in client.fields().iter().enumerate() {
+    for (index, field) in fields.iter().enumerate() {
         let mut cells = columns.iter().map(|(_, editions)| {
             let mut fates: Vec<(String, Vec<&str>)> = Vec::new();
-            for upstream in editions {
-                let (name, fate) = upstream.fates(client)[index];
-                assert_eq!(name, *field, "the table of {} has another order", upstream.name());
+            for (title, table) in editions {
+                let (name, fate) = table[index];
+                assert_eq!(name, *field, "the table of {title} has another order");
                 let fate = match fate {
                     Fate::Mapped(to) => to.to_owned(),
                     Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
                     Fate::Refused(way_out) => format!("refused: {way_out}"),
                 };
                 match fates.iter_mut().find(|(known, _)| *known == fate) {
-                    Some((_, titles)) => titles.push(upstream.title()),
-                    None => fates.push((fate, vec![upstream.title()])),
+                    Some((_, titles)) => titles.push(title),
+                    None => fates.push((fate, vec![title])),
                 }
             }
             match fates.as_slice() {
@@ -76,9 +123,8 @@ fn fates(client: Client) -> String {
         });
         table += &row(&format!("`{field}`"), &mut cells);
     }
-    let length = client.fields().len();
-    let exact = Upstream::ALL.iter().all(|upstream| upstream.fates(client).len() == length);
-    assert!(exact, "a table has more rows");
+    let mut tables = columns.iter().flat_map(|(_, editions)| editions);
+    assert!(tables.all(|(_, table)| table.len() == fields.len()), "a table has more rows");
     table
 }
 

@@ -1,21 +1,33 @@
-"""The stand-in for api.anthropic.com: none of its APIs is played yet."""
+"""The stand-in for api.anthropic.com: the Messages API, and the key that it wants."""
 
 from __future__ import annotations
 
 from .delivery import Whole
-from .errors import anthropic_body
 from .frame import Api, Cloud
-from .http import Request, json_bytes
-from .strict import Refused
+from .http import Request
+from .messages import Own, answer
+from .replies import Error
+from .strict import LOOPBACK, Refused, check_headers
+
+#: Opens nothing else.
+API_KEY = "sk-ant-stand-in-api-key"
 
 
 class Anthropic(Cloud):
     """Handler of the Anthropic port."""
 
     name = "anthropic"
+    apis = (Own,)
 
     def enter(self, request: Request, api: Api) -> str:
+        headers = check_headers(request.headers, Own.own_headers, self.state.settings.allow_headers)
+        if headers["host"] != "api.anthropic.com" and not LOOPBACK.fullmatch(headers["host"]):
+            raise Refused("headers", f"host {headers['host']!r} is not Anthropic's")
+        if "authorization" in headers:
+            raise Refused("headers", "a key in authorization, which is another way to send it")
+        if headers.get("x-api-key") != API_KEY:
+            raise Refused("token", "invalid x-api-key", "authentication_error")
         return "Anthropic"
 
     def refusal(self, refused: Refused) -> Whole:
-        return 501, {"Content-Type": "application/json"}, json_bytes(anthropic_body("api_error", refused.detail))
+        return answer(Error("not_found_error", refused.detail), {})

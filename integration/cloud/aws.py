@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from . import frame
+from . import frame, sigv4
 from .delivery import Whole
 from .errors import AWS, aws_body, aws_name
 from .http import json_bytes
@@ -18,6 +18,10 @@ class Api(frame.Api):
 
     #: The host that serves this API; its group is the region.
     host = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
+    #: The service that the signature is for.
+    service = sigv4.SERVICE
+    #: Headers that only this API takes.
+    own_headers: tuple[str, ...] = ()
 
     def head(self) -> dict[str, str]:
         return {"x-amzn-RequestId": str(uuid.uuid4())}

@@ -7,6 +7,8 @@ from .converse import Converse, CountTokens
 from .delivery import Whole
 from .frame import Cloud
 from .http import Request
+from .invoke_images import Canvas, Stability
+from .messages import Invoke, Mantle
 from .strict import LOOPBACK, Refused, check_headers
 
 OWN_HEADERS = ("x-amz-date", "x-amz-security-token", "x-amz-content-sha256")
@@ -16,16 +18,16 @@ class Bedrock(Cloud):
     """Handler of the Bedrock port."""
 
     name = "bedrock"
-    apis = (Converse, CountTokens)
+    apis = (Converse, CountTokens, Canvas, Stability, Invoke, Mantle)
 
     def enter(self, request: Request, api: aws.Api) -> str:
         settings = self.state.settings
-        headers = check_headers(request.headers, OWN_HEADERS, settings.allow_headers)
+        headers = check_headers(request.headers, (*OWN_HEADERS, *api.own_headers), settings.allow_headers)
         host = api.host.fullmatch(headers["host"])
         if host is None and not LOOPBACK.fullmatch(headers["host"]):
             raise Refused("headers", f"host {headers['host']!r} does not serve {request.path}")
         region = host.group(1) if host else None
-        sigv4.check(request, headers, region, set(settings.regions), set(settings.bearer_tokens))
+        sigv4.check(request, headers, region, api.service, set(settings.regions), set(settings.bearer_tokens))
         return f"Amazon Bedrock ({region or 'no region'})"
 
     def refusal(self, refused: Refused) -> Whole:

@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+from .gemini_schema import check_json_schema
 from .gemini_shapes import SKIP_SIGNATURE
 from .replies import SEAL, seal
 from .strict import Refused, sniff
@@ -249,9 +250,11 @@ def _parameters(one: dict[str, Any], where: str) -> None:
             check_schema(one[plain], f"{where}.{plain}", one[plain])
     if "parameters" in one and one["parameters"].get("type") != "OBJECT":
         raise Refused("rule", f"{where}: {one['name']} functionDeclaration parameters schema should be of type OBJECT.")
-    schema = one.get("parametersJsonSchema", {"type": "object"})
-    if not isinstance(schema, dict) or schema.get("type") != "object":
-        raise Refused("rule", f"{where}.parametersJsonSchema: The schema must describe an object")
+    if "parametersJsonSchema" in one:
+        schema = one["parametersJsonSchema"]
+        if not isinstance(schema, dict) or schema.get("type") != "object":
+            raise Refused("rule", f"{where}.parametersJsonSchema: The schema must describe an object")
+        check_json_schema(schema, f"{where}.parametersJsonSchema")
 
 
 #: Members of Schema that belong to one type.
@@ -368,8 +371,7 @@ def _generation(model: str, config: dict[str, Any]) -> None:
     if "responseJsonSchema" in config:
         if mime != "application/json":
             raise Refused("rule", "generationConfig.responseJsonSchema needs responseMimeType application/json")
-        if not isinstance(config["responseJsonSchema"], dict):
-            raise Refused("rule", "generationConfig.responseJsonSchema: must be an object")
+        check_json_schema(config["responseJsonSchema"], "generationConfig.responseJsonSchema")
     if "thinkingConfig" in config:
         _thinking(model, config["thinkingConfig"])
 

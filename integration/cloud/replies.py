@@ -41,6 +41,19 @@ class Call:
     pieces: list[str] | None = None
 
 
+@dataclass
+class Pictures:
+    """What becomes of the images that were asked for."""
+
+    #: How many the filter withholds, and its reason in the cloud's own words; empty for the usual one.
+    withheld: int = 0
+    reason: str = ""
+    #: Least bytes of each image.
+    size: int = 0
+    #: The prompt as the model has rewritten it, where its cloud tells.
+    prompt: str = ""
+
+
 Block = Union[Text, Reasoning, Redacted, Call]
 
 
@@ -95,6 +108,8 @@ class Reply:
     usage_given: dict[str, int] = field(default_factory=dict)
     usage_missing: bool = False
     eol: str = "\r\n"
+    #: For image APIs, which write nothing else of it.
+    pictures: Pictures = field(default_factory=Pictures)
 
 
 @dataclass

@@ -22,7 +22,9 @@ def sample(schema: Any, root: Any = None, name: str = "value", depth: int = 0) -
         return sample(_resolve(reference, root), root, name, depth + 1)
     for key in ("anyOf", "oneOf"):
         if schema.get(key):
-            return sample(schema[key][0], root, name, depth)
+            # A way out of a schema that contains itself.
+            nothing = next((one for one in schema[key] if one.get("type") == "null"), None) if depth >= DEEP else None
+            return sample(nothing or schema[key][0], root, name, depth)
     if schema.get("allOf"):
         merged: dict[str, Any] = {}
         for part in schema["allOf"]:
@@ -41,6 +43,8 @@ def sample(schema: Any, root: Any = None, name: str = "value", depth: int = 0) -
             if depth < DEEP or key in required
         }
     if kind == "array":
+        if depth >= DEEP and not schema.get("minItems"):
+            return []
         return [sample(schema.get("items", {}), root, name, depth + 1)] * max(1, schema.get("minItems", 1))
     if kind == "integer":
         return int(_number(schema, 7))

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Callable
 
-from .replies import Answer, Call, Drop, Error, Fault, Pace, Raw, Reasoning, Redacted, Reply, Text, Tool, Turn, split
+from .replies import Answer, Call, Drop, Error, Fault, Pace, Pictures, Raw, Reasoning, Redacted, Reply, Text, Tool, Turn, split
 from .sample import sample
 
 #: The clouds that scripts play on.
@@ -270,6 +270,12 @@ def nothing(args: Args, turn: Turn) -> Reply:
     return Reply([], no_candidates=True)
 
 
+def images(args: Args, turn: Turn) -> Reply:
+    """images [withheld=N] [reason=…] [size=BYTES] [prompt=…]: images, of which the filter withholds some."""
+    made = Pictures(args.number("withheld"), args.text("reason"), args.number("size"), args.text("prompt"))
+    return Reply([Text(["I made your images."])], pictures=made)
+
+
 def error(args: Args, turn: Turn) -> Error:
     """error type=TYPE [message=…] [retry_after=S] [array=1]: an error reply; TYPE of either cloud or a common word."""
     return Error(
@@ -314,6 +320,7 @@ SCRIPTS: dict[str, Callable[[Args, Turn], Answer]] = {
     "stop": stop,
     "blocked": blocked,
     "nothing": nothing,
+    "images": images,
     "error": error,
     "raw": raw,
     "reset": reset,

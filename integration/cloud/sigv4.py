@@ -45,8 +45,10 @@ AUTHORIZATION = re.compile(
 SKEW = datetime.timedelta(minutes=5)
 
 
-def check(request: Request, headers: dict[str, str], region: str | None, regions: set[str], bearers: set[str]) -> str:
-    """Refuse unless the request is signed for `region` (or one of `regions`); return the key id that signed.
+def check(
+    request: Request, headers: dict[str, str], region: str | None, service: str, regions: set[str], bearers: set[str]
+) -> str:
+    """Refuse unless the request is signed for `service` in `region` (or one of `regions`); return the key id that signed.
 
     `region` is the one that the host name tells, None when the host is a bare address.
     """
@@ -63,14 +65,14 @@ def check(request: Request, headers: dict[str, str], region: str | None, regions
     parts = AUTHORIZATION.fullmatch(authorization)
     if parts is None:
         raise Refused("signature", "the authorization header is malformed", "IncompleteSignatureException")
-    key_id, day, scope_region, service, signed, signature = parts.groups()
+    key_id, day, scope_region, scope_service, signed, signature = parts.groups()
     key = next((key for key in KEYS if key.access_key_id == key_id), None)
     if key is None:
         raise Refused(
             "signature", "The security token included in the request is invalid.", "UnrecognizedClientException"
         )
-    if service != SERVICE:
-        raise Refused("signature", f"Credential should be scoped to correct service: '{SERVICE}'.", INVALID)
+    if scope_service != service:
+        raise Refused("signature", f"Credential should be scoped to correct service: '{service}'.", INVALID)
     if scope_region not in regions or (region is not None and scope_region != region):
         raise Refused("signature", f"Credential should be scoped to a valid region, not {scope_region!r}.", INVALID)
     stamp = headers.get("x-amz-date", "")
@@ -78,7 +80,7 @@ def check(request: Request, headers: dict[str, str], region: str | None, regions
     _check_token(key, headers)
     _check_names(signed.split(";"), headers)
     _check_payload(request, headers)
-    expected = sign(request, headers, signed.split(";"), key, stamp, scope_region)
+    expected = sign(request, headers, signed.split(";"), key, stamp, service, scope_region)
     if not hmac.compare_digest(expected, signature):
         raise Refused("signature", "The request signature we calculated does not match the signature you provided.",
                       INVALID)  # fmt: skip
@@ -88,7 +90,9 @@ def check(request: Request, headers: dict[str, str], region: str | None, regions
 INVALID = "InvalidSignatureException"
 
 
-def sign(request: Request, headers: dict[str, str], names: list[str], key: Key, stamp: str, region: str) -> str:
+def sign(
+    request: Request, headers: dict[str, str], names: list[str], key: Key, stamp: str, service: str, region: str
+) -> str:
     """Compute the signature of the request as it came, over the headers that the client says it signed."""
     rebuilt = AWSRequest(
         method=request.method,
@@ -97,7 +101,7 @@ def sign(request: Request, headers: dict[str, str], names: list[str], key: Key, 
         data=request.body,
     )
     rebuilt.context["timestamp"] = stamp
-    signer = SigV4Auth(Credentials(key.access_key_id, key.secret_access_key), SERVICE, region)
+    signer = SigV4Auth(Credentials(key.access_key_id, key.secret_access_key), service, region)
     return signer.signature(signer.string_to_sign(rebuilt, signer.canonical_request(rebuilt)), rebuilt)
 
 

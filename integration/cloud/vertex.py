@@ -9,9 +9,11 @@ from .delivery import Whole
 from .frame import Cloud
 from .gemini import CountTokens, Gemini
 from .http import Request
+from .messages import RawPredict
 from .open_models import Mistral, OpenModels
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
+from .vertex_images import GeminiImages, Imagen
 
 #: Regional, global and multi-region endpoints.
 HOST = re.compile(r"(?:([a-z0-9-]+)-)?aiplatform\.googleapis\.com|aiplatform\.([a-z]+)\.rep\.googleapis\.com")
@@ -21,10 +23,10 @@ class Vertex(Cloud):
     """Handler of the Vertex port."""
 
     name = "vertex"
-    apis = (Gemini, CountTokens, OpenModels, Mistral)
+    apis = (GeminiImages, Imagen, Gemini, CountTokens, RawPredict, OpenModels, Mistral)
 
     def enter(self, request: Request, api: google.Api) -> str:
-        headers = check_headers(request.headers, (), self.state.settings.allow_headers)
+        headers = check_headers(request.headers, api.own_headers, self.state.settings.allow_headers)
         project, location = api.found["project"], api.found["location"]
         _host(headers["host"], location)
         self._token(headers.get("authorization"))

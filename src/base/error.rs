@@ -65,6 +65,8 @@ kinds! {
         "the cloud refused the request; its reason is the message";
     TooLong: 400, "invalid_request_error", Some("context_length_exceeded"), INVALID,
         "the conversation does not fit the model";
+    Filtered: 400, "invalid_request_error", Some("content_policy_violation"), INVALID,
+        "the cloud's filter withheld every image, or refused the prompt for what it shows";
     UnknownModel: 404, "invalid_request_error", Some("model_not_found"), "not_found_error",
         "no rule of the configuration, or no model of the cloud, has this name";
     WrongMethod: 405, "invalid_request_error", Some("method_not_allowed"), INVALID,

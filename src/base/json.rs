@@ -266,6 +266,27 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
+/// Takes the indentation out of a JSON text, such as Google puts into whole replies.
+pub fn compact(json: &str) -> Cow<'_, str> {
+    if !json.contains('\n') {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in json.chars() {
+        if in_string {
+            in_string = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = c == '"';
+        }
+        out.push(c);
+    }
+    Cow::Owned(out)
+}
+
 /// Says what a token is instead of what it should be, without showing it: it may be a prompt.
 pub fn wrong_type(raw: &RawValue, wanted: &str) -> String {
     let found = match raw.get().as_bytes().first() {

@@ -10,8 +10,8 @@ use crate::chat::Extra;
 /// The object whose members are meant for the cloud.
 const EXTRA: &str = "extra";
 
-/// Fields of the clouds that stand at the top of a request.
-const AT_TOP: &[&str] = &[
+/// Fields of the clouds that stand at the top of a chat request.
+pub const CHAT: &[&str] = &[
     "guardrailConfig",
     "performanceConfig",
     "requestMetadata",
@@ -23,19 +23,59 @@ const AT_TOP: &[&str] = &[
     "cachedContent",
 ];
 
+/// Fields of the clouds that stand at the top of a request for images: every name in the tables of
+/// [`crate::dialect::image`].
+pub const IMAGES: &[&str] = &[
+    "negative_prompt",
+    "negativePrompt",
+    "negative_text",
+    "negativeText",
+    "seed",
+    "cfg_scale",
+    "cfgScale",
+    "guidance_scale",
+    "guidanceScale",
+    "aspect_ratio",
+    "aspectRatio",
+    "image_size",
+    "imageSize",
+    "sample_image_size",
+    "sampleImageSize",
+    "image_config",
+    "imageConfig",
+    "person_generation",
+    "personGeneration",
+    "safety_setting",
+    "safetySetting",
+    "safety_settings",
+    "safetySettings",
+    "safety_filter_level",
+    "safetyFilterLevel",
+    "add_watermark",
+    "addWatermark",
+    "enhance_prompt",
+    "enhancePrompt",
+    "language",
+    "labels",
+    "storage_uri",
+    "storageUri",
+    "output_gcs_uri",
+    "outputGcsUri",
+];
+
 /// How many fields a request may say to the cloud; each is looked for in a list.
 pub const MOST_EXTRA: usize = 64;
 
-/// Whether a top-level field belongs here.
-pub fn is_extra(name: &str) -> bool {
-    name == EXTRA || AT_TOP.contains(&name)
+/// Whether a top-level field belongs here; `at_top` is one of the lists above.
+pub fn is_extra(name: &str, at_top: &[&str]) -> bool {
+    name == EXTRA || at_top.contains(&name)
 }
 
 /// Gathers what is said to the cloud from the members that a client's dialect does not know.
 ///
 /// # Errors
 /// When `extra` is no object, or says too much.
-pub fn collect<'a>(other: &Fields<'a>) -> Result<Vec<Extra<'a>>, Error> {
+pub fn collect<'a>(other: &Fields<'a>, at_top: &[&str]) -> Result<Vec<Extra<'a>>, Error> {
     let mut all = Vec::new();
     for (name, value) in &other.0 {
         if value.get() == "null" {
@@ -48,7 +88,7 @@ pub fn collect<'a>(other: &Fields<'a>) -> Result<Vec<Extra<'a>>, Error> {
             for (name, value) in members.0 {
                 all.push(Extra { path: format!("{EXTRA}.{}", name.as_str()), name, value });
             }
-        } else if AT_TOP.contains(&name.as_str()) {
+        } else if at_top.contains(&name.as_str()) {
             all.push(Extra { path: name.as_str().to_owned(), name: name.clone(), value });
         }
     }

@@ -35,6 +35,15 @@ pub const NO_COMPACTION: Fate =
     Refused("asks for a summary of the conversation that only Anthropic can read; ask for one in a message");
 pub const NO_BILLING: Fate = Refused("says who pays Anthropic; leave it out");
 
+pub const NO_STREAM: Fate =
+    Refused("asks for images while they are made; the clouds send them whole, leave it out");
+pub const NO_TRANSPARENCY: Fate =
+    Refused("asks for a transparent background, which the model does not make; leave it out");
+pub const NO_ANIMATION: Fate =
+    Refused("belongs to `output_format` `gif`, which the model does not make; leave it out");
+pub const NO_VECTORS: Fate =
+    Refused("belongs to `output_format` `svg`, which the model does not make; leave it out");
+
 /// Gives every field of a request its fate: the names of those that are left out, or the refusal of the
 /// first that may not be.
 pub fn settle<'f>(

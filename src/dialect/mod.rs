@@ -8,6 +8,7 @@ mod events;
 mod extra;
 pub mod fates;
 pub mod gemini;
+pub mod image;
 mod media;
 pub mod names;
 pub mod openai;
@@ -40,6 +41,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// Images from a text, by OpenAI's images API.
+    Images,
 }
 
 impl Task {
@@ -47,6 +50,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Images => Client::OpenAi,
         }
     }
 }

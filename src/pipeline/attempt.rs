@@ -5,11 +5,11 @@ use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing};
 use crate::chat::Delivery;
 use crate::dialect::names::Names;
-use crate::dialect::{Cloud, Task, Upstream};
+use crate::dialect::{Cloud, Task, Upstream, image as images};
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat};
+use super::{Plan, chat, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -50,6 +50,8 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The same in the client's own dialect: it passes as it is.
     Relay { upstream: Upstream, delivery: Delivery },
+    /// So many images.
+    Images { upstream: images::Upstream, count: u64 },
 }
 
 impl Attempt {
@@ -57,6 +59,7 @@ impl Attempt {
     pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
         match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body),
+            Task::Images => image::translate(plan, body),
         }
     }
 

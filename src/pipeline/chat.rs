@@ -81,7 +81,7 @@ pub fn whole(
 }
 
 /// The body of a whole reply, checked once for all.
-fn text(body: &[u8]) -> Result<&str, Error> {
+pub fn text(body: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(body)
         .map_err(|_| Error::new(Kind::UpstreamGarbled, "the cloud answered with something that is not UTF-8"))
 }

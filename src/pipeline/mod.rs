@@ -3,6 +3,7 @@
 mod attempt;
 mod caller;
 mod chat;
+mod image;
 mod plan;
 mod reply;
 mod route;

@@ -5,16 +5,21 @@ use std::time::UNIX_EPOCH;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Level, Reply, ReplyStep};
-use crate::chat::{Delivery, Sink};
+use crate::chat::Delivery;
+use crate::dialect::names::Names;
 use crate::dialect::{StreamDecoder, StreamWriter, Title};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
-use super::{Plan, chat};
+use super::{Plan, chat, image};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
 const MOST_REPLY: usize = 16 * 1024 * 1024;
+
+/// The same for images. Bedrock sends 25,000,000 bytes at most (`InvokeModel` in botocore's service model); four
+/// PNGs of four megapixels each, Imagen's most, or Gemini's largest one are some 40 MB of base64.
+const MOST_IMAGES: usize = 48 * 1024 * 1024;
 
 /// How much of an error body is read for its reason. Clouds send a few hundred bytes; what is longer is
 /// some proxy's page.
@@ -35,6 +40,7 @@ pub enum Incoming {
 /// A stream being translated.
 pub struct Stream {
     asked: Box<Asked>,
+    names: Names,
     decoder: StreamDecoder,
     writer: StreamWriter,
     /// The client has the headers and some of the reply.
@@ -76,25 +82,35 @@ pub fn begin(
         model: asked.model.clone(),
     };
     let media_type = headers.media_type();
-    match asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, .. }
-        | Expects::Relay { upstream, delivery: Delivery::Stream { usage } } => {
+    match &mut asked.expects {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, names } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
-            let decoder = upstream.stream();
-            let writer = match asked.expects {
-                Expects::Chat { .. } => caller.client().stream(title, usage),
-                Expects::Relay { .. } => caller.client().relay(usage),
-            };
-            (Incoming::Stream(Box::new(Stream { asked, decoder, writer, begun: false })), ReplyStep::Hold)
+            let (names, decoder) = (std::mem::take(names), upstream.stream());
+            let writer = caller.client().stream(title, *usage);
+            let stream = Stream { asked, names, decoder, writer, begun: false };
+            (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
+        }
+        Expects::Relay { upstream, delivery: Delivery::Stream { usage } } => {
+            if media_type != upstream.stream_media_type() {
+                return garbled(&asked, "with something that is no stream");
+            }
+            let (names, decoder) = (Names::default(), upstream.stream());
+            let writer = caller.client().relay(*usage);
+            let stream = Stream { asked, names, decoder, writer, begun: false };
+            (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
         Expects::Chat { delivery: Delivery::Whole, .. }
-        | Expects::Relay { delivery: Delivery::Whole, .. } => {
+        | Expects::Relay { delivery: Delivery::Whole, .. }
+        | Expects::Images { .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
-            (Incoming::Whole { asked, title, body: Vec::new() }, ReplyStep::Hold)
+            // A buffer that grows holds most of its bytes twice while it does.
+            let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            let body = Vec::with_capacity(asked.expects.most_bytes().min(length));
+            (Incoming::Whole { asked, title, body }, ReplyStep::Hold)
         }
     }
 }
@@ -137,8 +153,10 @@ impl Incoming {
                 }
             },
             Incoming::Whole { asked, title, body } => {
-                if body.len().saturating_add(bytes.len()) > MOST_REPLY {
-                    let error = Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB");
+                let most = asked.expects.most_bytes();
+                if body.len().saturating_add(bytes.len()) > most {
+                    let problem = format!("the cloud's reply is larger than {} MiB", most >> 20);
+                    let error = Error::new(Kind::UpstreamGarbled, problem);
                     let reply = answer(caller, asked, &error);
                     *self = Incoming::Over;
                     return ReplyStep::Answer(reply);
@@ -148,9 +166,12 @@ impl Incoming {
                     return ReplyStep::Hold;
                 }
                 match whole(asked, caller, title, body) {
-                    Ok(written) => {
+                    Ok((written, withheld)) => {
                         *out = written;
                         let mut headers = head(200, asked, "application/json");
+                        if withheld > 0 {
+                            headers.add("x-fairlead-withheld", withheld.to_string());
+                        }
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
                     }
@@ -177,15 +198,11 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        let Self { asked, decoder, writer, .. } = self;
-        let mut decode = |sink: &mut dyn Sink| {
+        let Self { names, decoder, writer, .. } = self;
+        names.restored(writer.sink(), |sink| {
             decoder.feed(bytes, sink)?;
             if last { decoder.finish(sink) } else { Ok(()) }
-        };
-        match &asked.expects {
-            Expects::Chat { names, .. } => names.restored(writer.sink(), decode),
-            Expects::Relay { .. } => decode(writer.sink()),
-        }?;
+        })?;
         if last {
             writer.finish();
         }
@@ -217,11 +234,24 @@ impl Stream {
     }
 }
 
-/// The client's whole reply.
-fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<Vec<u8>, Error> {
+impl Expects {
+    /// The largest whole reply in bytes.
+    const fn most_bytes(&self) -> usize {
+        match self {
+            Expects::Chat { .. } | Expects::Relay { .. } => MOST_REPLY,
+            Expects::Images { .. } => MOST_IMAGES,
+        }
+    }
+}
+
+/// The client's whole reply, and how many of the images that it should hold the cloud has withheld.
+fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<(Vec<u8>, u64), Error> {
     match &asked.expects {
-        Expects::Chat { upstream, names, .. } => chat::whole(caller.client(), *upstream, names, title, body),
-        Expects::Relay { upstream, .. } => chat::passed(*upstream, body),
+        Expects::Chat { upstream, names, .. } => {
+            chat::whole(caller.client(), *upstream, names, title, body).map(|body| (body, 0))
+        }
+        Expects::Relay { upstream, .. } => chat::passed(*upstream, body).map(|body| (body, 0)),
+        Expects::Images { upstream, count } => image::whole(*upstream, *count, title.created, body),
     }
 }
 
@@ -233,7 +263,10 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
-        let mut error = asked.cloud.refusal(status, headers, body);
+        let mut error = match asked.expects {
+            Expects::Chat { .. } | Expects::Relay { .. } => asked.cloud.refusal(status, headers, body),
+            Expects::Images { upstream, .. } => upstream.refusal(status, headers, body),
+        };
         if let Some(id) = upstream_id(headers) {
             error.message.push_str(&format!(" (request id {id})"));
         }

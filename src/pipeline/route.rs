@@ -31,6 +31,9 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/messages" | "/messages" => {
             ask(Task::Chat(Client::Anthropic), method, path, headers, bodiless, most_bytes)
         }
+        "/v1/images/generations" | "/images/generations" => {
+            ask(Task::Images, method, path, headers, bodiless, most_bytes)
+        }
         "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -51,7 +54,7 @@ fn ask(task: Task, method: &str, path: &str, headers: &Headers, bodiless: bool, 
         }
     }
     if bodiless {
-        let problem = "the request has no body; send a JSON object with model and messages";
+        let problem = "the request has no body; send a JSON object";
         return Route::Refuse(task, Error::new(Kind::NotJson, problem));
     }
     let encoding = headers.get("content-encoding").unwrap_or("identity").trim();
@@ -108,8 +111,12 @@ mod tests {
             let route = route(&request("POST", path, &[]), false, 10);
             assert_eq!(route, Route::Ask(Task::Chat(Client::Anthropic)), "{path}");
         }
+        for path in ["/v1/images/generations", "/images/generations"] {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Images), "{path}");
+        }
         for path in [
             "/",
+            "/v1/images/edits",
             "/v1/messages/count_tokens",
             "/v1/messages/batches",
             "/v1/chat/completions/",

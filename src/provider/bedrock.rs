@@ -6,7 +6,7 @@ use super::sigv4::{self, Credentials};
 use super::{Address, superfluous, word};
 use crate::base::error::{Error, Kind};
 use crate::config::{Api, Backend, Environment, Problems, Source, variable};
-use crate::dialect::{Client, Edition, Upstream};
+use crate::dialect::{Client, Edition, Upstream, image};
 
 /// A region and the right to call it.
 #[derive(Debug)]
@@ -102,6 +102,27 @@ pub fn address(upstream: Upstream, model: &str, stream: bool) -> Address {
     Address { path: format!("/model/{model}/{operation}"), query: "" }
 }
 
+/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html. `model` is a path segment.
+pub fn invoke(model: &str) -> Address {
+    Address { path: format!("/model/{model}/invoke"), query: "" }
+}
+
+/// What [`images`] knows, for people.
+pub const IMAGE_MODELS: &str = "`amazon.nova-canvas-…`, `amazon.titan-image-generator-…`, `stability.sd3-…`, \
+                                `stability.stable-image-core-…` and `stability.stable-image-ultra-…`";
+
+/// The body that a model which makes images wants. Stability's other models change an image that is there.
+pub fn images(model: &str) -> Option<image::Upstream> {
+    const FAMILIES: &[(&str, image::Upstream)] = &[
+        ("amazon.nova-canvas-", image::Upstream::Canvas),
+        ("amazon.titan-image-generator-", image::Upstream::Canvas),
+        ("stability.sd3-", image::Upstream::Stability),
+        ("stability.stable-image-core-", image::Upstream::Stability),
+        ("stability.stable-image-ultra-", image::Upstream::Stability),
+    ];
+    FAMILIES.iter().find(|(family, _)| model.contains(family)).map(|(_, upstream)| *upstream)
+}
+
 fn credentials(
     written: &Backend,
     environment: &Environment,
@@ -170,6 +191,7 @@ mod tests {
         assert_eq!(target(invoke, false), "/model/us.amazon.nova-lite-v1%3A0/invoke");
         assert_eq!(target(invoke, true), "/model/us.amazon.nova-lite-v1%3A0/invoke-with-response-stream");
         assert_eq!(target(Upstream::Messages(Edition::Mantle), true), "/anthropic/v1/messages");
+        assert_eq!(super::invoke("x").target(), "/model/x/invoke");
     }
 
     #[test]
@@ -192,6 +214,24 @@ mod tests {
             (Api::Mantle, Client::OpenAi, "anthropic.claude-opus-4-8", Upstream::Messages(Edition::Mantle)),
         ] {
             assert_eq!(upstream(api, client, model), expected, "{api:?} {client:?} {model}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_makes_images_is_known_by_its_name_or_the_arn_of_its_profile() {
+        let profile =
+            "arn:aws:bedrock:us-west-2:123456789012:inference-profile/us.stability.sd3-5-large-v1:0";
+        for (model, expected) in [
+            ("amazon.nova-canvas-v1:0", Some(image::Upstream::Canvas)),
+            ("amazon.titan-image-generator-v2:0", Some(image::Upstream::Canvas)),
+            ("stability.stable-image-core-v1:1", Some(image::Upstream::Stability)),
+            ("us.stability.stable-image-ultra-v1:1", Some(image::Upstream::Stability)),
+            (profile, Some(image::Upstream::Stability)),
+            ("us.stability.stable-image-remove-background-v1:0", None),
+            ("amazon.nova-lite-v1:0", None),
+            ("amazon.titan-embed-image-v1", None),
+        ] {
+            assert_eq!(images(model), expected, "{model}");
         }
     }
 }

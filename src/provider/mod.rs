@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Edition, Upstream, openai};
+use crate::dialect::{Client, Edition, Upstream, image, openai};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -134,6 +134,32 @@ impl Backend {
             Site::Vertex(site) => site.address(upstream, &model, stream),
             Site::Direct(site) => site.address(),
         })
+    }
+
+    /// The dialect in which this backend makes images with `model`, and where to ask for them.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for a model that makes no images from texts, as far as is known.
+    pub fn images(&self, model: &str) -> Result<(image::Upstream, Address), Error> {
+        let (upstream, known) = match &self.site {
+            Site::Bedrock(_) => (bedrock::images(model), bedrock::IMAGE_MODELS),
+            Site::Vertex(_) => (vertex::images(model), vertex::IMAGE_MODELS),
+            Site::Direct(_) => (None, "none"),
+        };
+        let Some(upstream) = upstream else {
+            let problem = format!(
+                "makes no images from texts, as far as the gateway knows; those here that do are {known}"
+            );
+            return Err(Error::at(Kind::UnknownModel, "model", &problem));
+        };
+        let model = segment(model)?;
+        let address = match &self.site {
+            Site::Bedrock(_) => bedrock::invoke(&model),
+            Site::Vertex(site) if upstream == image::Upstream::Imagen => site.predict(&model),
+            Site::Vertex(site) => site.address(Upstream::Gemini, &model, false),
+            Site::Direct(site) => site.address(),
+        };
+        Ok((upstream, address))
     }
 
     /// Gives the headers that prove the right to call. `headers` go out with the call and are covered by

@@ -3,7 +3,7 @@
 use super::{Address, superfluous, token, word};
 use crate::config::{Backend, Problems, Source};
 use crate::dialect::openai::Edition as Completions;
-use crate::dialect::{Edition, Upstream};
+use crate::dialect::{Edition, Upstream, image};
 
 /// A project in a location.
 #[derive(Debug)]
@@ -34,12 +34,10 @@ impl Site {
     /// …/streamRawPredict, and so for Mistral's models; for other open models
     /// docs.cloud.google.com/vertex-ai/generative-ai/docs/maas/call-open-model-apis. `model` is a path segment.
     pub fn address(&self, upstream: Upstream, model: &str, stream: bool) -> Address {
-        let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        let site = format!("/v1/projects/{project}/locations/{location}");
         let (publisher, method, query) = match (upstream, stream) {
             // The model is in the body.
             (Upstream::Completions(Completions::OpenAi | Completions::OpenModels), _) => {
-                return Address { path: format!("{site}/endpoints/openapi/chat/completions"), query: "" };
+                return Address { path: self.root() + "/endpoints/openapi/chat/completions", query: "" };
             }
             (Upstream::Completions(Completions::Mistral), false) => ("mistralai", "rawPredict", ""),
             (Upstream::Completions(Completions::Mistral), true) => ("mistralai", "streamRawPredict", ""),
@@ -50,7 +48,22 @@ impl Site {
         };
         // Some write Mistral's models with their publisher.
         let model = model.strip_prefix("mistralai%2F").unwrap_or(model);
-        Address { path: format!("{site}/publishers/{publisher}/models/{model}:{method}"), query }
+        Address { path: self.path(publisher, model, method), query }
+    }
+
+    /// docs.cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/predict.
+    /// `model` is a path segment.
+    pub fn predict(&self, model: &str) -> Address {
+        Address { path: self.path("google", model, "predict"), query: "" }
+    }
+
+    fn path(&self, publisher: &str, model: &str, method: &str) -> String {
+        format!("{}/publishers/{publisher}/models/{model}:{method}", self.root())
+    }
+
+    fn root(&self) -> String {
+        let (project, location) = (self.project.replace(':', "%3A"), &self.location);
+        format!("/v1/projects/{project}/locations/{location}")
     }
 
     /// Claude and Mistral's models are asked in the dialects of their makers; other open models, whose names
@@ -77,6 +90,22 @@ fn host(location: &str) -> String {
         "global" => "aiplatform.googleapis.com".to_owned(),
         "us" | "eu" => format!("aiplatform.{location}.rep.googleapis.com"),
         region => format!("{region}-aiplatform.googleapis.com"),
+    }
+}
+
+/// What [`images`] knows, for people.
+pub const IMAGE_MODELS: &str = "`imagen-…-generate-…` and `gemini-…-image`";
+
+/// The body that a model which makes images wants. Imagen's `capability` models change an image that is
+/// there.
+pub fn images(model: &str) -> Option<image::Upstream> {
+    let is_imagen = model.starts_with("imagen-") && model.contains("generate");
+    if is_imagen || model.starts_with("imagegeneration@") {
+        Some(image::Upstream::Imagen)
+    } else if model.starts_with("gemini-") && model.contains("-image") {
+        Some(image::Upstream::Gemini)
+    } else {
+        None
     }
 }
 
@@ -157,6 +186,26 @@ mod tests {
                 address.target(),
                 format!("/v1/projects/example.com%3Ap/locations/us-central1/{path}")
             );
+        }
+        assert_eq!(
+            site.predict("imagen-4.0-generate-001").target(),
+            "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
+             imagen-4.0-generate-001:predict"
+        );
+    }
+
+    #[test]
+    fn a_model_that_makes_images_is_known_by_its_name() {
+        for (model, expected) in [
+            ("imagen-4.0-fast-generate-001", Some(image::Upstream::Imagen)),
+            ("imagen-3.0-generate-002", Some(image::Upstream::Imagen)),
+            ("imagegeneration@006", Some(image::Upstream::Imagen)),
+            ("imagen-3.0-capability-001", None),
+            ("gemini-2.5-flash-image", Some(image::Upstream::Gemini)),
+            ("gemini-3-pro-image-preview", Some(image::Upstream::Gemini)),
+            ("gemini-2.5-flash", None),
+        ] {
+            assert_eq!(images(model), expected, "{model}");
         }
     }
 }

@@ -149,10 +149,13 @@ pub fn request_headers() -> Headers {
 }
 
 fn request_headers_of(client: Client) -> Headers {
-    let path = match client {
+    request_headers_at(match client {
         Client::OpenAi => "/v1/chat/completions",
         Client::Anthropic => "/v1/messages?beta=true",
-    };
+    })
+}
+
+fn request_headers_at(path: &str) -> Headers {
     headers(&[
         (":method", "POST"),
         (":path", path),
@@ -220,6 +223,11 @@ impl<'h> Exchange<'h> {
     /// One that has begun already.
     pub fn begun(whole: Whole, host: &'h FakeHost) -> Self {
         Self { whole, host, headers: request_headers() }
+    }
+
+    /// The same at another path.
+    pub fn at(path: &str, plan: &Rc<Plan>, host: &'h FakeHost) -> Self {
+        Self { headers: request_headers_at(path), ..Self::new(plan, host) }
     }
 
     /// The same for the client of a case.

@@ -323,7 +323,25 @@ fn base64(value: &Value, case: &str) {
 
 /// docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference and …/function-calling.
 fn gemini(body: &Value, case: &str) {
-    members(body, &["systemInstruction", "contents", "tools", "toolConfig", "generationConfig"], case);
+    let known = [
+        "systemInstruction",
+        "contents",
+        "tools",
+        "toolConfig",
+        "generationConfig",
+        "safetySettings",
+        "labels",
+        "cachedContent",
+        "modelArmorConfig",
+    ];
+    members(body, &known, case);
+    for (name, value) in body.get("labels").and_then(Value::as_object).into_iter().flatten() {
+        let fits = |word: &str| {
+            word.len() <= 63
+                && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+        };
+        assert!(fits(name) && fits(text(value, case)), "{case}: {name}: {value}");
+    }
     if let Some(system) = body.get("systemInstruction") {
         members(system, &["parts"], case);
         list(&system["parts"], case).iter().for_each(|part| {
@@ -342,11 +360,12 @@ fn gemini(body: &Value, case: &str) {
             let mut part = part.as_object().expect(case).clone();
             let signature = part.remove("thoughtSignature");
             let part = Value::Object(part);
-            let (kind, value) = one(&part, &["text", "inlineData", "functionCall", "functionResponse"], case);
+            let (kind, value) =
+                one(&part, &["text", "inlineData", "fileData", "functionCall", "functionResponse"], case);
             assert!(signature.is_none() || kind == "functionCall", "{case}");
             match kind {
                 "text" => drop(text(value, case)),
-                "inlineData" => gemini_data(value, case),
+                "inlineData" | "fileData" => gemini_data(&part, case),
                 "functionCall" => {
                     assert_eq!(role, "model", "{case}");
                     members(value, &["name", "args"], case);
@@ -358,7 +377,7 @@ fn gemini(body: &Value, case: &str) {
                     members(value, &["name", "response", "parts"], case);
                     assert!(value["response"].is_object(), "{case}");
                     if let Some(parts) = value.get("parts") {
-                        list(parts, case).iter().for_each(|part| gemini_data(&part["inlineData"], case));
+                        list(parts, case).iter().for_each(|part| gemini_data(part, case));
                     }
                     results.push(text(&value["name"], case).to_owned());
                 }
@@ -376,17 +395,22 @@ fn gemini(body: &Value, case: &str) {
         assert_eq!(list(tools, case).len(), 1, "{case}: all functions in one tool");
         for function in list(one(&tools[0], &["functionDeclarations"], case).1, case) {
             members(function, &["name", "description", "parametersJsonSchema"], case);
-            assert!(function.get("parametersJsonSchema").is_none_or(Value::is_object), "{case}");
+            if let Some(schema) = function.get("parametersJsonSchema") {
+                assert_eq!(schema["type"], "object", "{case}");
+                gemini_schema(schema, schema, case);
+            }
             names.push(text(&function["name"], case));
         }
         unique(&names, case);
     }
     if let Some(config) = body.get("toolConfig") {
-        assert!(!names.is_empty(), "{case}: toolConfig without tools");
-        let (_, config) = one(config, &["functionCallingConfig"], case);
+        members(config, &["functionCallingConfig", "retrievalConfig"], case);
+    }
+    if let Some(config) = body["toolConfig"].get("functionCallingConfig") {
+        assert!(!names.is_empty(), "{case}: functionCallingConfig without functions");
         members(config, &["mode", "allowedFunctionNames"], case);
         let mode = text(&config["mode"], case);
-        assert!(["AUTO", "ANY", "NONE"].contains(&mode), "{case}: {mode}");
+        assert!(["AUTO", "ANY", "NONE", "VALIDATED"].contains(&mode), "{case}: {mode}");
         if let Some(allowed) = config.get("allowedFunctionNames") {
             assert_eq!(mode, "ANY", "{case}: names only with ANY");
             assert!(list(allowed, case).iter().all(|name| names.contains(&text(name, case))), "{case}");
@@ -405,6 +429,10 @@ fn gemini(body: &Value, case: &str) {
             "responseJsonSchema",
             "topK",
             "thinkingConfig",
+            "candidateCount",
+            "responseLogprobs",
+            "logprobs",
+            "mediaResolution",
         ];
         assert!(!members(config, &known, case).is_empty(), "{case}");
         if let Some(stops) = config.get("stopSequences") {
@@ -415,18 +443,31 @@ fn gemini(body: &Value, case: &str) {
             let (budget, level) = (thinking.get("thinkingBudget"), thinking.get("thinkingLevel"));
             assert!(budget.is_some() != level.is_some(), "{case}: {thinking}");
         }
-        if config.get("responseJsonSchema").is_some() {
+        if let Some(schema) = config.get("responseJsonSchema") {
             assert_eq!(config["responseMimeType"], "application/json", "{case}");
+            gemini_schema(schema, schema, case);
         }
     }
 }
 
-fn gemini_data(data: &Value, case: &str) {
-    members(data, &["mimeType", "data"], case);
+/// A part that is a file.
+fn gemini_data(part: &Value, case: &str) {
+    let (kind, data) = one(part, &["inlineData", "fileData"], case);
+    let content = if kind == "inlineData" { "data" } else { "fileUri" };
+    members(data, &["mimeType", content], case);
     let media_type = text(&data["mimeType"], case);
     let known = ["application/pdf", "text/plain"];
-    assert!(media_type.starts_with("image/") || known.contains(&media_type), "{case}");
-    base64(&data["data"], case);
+    let is_known = ["image/", "audio/", "video/"].iter().any(|kind| media_type.starts_with(kind));
+    assert!(is_known || known.contains(&media_type), "{case}: {media_type}");
+    if kind == "inlineData" {
+        base64(&data["data"], case);
+    } else {
+        let uri = text(&data["fileUri"], case);
+        assert!(
+            ["https://", "http://", "gs://"].iter().any(|scheme| uri.starts_with(scheme)),
+            "{case}: {uri}"
+        );
+    }
 }
 
 /// What editions take at the top: the pages named in `src/dialect/anthropic`.
@@ -573,6 +614,60 @@ fn messages_source(source: &Value, media_types: &[&str], case: &str) {
         "content" => drop(list(&source["content"], case)),
         "url" => assert!(text(&source["url"], case).starts_with("http"), "{case}"),
         other => panic!("{case}: a source of type {other}"),
+    }
+}
+
+/// `GenerationConfig.response_json_schema` of google-genai: Gemini overlooks other keywords.
+fn gemini_schema(schema: &Value, root: &Value, case: &str) {
+    let notes = ["title", "description", "default"];
+    let mut rules = schema.as_object().unwrap_or_else(|| panic!("{case}: {schema}")).clone();
+    rules.retain(|name, _| !notes.contains(&name.as_str()));
+    if std::ptr::eq(schema, root) {
+        rules.remove("$schema");
+        let definitions = rules.remove("$defs").into_iter();
+        let definitions = definitions.flat_map(|all| all.as_object().expect(case).clone());
+        definitions.for_each(|(_, schema)| gemini_schema(&schema, root, case));
+    }
+    if let Some(reference) = rules.get("$ref") {
+        let name = text(reference, case).strip_prefix("#/$defs/").expect(case);
+        assert!(root["$defs"].get(name).is_some(), "{case}: {name} is not defined");
+        assert_eq!(schema.as_object().unwrap().len(), 1, "{case}: {schema}");
+        return;
+    }
+    for choice in ["anyOf", "oneOf"] {
+        if let Some(branches) = rules.get(choice) {
+            list(branches, case).iter().for_each(|branch| gemini_schema(branch, root, case));
+            assert_eq!(rules.len(), 1, "{case}: {schema}");
+            return;
+        }
+    }
+    let Some(kind) = rules.remove("type") else {
+        assert!(rules.is_empty(), "{case}: {schema}");
+        return;
+    };
+    let known: &[&str] = match text(kind.get(0).unwrap_or(&kind), case) {
+        "object" => &["properties", "required", "additionalProperties", "propertyOrdering"],
+        "array" => &["items", "prefixItems", "minItems", "maxItems"],
+        "number" | "integer" => &["minimum", "maximum", "enum", "format"],
+        "string" => &["enum", "format"],
+        "boolean" | "null" => &[],
+        other => panic!("{case}: {other}"),
+    };
+    members(&Value::Object(rules.clone()), known, case);
+    let inner = ["properties", "prefixItems"].iter().filter_map(|name| rules.get(*name));
+    for inner in inner.flat_map(|inner| match inner {
+        Value::Object(members) => members.values().collect(),
+        inner => list(inner, case).iter().collect::<Vec<_>>(),
+    }) {
+        gemini_schema(inner, root, case);
+    }
+    for inner in ["items", "additionalProperties"].iter().filter_map(|name| rules.get(*name)) {
+        if !inner.is_boolean() {
+            gemini_schema(inner, root, case);
+        }
+    }
+    for name in rules.get("required").map(|names| list(names, case)).into_iter().flatten() {
+        assert!(rules["properties"].get(text(name, case)).is_some(), "{case}: {name} is not described");
     }
 }
 

@@ -33,6 +33,7 @@ const SPELLING: Spelling = Spelling {
     max_tokens: "max_tokens",
     stop: "stop_sequences",
     format: "output_config.format",
+    format_schema: "output_config.format.schema",
     thinking: "thinking",
     effort: "output_config.effort",
     thought: "messages[].content[].thinking",
@@ -46,7 +47,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
-    let extra = extra::collect(&body.other)?;
+    let extra = extra::collect(&body.other, extra::CHAT)?;
     let betas: Vec<&str> = list(betas).collect();
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
@@ -720,7 +721,7 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
     body.known().filter(|name| !silent(name)).for_each(|name| fields.must_see(name));
     let Fields(other) = &body.other;
     for (name, value) in other.iter().map(|(name, value)| (name.as_str(), value.get())) {
-        if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name) {
+        if value == "null" || DEFAULTS.contains(&(name, value)) || extra::is_extra(name, extra::CHAT) {
             continue;
         }
         match FIELDS.iter().find(|field| **field == name) {

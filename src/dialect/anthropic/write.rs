@@ -30,7 +30,7 @@ pub fn pass<'b>(
     out: &mut Vec<u8>,
 ) -> Result<Vec<&'b str>, Error> {
     let betas = edition.betas(list(betas));
-    if let Some((name, _)) = body.given().find(|(name, _)| extra::is_extra(name)) {
+    if let Some((name, _)) = body.given().find(|(name, _)| extra::is_extra(name, extra::CHAT)) {
         let problem = "is no field that Claude takes from here; leave it out for this model";
         return Err(Error::at(Kind::Unsupported, name, problem));
     }

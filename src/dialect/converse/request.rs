@@ -652,6 +652,7 @@ mod tests {
         max_tokens: "max",
         stop: "stops",
         format: "format",
+        format_schema: "format.schema",
         thinking: "thinking",
         effort: "effort",
         thought: "thought",

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use memchr::memchr_iter;
-use serde_json::value::RawValue;
 
 use super::refusal;
 use super::wire::{self, FunctionCall, Piece, UsageMetadata};
 use crate::base::error::{Error, Kind};
-use crate::base::json::Text;
+use crate::base::json::{self, Text};
 use crate::chat::{Arguments, Event, Sink, Stop, Usage};
 use crate::frame::sse;
 
@@ -160,7 +159,8 @@ impl Reply {
         };
         let arguments = match call.args {
             None => Cow::Borrowed("{}"),
-            Some(args) if args.get().starts_with('{') => compact(args),
+            // Clients keep arguments as text and send them back with every turn.
+            Some(args) if args.get().starts_with('{') => json::compact(args.get()),
             Some(_) => return Err(garbled("Vertex AI sent a tool call whose arguments are no object")),
         };
         let made;
@@ -303,29 +303,6 @@ fn digest(json: &str) -> String {
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("{hash:016x}")
-}
-
-/// Takes the indentation out of arguments, which Google puts into whole replies: clients keep them as
-/// text and send them back with every turn.
-fn compact(object: &RawValue) -> Cow<'_, str> {
-    let json = object.get();
-    if !json.contains('\n') {
-        return Cow::Borrowed(json);
-    }
-    let mut out = String::with_capacity(json.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for c in json.chars() {
-        if in_string {
-            in_string = escaped || c != '"';
-            escaped = !escaped && c == '\\';
-        } else if c.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_string = c == '"';
-        }
-        out.push(c);
-    }
-    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod decode;
 pub mod fates;
 mod refusal;
 mod request;
+mod schema;
 mod thinking;
 mod wire;
 

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::schema::{self, Purpose};
 use super::thinking;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Number, Text, Writer};
@@ -14,7 +15,7 @@ use crate::chat::{
     Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::{extra, schema};
+use crate::dialect::extra;
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
@@ -50,8 +51,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                 write_tool_choice(w, choice);
             }
         }
-        write_generation_config(w, &request.sampling, thinking, &request.format);
-        Ok::<(), Error>(())
+        write_generation_config(w, request, thinking)
     })?;
     Ok(left_out)
 }
@@ -429,9 +429,13 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> R
                         if let Some(description) = tool.description {
                             w.key("description").text(description);
                         }
-                        // Takes JSON Schema as it is; `parameters` would want Google's own dialect of it.
-                        if tool.parameters.is_some_and(|schema| !is_empty(schema)) {
-                            schema::write_parameters(tool, spelling, w.key("parametersJsonSchema"))?;
+                        if let Some(parameters) = tool.parameters.filter(|schema| !schema::is_empty(schema)) {
+                            let purpose = Purpose {
+                                role: schema::Role::Parameters,
+                                promised: tool.strict == Some(true),
+                                place: &|| format!("{}{}", tool.place, spelling.tool_schema),
+                            };
+                            schema::write(parameters, &purpose, w.key("parametersJsonSchema"))?;
                         }
                         Ok::<(), Error>(())
                     })?;
@@ -440,12 +444,6 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> R
             })
         })
     })
-}
-
-/// `{}`: any object, to OpenAI the same as no parameters. Gemini wants the schema of an object or none.
-fn is_empty(schema: &RawValue) -> bool {
-    let inside = schema.get().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    inside.is_some_and(|inside| inside.trim().is_empty())
 }
 
 fn write_tool_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>) {
@@ -465,10 +463,10 @@ fn write_tool_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>) {
 
 fn write_generation_config(
     w: &mut Writer<'_>,
-    sampling: &Sampling<'_>,
+    request: &Request<'_>,
     thinking: Option<thinking::Config>,
-    format: &Format<'_>,
-) {
+) -> Result<(), Error> {
+    let Request { sampling, format, .. } = request;
     let numbers = [
         ("temperature", sampling.temperature),
         ("topP", sampling.top_p),
@@ -483,7 +481,7 @@ fn write_generation_config(
         || !sampling.stop.is_empty()
         || !matches!(format, Format::Text);
     if !any {
-        return;
+        return Ok(());
     }
     w.key("generationConfig").object(|w| {
         if let Some(most) = sampling.max_tokens {
@@ -508,10 +506,16 @@ fn write_generation_config(
             Format::JsonObject => w.key("responseMimeType").string("application/json"),
             Format::JsonSchema { schema, .. } => {
                 w.key("responseMimeType").string("application/json");
-                w.key("responseJsonSchema").raw(schema);
+                let purpose = Purpose {
+                    role: schema::Role::Reply,
+                    promised: true,
+                    place: &|| request.spelling.format_schema.to_owned(),
+                };
+                schema::write(schema, &purpose, w.key("responseJsonSchema"))?;
             }
         }
-    });
+        Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -600,6 +604,7 @@ mod tests {
         max_tokens: "max",
         stop: "stops",
         format: "format",
+        format_schema: "format.schema",
         thinking: "thinking",
         effort: "effort",
         thought: "thought",

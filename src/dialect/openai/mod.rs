@@ -1,4 +1,4 @@
-//! OpenAI's chat completions: what clients speak, and upstreams in several editions.
+//! OpenAI's chat completions, which clients speak and upstreams in several editions, and its images API.
 
 mod answer;
 mod decode;
@@ -6,6 +6,7 @@ mod edition;
 pub mod fates;
 pub mod fields;
 mod foreign;
+pub mod image;
 mod pass;
 mod refusal;
 mod reply;

@@ -104,7 +104,9 @@ fn write_options(given: Option<&RawValue>, w: &mut Writer<'_>) {
 
 /// The members of `extra`, which belong to the top.
 fn extras<'a>(edition: Edition, body: &relay::Body<'a>) -> Result<Fields<'a>, Error> {
-    if let Some((name, _)) = body.given().find(|(name, _)| *name != EXTRA && extra::is_extra(name)) {
+    if let Some((name, _)) =
+        body.given().find(|(name, _)| *name != EXTRA && extra::is_extra(name, extra::CHAT))
+    {
         return Err(foreign_field(edition, name));
     }
     let Some(raw) = body.get(EXTRA) else { return Ok(Fields::default()) };

@@ -31,6 +31,7 @@ const SPELLING: Spelling = Spelling {
     max_tokens: "max_tokens",
     stop: "stop",
     format: "response_format.type",
+    format_schema: "response_format.json_schema.schema",
     thinking: "reasoning_effort",
     effort: "reasoning_effort",
     thought: "messages[].reasoning_content",
@@ -47,7 +48,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
-    let extra = extra::collect(&body.other)?;
+    let extra = extra::collect(&body.other, extra::CHAT)?;
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
@@ -613,7 +614,7 @@ fn given<'a>(body: &wire::Body<'a>) -> Seen<'a> {
         }
     }
     for (name, value) in body.other.given() {
-        if DEFAULTS.contains(&(name, value.get())) || extra::is_extra(name) {
+        if DEFAULTS.contains(&(name, value.get())) || extra::is_extra(name, extra::CHAT) {
             continue;
         }
         match FIELDS.iter().find(|field| **field == name) {

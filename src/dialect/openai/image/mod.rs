@@ -1,0 +1,8 @@
+//! The client side of image generation: OpenAI's images API.
+
+pub mod fields;
+mod reply;
+mod request;
+
+pub use reply::write;
+pub use request::{Asked, parse};
