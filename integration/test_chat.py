@@ -207,6 +207,14 @@ def test_thoughts_are_kept_apart_from_the_answer(gate: Gate, where: str) -> None
     assert message.model_dump()["reasoning_content"] == f"{ANSWER} thinking"
 
 
+def test_a_whole_reply_in_pieces_is_the_same_reply(gate: Gate, where: str) -> None:
+    texts = [
+        gate.completions.create(model=MODELS[where], messages=say(f"text unicode=1 blocks=2 {cut}")).choices[0].message
+        for cut in ("", "cut=1", "cut=7 drip=1")
+    ]
+    assert texts[0] == texts[1] == texts[2] and texts[0].content
+
+
 def test_an_empty_answer_is_never_an_empty_body(gate: Gate) -> None:
     reply = gate.completions.create(model=BEDROCK, messages=say("nothing"))
     assert (reply.choices[0].message.content, reply.choices[0].finish_reason) == ("", "stop")

@@ -113,10 +113,14 @@ pub enum Image<'a> {
     Address(Text<'a>),
 }
 
-/// A text with a beginning and an end, rather than words of the conversation.
+/// A text with a beginning and an end, rather than words of the conversation; or a sound, or a film.
 #[derive(Debug)]
 pub struct Document<'a> {
     pub source: DocumentSource<'a>,
+    /// What is at an address, as declared, lower case, where the client tells.
+    pub media_type: Option<Cow<'a, str>>,
+    /// Where the client has it, below the part's place, such as `.file`.
+    pub below: &'static str,
     pub title: Option<Text<'a>>,
     /// What the model should know about the document besides.
     pub context: Option<Text<'a>>,
@@ -127,7 +131,7 @@ pub struct Document<'a> {
 #[derive(Debug)]
 pub enum DocumentSource<'a> {
     Inline {
-        /// As declared, lower case, such as `application/pdf`.
+        /// As declared, lower case, such as `application/pdf`, `audio/wav` or `video/mp4`.
         media_type: Cow<'a, str>,
         /// Base64.
         data: Text<'a>,
@@ -341,6 +345,20 @@ impl Place {
     /// An error about what stands here, or below it: `below` is empty or starts with a dot.
     pub fn error(self, kind: Kind, below: &str, problem: &str) -> Error {
         Error::at(kind, format!("{self}{below}"), problem)
+    }
+
+    /// What stands before the name of a member here where fields are named without their numbers, as in
+    /// `x-fairlead-dropped`.
+    pub fn members(self) -> &'static str {
+        match self {
+            Place::System | Place::SystemPart(_) => "system[].",
+            Place::Message(_) => "messages[].",
+            Place::Part(..) => "messages[].content[].",
+            Place::Inner(..) => "messages[].content[].content[].",
+            Place::Call(..) => "messages[].tool_calls[].",
+            Place::Result(_) => "messages[].",
+            Place::Tool(_) => "tools[].",
+        }
     }
 }
 

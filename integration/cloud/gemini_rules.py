@@ -33,6 +33,13 @@ DATA = (
 #: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding (GIF is not among them)
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 
+#: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/{document,audio,video}-understanding
+FILES = IMAGES | {
+    "application/pdf", "text/plain",
+    *(f"audio/{kind}" for kind in "x-aac flac mp3 m4a mpeg mpga mp4 ogg pcm wav webm".split()),
+    *(f"video/{kind}" for kind in "x-flv quicktime mpeg mpegps mpg mp4 webm wmv 3gpp".split()),
+}  # fmt: skip
+
 #: Types whose bytes can be told apart; others are let through with a well-formed name.
 TELLING = IMAGES | {"application/pdf", "audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "video/mp4", "video/webm"}
 
@@ -96,6 +103,8 @@ def _content(content: dict[str, Any], where: str) -> None:
             _blob(part["inlineData"], f"{here}.inlineData")
         if kind == "fileData" and not (part["fileData"].get("fileUri") and part["fileData"].get("mimeType")):
             raise Refused("rule", f"{here}.fileData: fileUri and mimeType are required")
+        if kind == "fileData":
+            _file(part["fileData"], f"{here}.fileData")
         if kind == "functionCall":
             _name(part["functionCall"].get("name"), f"{here}.functionCall.name")
         if kind == "functionResponse":
@@ -117,6 +126,14 @@ def _name(name: str | None, where: str) -> None:
         )
 
 
+def _file(data: dict[str, Any], where: str) -> None:
+    if data["mimeType"] not in FILES:
+        raise Refused("rule", f"Unable to submit request because it has a mimeType parameter with value "
+                      f"{data['mimeType']}, which is not supported.")  # fmt: skip
+    if not re.fullmatch(r"(gs|https?)://[^/\s]+/\S+", data["fileUri"]):
+        raise Refused("rule", f"{where}.fileUri: Cannot fetch content from the provided URL")
+
+
 def _blob(blob: dict[str, Any], where: str) -> None:
     mime = blob.get("mimeType")
     if not mime or not re.fullmatch(r"[a-z]+/[a-z0-9.+-]+", mime):
@@ -124,7 +141,7 @@ def _blob(blob: dict[str, Any], where: str) -> None:
     data = base64.b64decode(blob.get("data", ""))
     if not data:
         raise Refused("rule", f"{where}.data: must not be empty")
-    if mime.startswith("image/") and mime not in IMAGES:
+    if mime.startswith(("image/", "audio/", "video/")) and mime not in FILES:
         raise Refused("rule", f"Unable to submit request because it has a mimeType parameter with value {mime}, "
                       "which is not supported.")  # fmt: skip
     told = sniff(data)

@@ -64,10 +64,10 @@ def check_body(body: Any, shape: dict[str, Any] = BODY) -> None:
 
 
 def _check(wanted: Any, value: Any, where: str) -> None:
+    if wanted is Any:  # google.protobuf.Value, which may be null.
+        return
     if value is None:
         raise Refused("shape", f"{where}: null")
-    if wanted is Any:
-        return
     origin = typing.get_origin(wanted)
     if origin in (typing.Union, python_types.UnionType):
         _union(wanted, value, where)

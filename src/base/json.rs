@@ -83,6 +83,26 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// The same without white space at its end, written plainly or as an escape.
+    pub fn trim_end(self) -> Self {
+        let mut end = 0;
+        let mut rest = self.0;
+        while let Some(first) = rest.chars().next() {
+            let escape = rest.strip_prefix('\\').unwrap_or_default();
+            let (length, blank) = match escape.as_bytes().first() {
+                None => (first.len_utf8(), first.is_whitespace()),
+                Some(b'n' | b't' | b'r' | b'f') => (2, true),
+                Some(b'u') => (6, unicode_escape(escape).is_some_and(char::is_whitespace)),
+                Some(_) => (2, false),
+            };
+            rest = rest.get(length..).unwrap_or_default();
+            if !blank {
+                end = self.0.len() - rest.len();
+            }
+        }
+        Self(self.0.get(..end).unwrap_or(self.0))
+    }
+
     /// The text itself. Borrows unless there are escapes; lone surrogates become U+FFFD.
     pub fn unescape(self) -> Cow<'a, str> {
         if !self.0.contains('\\') {
@@ -555,6 +575,22 @@ mod tests {
             let expected: String = serde_json::from_str(literal).unwrap();
             assert_eq!(text(literal).unescape(), expected, "{literal}");
             assert_eq!(text(literal).characters(), expected.chars().count() as u64, "{literal}");
+        }
+    }
+
+    #[test]
+    fn white_space_at_the_end_goes_however_it_is_written() {
+        for (literal, trimmed) in [
+            (r#""""#, r#""""#),
+            (r#"" a b ""#, r#"" a b""#),
+            (r#""a\n\t\u00a0\u0020 ""#, r#""a""#),
+            (r#""a\\n""#, r#""a\\n""#),
+            (r#""a\\\n""#, r#""a\\""#),
+            (r#""a\" \r""#, r#""a\"""#),
+            (r#""\ud83d\ude00 ""#, r#""\ud83d\ude00""#),
+            ("\"é\u{2003}\"", "\"é\""),
+        ] {
+            assert_eq!(text(literal).trim_end(), text(trimmed), "{literal}");
         }
     }
 

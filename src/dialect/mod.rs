@@ -12,6 +12,7 @@ pub mod image;
 mod media;
 pub mod names;
 pub mod openai;
+mod proof;
 mod reading;
 pub mod relay;
 mod schema;

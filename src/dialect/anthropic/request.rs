@@ -16,7 +16,7 @@ use crate::chat::{
 };
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
-use crate::dialect::{Asked, extra};
+use crate::dialect::{Asked, extra, proof};
 
 /// What the parts of a Messages request are called.
 const SPELLING: Spelling = Spelling {
@@ -223,6 +223,7 @@ impl<'a> Conversation<'a> {
         // No cloud takes a mark inside of a result; behind it the same and a little more is kept.
         let cache = block.cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
         let failed = block.wire.is_error == Some(true);
+        let (id, _) = proof::split(id);
         self.talk.result(".tool_use_id", id, Answer { place, parts, failed, cache })
     }
 
@@ -293,8 +294,9 @@ impl<'a> Conversation<'a> {
                 return Err(place.error(Kind::WrongType, ".input", &problem));
             }
         };
+        let (id, carried) = proof::split(id);
         self.talk.call(place, &id, &name)?;
-        Ok(ToolCall { id, name, arguments: Cow::Borrowed(arguments), signature })
+        Ok(ToolCall { id, name, arguments: Cow::Borrowed(arguments), signature: signature.or(carried) })
     }
 }
 
@@ -312,7 +314,7 @@ impl<'a> Block<'a> {
         let Some(kind) = wire.kind.take() else {
             return Err(missing(&format!("{place}.type"), "tells what the block is, such as text or image"));
         };
-        fields.keep("messages[].content[].", &wire.other);
+        fields.keep(place.members(), &wire.other);
         let mark = wire.cache_control.take();
         let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
         Ok(Self { place, kind, cache, wire })
@@ -327,9 +329,7 @@ impl<'a> Block<'a> {
                 let Some(text) = wire.text else {
                     return Err(missing(&format!("{place}.text"), "is the text"));
                 };
-                if wire.citations.is_some_and(|raw| raw.get() != "[]") {
-                    fields.see(|| "messages[].content[].citations".to_owned());
-                }
+                lose_citations(place.members(), wire.citations, fields);
                 if text.is_blank() {
                     return Ok(None);
                 }
@@ -339,7 +339,15 @@ impl<'a> Block<'a> {
             "document" => {
                 let cited = cited(place, wire.citations)?;
                 let source = document(place, source(place, wire.source)?, fields)?;
-                Content::Document(Document { source, title: wire.title, context: wire.context, cited })
+                let (title, context) = (wire.title, wire.context);
+                Content::Document(Document {
+                    source,
+                    media_type: None,
+                    below: ".source",
+                    title,
+                    context,
+                    cited,
+                })
             }
             "search_result" => Content::SearchResult(search_result(place, wire, fields)?),
             other => return Err(place.error(Kind::Unsupported, ".type", way_out(other))),
@@ -446,7 +454,8 @@ fn document<'a>(
     source: wire::Source<'a>,
     fields: &mut Seen<'a>,
 ) -> Result<DocumentSource<'a>, Error> {
-    fields.keep("messages[].content[].source.", &source.other);
+    let members = || format!("{}source.", place.members());
+    fields.keep(&members(), &source.other);
     match source.kind.as_ref().map(Str::as_str) {
         Some("base64") => {
             let (media_type, data) = inline(place, source)?;
@@ -474,9 +483,7 @@ fn document<'a>(
                         let problem = "must be text; send pictures beside the document, as images";
                         return Err(Error::at(Kind::Unsupported, here(), problem));
                     };
-                    if block.cache_control.is_some() {
-                        fields.see(|| "messages[].content[].source.content[].cache_control".to_owned());
-                    }
+                    lose_members(&format!("{}content[].", members()), &block, fields);
                     texts.push(text);
                 }
             }
@@ -532,18 +539,33 @@ fn search_result<'a>(
         return Err(missing(&format!("{place}.content"), "holds the texts of the result"));
     };
     let raws: Vec<&'a RawValue> = read(content, || format!("{place}.content"))?;
+    let members = format!("{}content[].", place.members());
     let mut texts = Vec::with_capacity(raws.len());
     for (number, raw) in raws.into_iter().enumerate() {
         let here = || format!("{place}.content[{number}]");
         let block: wire::Block<'a> = read(raw, here)?;
         let Some(text) = block.text else { return Err(missing(&format!("{}.text", here()), "is the text")) };
-        if block.cache_control.is_some() {
-            fields.see(|| "messages[].content[].content[].cache_control".to_owned());
-        }
+        lose_members(&members, &block, fields);
         texts.push(text);
     }
     texts.retain(|text| !text.is_blank());
     Ok(SearchResult { source, title, texts, cited })
+}
+
+/// Notes the members of a text of which only the text goes on.
+fn lose_members<'a>(members: &str, block: &wire::Block<'a>, fields: &mut Seen<'a>) {
+    fields.keep(members, &block.other);
+    if block.cache_control.is_some() {
+        fields.see(|| format!("{members}cache_control"));
+    }
+    lose_citations(members, block.citations, fields);
+}
+
+/// Notes what a text cites: it has been said already, and no other API takes it back.
+fn lose_citations(members: &str, citations: Option<&RawValue>, fields: &mut Seen<'_>) {
+    if citations.is_some_and(|raw| raw.get() != "[]") {
+        fields.see(|| format!("{members}citations"));
+    }
 }
 
 /// `{"enabled":true}` on what may be cited.

@@ -33,9 +33,12 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
     let mut left_out = LeftOut::default();
     let own = Own::read(request, model, &mut left_out)?;
     let tools = offered(request)?;
+    let family = family(model);
     let mut body = Body {
-        family: family(model),
+        family,
         spelling: request.spelling,
+        prefill: prefill(request, family),
+        marks: 0,
         history: if tools.is_empty() { History::Prose } else { History::Blocks },
         documents: BTreeSet::new(),
         left_out,
@@ -64,6 +67,14 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         extra::write(extra.as_ref(), &own, w)
     })?;
     Ok(body.left_out)
+}
+
+/// Where the text stands that Claude is to go on from. It may not end in white space: "final assistant
+/// content cannot end with trailing whitespace".
+fn prefill(request: &Request<'_>, family: Family) -> Option<Place> {
+    let last = request.turns.last().filter(|turn| turn.role == Role::Assistant)?.parts.last()?;
+    (matches!(family, Family::Claude(_) | Family::Untold) && matches!(last.content, Content::Text(_)))
+        .then_some(last.place)
 }
 
 /// The tools that the model is told of. Converse has no choice `none`, so there they are left out:
@@ -109,10 +120,17 @@ enum Written {
     Uncacheable,
 }
 
+/// Bedrock refuses more marks of the cache in a request ("Maximum cache checkpoints per request"):
+/// docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html. Those that come first stay.
+const MOST_MARKS: usize = 4;
+
 /// A body as it is written.
 struct Body {
     family: Family,
     spelling: &'static Spelling,
+    prefill: Option<Place>,
+    /// How many marks of the cache are written.
+    marks: usize,
     history: History,
     /// Names of documents; Bedrock refuses one that comes twice.
     documents: BTreeSet<String>,
@@ -201,10 +219,11 @@ impl Body {
     }
 
     fn cache_point(&mut self, cache: Cache, taken: bool, w: &mut Writer<'_>) {
-        if !taken {
+        if !taken || self.marks == MOST_MARKS {
             self.left_out.note("cache_control");
             return;
         }
+        self.marks += 1;
         w.object(|w| {
             w.key("cachePoint").object(|w| {
                 w.key("type").string("default");
@@ -225,6 +244,7 @@ impl Body {
             return Ok(Written::Nothing);
         }
         match (&part.content, self.history) {
+            (Content::Text(text), _) if self.prefill == Some(part.place) => text_block(text.trim_end(), w),
             (Content::Text(text), _) => text_block(*text, w),
             (Content::Image(picture), _) => image_block(part.place, picture, self.spelling, w)?,
             (Content::Document(document), _) => {
@@ -302,7 +322,7 @@ impl Body {
         document: &Document<'_>,
         w: &mut Writer<'_>,
     ) -> Result<(), Error> {
-        let below = self.spelling.document;
+        let below = document.below;
         let format = match &document.source {
             DocumentSource::Inline { media_type, data } => {
                 if data.is_empty() {

@@ -9,6 +9,7 @@ use super::wire::{self, FunctionCall, Piece, UsageMetadata};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Text};
 use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::dialect::proof;
 use crate::frame::sse;
 
 /// Decodes a whole reply of status 200.
@@ -172,6 +173,8 @@ impl Reply {
                 Text::plain(&made).unwrap_or_default()
             }
         };
+        let carrier = signature.and_then(|signature| proof::carry(id.escaped(), signature));
+        let id = carrier.as_deref().and_then(Text::plain).unwrap_or(id);
         let call = self.calls;
         self.calls = call.saturating_add(1);
         sink.event(Event::ToolStart { id, name, signature });
@@ -417,7 +420,7 @@ mod tests {
         "thought Hm, 🎈…",
         "text Grüße \"an\" ",
         "text  alle\n",
-        "call call_r-1_x_0 f c2ln",
+        "call call_r-1_x_0__signed_4c7adefb_c2ln f c2ln",
         r#"Object("{\"ä\":[\"🎈\\\"\"]}")"#,
         "call call_r-1_x_1 g",
         r#"Object("{}")"#,

@@ -41,7 +41,7 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("safety_identifier", Dropped),
     ("prompt_cache_key", Dropped),
     ("prompt_cache_retention", Dropped),
-    ("metadata", Dropped),
+    ("metadata", Mapped("`labels`, where it fits; left out otherwise")),
     ("store", Dropped),
 ];
 
@@ -65,8 +65,8 @@ pub const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("container", NO_CONTAINER),
     ("inference_geo", NO_GEO),
     ("mcp_servers", NO_MCP),
-    ("metadata", Dropped),
-    ("service_tier", Dropped),
+    ("metadata", Mapped("`labels`, where it fits; left out otherwise")),
+    ("service_tier", Mapped("the standard tier, which is what comes by itself")),
     ("speed", Dropped),
     ("context_management", Dropped),
     ("diagnostics", Dropped),

@@ -1,7 +1,9 @@
 //! Gemini: Google Vertex AI's `generateContent` and `streamGenerateContent?alt=sse`, REST v1.
 
 mod decode;
+mod extra;
 pub mod fates;
+mod media;
 mod refusal;
 mod request;
 mod schema;

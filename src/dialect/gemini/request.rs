@@ -7,27 +7,27 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use super::extra::{self, Own};
+use super::media::{self, Within};
 use super::schema::{self, Purpose};
 use super::thinking;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Number, Text, Writer};
 use crate::chat::{
-    Content, Document, DocumentSource, Format, Image, LeftOut, Part, Request, Role, Sampling, SearchResult,
+    Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::extra;
+use crate::dialect::proof;
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
 /// # Errors
 /// What Gemini has no way to say, named by its path in the client's body.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
-    if let Some(field) = request.extra.first() {
-        return Err(extra::refusal(field, "Gemini"));
-    }
+pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
     let generation = generation(model);
     check(request, generation)?;
     let mut left_out = LeftOut::default();
+    let own = extra::sort(request, &mut left_out)?;
     note(request, &mut left_out);
     let thinking = thinking::choose(model, request, &mut left_out);
     Writer::new(out).object(|w| {
@@ -35,23 +35,28 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
             w.key("systemInstruction").object(|w| {
                 w.key("parts").array(|w| {
                     for part in &request.system {
-                        write_part(w, part, false);
+                        write_part(w, part, false, request.spelling);
                     }
                 });
             });
         }
         w.key("contents").array(|w| {
             for turn in &request.turns {
-                write_turn(w, turn, generation);
+                write_turn(w, turn, generation, request.spelling);
             }
         });
         if !request.tools.is_empty() {
             write_tools(w, &request.tools, request.spelling)?;
-            if let Some(choice) = &request.tool_choice {
-                write_tool_choice(w, choice);
-            }
         }
-        write_generation_config(w, request, thinking)
+        let is_strict = request.tools.iter().any(|tool| tool.strict == Some(true));
+        let validated = is_strict && thinking::is_2_5_or_later(model);
+        if is_strict && !validated {
+            left_out.note(request.spelling.strict);
+        }
+        write_tool_config(w, request, validated, &own);
+        write_generation_config(w, request, thinking, &own)?;
+        own.write(w);
+        Ok::<(), Error>(())
     })?;
     Ok(left_out)
 }
@@ -65,6 +70,9 @@ fn note(request: &Request<'_>, left_out: &mut LeftOut) {
     }
     if parts().any(|part| matches!(part.content, Content::Thinking(_) | Content::Redacted(_))) {
         left_out.note(request.spelling.thought);
+    }
+    if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) {
+        left_out.note("response_format.json_schema.description");
     }
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
@@ -106,53 +114,23 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
             | Content::Thinking(_)
             | Content::Redacted(_)
             | Content::ToolCall(_) => {}
-            Content::Image(image) => check_image(part, image, IMAGES, request.spelling)?,
-            Content::Document(document) => check_document(part, document, request.spelling)?,
+            Content::Image(image) => {
+                media::image(part, image, Within::Message, request.spelling)?;
+            }
+            Content::Document(document) => {
+                media::document(part, document, Within::Message)?;
+            }
             Content::ToolResult(result) => check_result(result, generation, request.spelling)?,
         }
     }
+    // Gemini 2: "Function calling with a response mime type: 'application/json' is unsupported".
+    if !request.tools.is_empty() && !matches!(request.format, Format::Text) && generation < GEMINI_3 {
+        let problem = "this model cannot both call tools and answer in JSON; leave one of them out, or take \
+            Gemini 3 or newer";
+        return Err(Error::at(Kind::Unsupported, request.spelling.format, problem));
+    }
     check_tool_choice(request)?;
     check_sampling(&request.sampling, request.spelling)
-}
-
-/// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding; no GIF among them.
-const IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"];
-
-/// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling, multimodal function
-/// responses.
-const RESULT_IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp"];
-
-fn check_image(part: &Part<'_>, image: &Image<'_>, taken: &[&str], spelling: &Spelling) -> Result<(), Error> {
-    let problem = match image {
-        Image::Inline { media_type, .. } if taken.contains(&mime_type(media_type)) => return Ok(()),
-        Image::Inline { .. } => {
-            format!("Gemini does not take this type of image here; send one of {}", taken.join(", "))
-        }
-        Image::Address(_) => {
-            format!("an address is not fetched; send the image itself {}", spelling.inline_image)
-        }
-    };
-    Err(part.place.error(Kind::Unsupported, spelling.image, &problem))
-}
-
-/// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/document-understanding.
-fn check_document(part: &Part<'_>, document: &Document<'_>, spelling: &Spelling) -> Result<(), Error> {
-    let problem = match &document.source {
-        DocumentSource::Inline { media_type, .. } if DOCUMENTS.contains(&media_type.as_ref()) => {
-            return Ok(());
-        }
-        DocumentSource::Texts(_) => return Ok(()),
-        DocumentSource::Inline { .. } => "Gemini takes documents as PDF or plain text; send one of them",
-        DocumentSource::Address(_) => "an address is not fetched; send the document itself",
-    };
-    Err(part.place.error(Kind::Unsupported, spelling.document, problem))
-}
-
-const DOCUMENTS: &[&str] = &["application/pdf", "text/plain"];
-
-/// `image/jpg` is not registered, but widely sent; Google knows only the registered name.
-fn mime_type(media_type: &str) -> &str {
-    if media_type == "image/jpg" { "image/jpeg" } else { media_type }
 }
 
 fn check_result(result: &ToolResult<'_>, generation: u32, spelling: &Spelling) -> Result<(), Error> {
@@ -166,8 +144,12 @@ fn check_result(result: &ToolResult<'_>, generation: u32, spelling: &Spelling) -
                     send it in a user message";
                 return Err(part.place.error(Kind::Unsupported, "", problem));
             }
-            Content::Image(image) => check_image(part, image, RESULT_IMAGES, spelling)?,
-            Content::Document(document) => check_document(part, document, spelling)?,
+            Content::Image(image) => {
+                media::image(part, image, Within::Result, spelling)?;
+            }
+            Content::Document(document) => {
+                media::document(part, document, Within::Result)?;
+            }
             Content::Thinking(_) | Content::Redacted(_) | Content::ToolCall(_) | Content::ToolResult(_) => {
                 return Err(part.place.error(Kind::Unsupported, "", "a tool result must be text or images"));
             }
@@ -215,7 +197,7 @@ fn check_sampling(sampling: &Sampling<'_>, spelling: &Spelling) -> Result<(), Er
 /// with results must have nothing but the results of the calls before it. Newer models refuse other
 /// parts in it with messages that lead astray ("Requests ending with a model turn are not supported",
 /// vellum-assistant pull request 39495); two user contents in a row are no trouble.
-fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32) {
+fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32, spelling: &Spelling) {
     for results in [true, false] {
         let is_thought =
             |part: &Part<'_>| matches!(part.content, Content::Thinking(_) | Content::Redacted(_));
@@ -235,7 +217,7 @@ fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32) {
                 let mut unsigned = generation >= GEMINI_3;
                 for part in parts {
                     let is_call = matches!(part.content, Content::ToolCall(_));
-                    write_part(w, part, unsigned && is_call);
+                    write_part(w, part, unsigned && is_call, spelling);
                     unsigned &= !is_call;
                 }
             });
@@ -243,48 +225,33 @@ fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32) {
     }
 }
 
-fn write_part(w: &mut Writer<'_>, part: &Part<'_>, must_be_signed: bool) {
+/// `check` has refused what cannot be written.
+fn write_part(w: &mut Writer<'_>, part: &Part<'_>, must_be_signed: bool, spelling: &Spelling) {
     match &part.content {
         Content::Text(text) => w.object(|w| w.key("text").text(*text)),
-        Content::Image(image) => write_image(w, image),
-        Content::Document(document) => write_document(w, document),
+        Content::Image(image) => {
+            if let Ok(file) = media::image(part, image, Within::Message, spelling) {
+                file.write(w);
+            }
+        }
+        Content::Document(document) => write_document(w, part, document),
         Content::SearchResult(result) => {
             w.object(|w| w.key("text").texts(&lines_of(result)));
         }
         Content::Thinking(_) | Content::Redacted(_) => {} // `write_turn` has passed over it
         Content::ToolCall(call) => write_call(w, call, must_be_signed),
-        Content::ToolResult(result) => write_result(w, result),
+        Content::ToolResult(result) => write_result(w, result, spelling),
     }
-}
-
-fn write_image(w: &mut Writer<'_>, image: &Image<'_>) {
-    match image {
-        Image::Inline { media_type, data } => write_data(w, mime_type(media_type), *data),
-        Image::Address(_) => {} // `check` has refused it
-    }
-}
-
-fn write_data(w: &mut Writer<'_>, mime_type: &str, data: Text<'_>) {
-    w.object(|w| {
-        w.key("inlineData").object(|w| {
-            w.key("mimeType").string(mime_type);
-            w.key("data").text(data);
-        });
-    });
 }
 
 /// A file as it is, a text as text under its title.
-fn write_document(w: &mut Writer<'_>, document: &Document<'_>) {
+fn write_document(w: &mut Writer<'_>, part: &Part<'_>, document: &Document<'_>) {
     let about = [document.title, document.context].into_iter().flatten().filter(|text| !text.is_blank());
-    match &document.source {
-        DocumentSource::Inline { media_type, data } => {
-            about.for_each(|text| w.object(|w| w.key("text").text(text)));
-            write_data(w, media_type, *data);
-        }
-        DocumentSource::Texts(texts) => {
-            w.object(|w| w.key("text").texts(&lines(about.chain(texts.iter().copied()))));
-        }
-        DocumentSource::Address(_) => {} // `check` has refused it
+    if let DocumentSource::Texts(texts) = &document.source {
+        w.object(|w| w.key("text").texts(&lines(about.chain(texts.iter().copied()))));
+    } else if let Ok(Some(file)) = media::document(part, document, Within::Message) {
+        about.for_each(|text| w.object(|w| w.key("text").text(text)));
+        file.write(w);
     }
 }
 
@@ -318,36 +285,35 @@ fn write_call(w: &mut Writer<'_>, call: &ToolCall<'_>, must_be_signed: bool) {
             w.key("args").token(call.arguments.trim());
         });
         match call.signature {
-            Some(signature) => w.key("thoughtSignature").text(signature),
+            // A client may have been told Google's word by another gateway.
+            Some(signature) if signature.escaped() == NO_SIGNATURE => {
+                w.key("thoughtSignature").string(NO_SIGNATURE);
+            }
+            Some(signature) => w.key("thoughtSignature").string(&proof::standard(signature)),
             None if must_be_signed => w.key("thoughtSignature").string(NO_SIGNATURE),
             None => {}
         }
     });
 }
 
-fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>) {
+fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>, spelling: &Spelling) {
     let mut texts: Vec<Text<'_>> = Vec::new();
-    let mut media = Vec::new();
+    let mut files = Vec::new();
     for part in &result.parts {
         match &part.content {
             Content::Text(text) => texts.push(*text),
             Content::SearchResult(found) => {
                 texts.extend([found.title, found.source].iter().chain(&found.texts));
             }
-            Content::Document(Document { source, title, context, .. }) => {
-                texts.extend(title.iter().chain(context));
-                match source {
-                    DocumentSource::Texts(pages) => texts.extend(pages),
-                    DocumentSource::Inline { media_type, data } => media.push((media_type.as_ref(), *data)),
-                    DocumentSource::Address(_) => {} // `check` has refused it
+            Content::Document(document) => {
+                texts.extend(document.title.iter().chain(&document.context));
+                if let DocumentSource::Texts(pages) = &document.source {
+                    texts.extend(pages);
                 }
+                files.extend(media::document(part, document, Within::Result).ok().flatten());
             }
-            Content::Image(Image::Inline { media_type, data }) => media.push((mime_type(media_type), *data)),
-            Content::Image(Image::Address(_))
-            | Content::Thinking(_)
-            | Content::Redacted(_)
-            | Content::ToolCall(_)
-            | Content::ToolResult(_) => {} // `check` has refused it
+            Content::Image(image) => files.extend(media::image(part, image, Within::Result, spelling)),
+            Content::Thinking(_) | Content::Redacted(_) | Content::ToolCall(_) | Content::ToolResult(_) => {}
         }
     }
     let texts = lines(texts);
@@ -364,8 +330,8 @@ fn write_result(w: &mut Writer<'_>, result: &ToolResult<'_>) {
                 None if result.failed => w.object(|w| w.key("error").texts(&texts)),
                 None => w.object(|w| w.key("output").texts(&texts)),
             }
-            if !media.is_empty() {
-                w.key("parts").array(|w| media.iter().for_each(|(kind, data)| write_data(w, kind, *data)));
+            if !files.is_empty() {
+                w.key("parts").array(|w| files.iter().for_each(|file| file.write(w)));
             }
         });
     });
@@ -381,7 +347,9 @@ fn as_object<'a>(texts: &[Text<'a>]) -> Option<Cow<'a, str>> {
     }
     let text = text.unescape();
     let is_object = text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(&text).is_ok();
-    (is_object && is_exact(&text)).then_some(text)
+    // There `$ref` names a file of the response, and any other makes Google refuse the request (vercel/ai
+    // issue 14369).
+    (is_object && is_exact(&text) && !text.contains("\"$ref\"")).then_some(text)
 }
 
 /// Whether a JSON text survives `google.protobuf.Struct`, in which every number is a double. The ids of
@@ -446,18 +414,30 @@ fn write_tools(w: &mut Writer<'_>, tools: &[Tool<'_>], spelling: &Spelling) -> R
     })
 }
 
-fn write_tool_choice(w: &mut Writer<'_>, choice: &ToolChoice<'_>) {
+/// `validated`: the arguments of calls must fit their schemas. A call that is demanded does so anyway
+/// (ai.google.dev/gemini-api/docs/function-calling#function_calling_modes).
+fn write_tool_config(w: &mut Writer<'_>, request: &Request<'_>, validated: bool, own: &Own<'_>) {
+    let choice = request.tool_choice.as_ref().filter(|_| !request.tools.is_empty());
+    let mode = match choice {
+        None | Some(ToolChoice::Auto) if validated => Some("VALIDATED"),
+        None => None,
+        Some(ToolChoice::Auto) => Some("AUTO"),
+        Some(ToolChoice::None) => Some("NONE"),
+        Some(ToolChoice::Required | ToolChoice::Named(_)) => Some("ANY"),
+    };
+    if mode.is_none() && own.tools.is_empty() {
+        return;
+    }
     w.key("toolConfig").object(|w| {
-        w.key("functionCallingConfig").object(|w| {
-            w.key("mode").string(match choice {
-                ToolChoice::Auto => "AUTO",
-                ToolChoice::None => "NONE",
-                ToolChoice::Required | ToolChoice::Named(_) => "ANY",
+        if let Some(mode) = mode {
+            w.key("functionCallingConfig").object(|w| {
+                w.key("mode").string(mode);
+                if let Some(ToolChoice::Named(name)) = choice {
+                    w.key("allowedFunctionNames").array(|w| w.string(name.as_str()));
+                }
             });
-            if let ToolChoice::Named(name) = choice {
-                w.key("allowedFunctionNames").array(|w| w.string(name.as_str()));
-            }
-        });
+        }
+        own.tools.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
     });
 }
 
@@ -465,6 +445,7 @@ fn write_generation_config(
     w: &mut Writer<'_>,
     request: &Request<'_>,
     thinking: Option<thinking::Config>,
+    own: &Own<'_>,
 ) -> Result<(), Error> {
     let Request { sampling, format, .. } = request;
     let numbers = [
@@ -479,7 +460,8 @@ fn write_generation_config(
         || thinking.is_some()
         || numbers.iter().any(|(_, number)| number.is_some())
         || !sampling.stop.is_empty()
-        || !matches!(format, Format::Text);
+        || !matches!(format, Format::Text)
+        || !own.generation.is_empty();
     if !any {
         return Ok(());
     }
@@ -488,8 +470,11 @@ fn write_generation_config(
             w.key("maxOutputTokens").token(most.token());
         }
         for (key, number) in numbers {
-            if let Some(number) = number {
-                w.key(key).token(number.token());
+            match number {
+                // OpenAI's penalties go to 2, Gemini's "up to, but not including, 2.0".
+                Some(number) if key.ends_with("Penalty") && number.value() == 2.0 => w.key(key).token("1.99"),
+                Some(number) => w.key(key).token(number.token()),
+                None => {}
             }
         }
         if let Some(top_k) = sampling.top_k {
@@ -514,6 +499,7 @@ fn write_generation_config(
                 schema::write(schema, &purpose, w.key("responseJsonSchema"))?;
             }
         }
+        own.generation.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
         Ok(())
     })
 }
@@ -524,7 +510,7 @@ mod tests {
 
     use super::*;
     use crate::base::json::{Count, Str};
-    use crate::chat::{Delivery, Place, Reasoning};
+    use crate::chat::{Delivery, Image, Place, Reasoning};
 
     fn raw(json: &str) -> &RawValue {
         serde_json::from_str(json).unwrap()
@@ -830,8 +816,7 @@ mod tests {
 
     #[test]
     fn images_that_gemini_cannot_take_are_refused_by_their_path() {
-        for part in
-            [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a.png"))))]
+        for part in [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a"))))]
         {
             let request = request(vec![user(vec![part])]);
             assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0].image");

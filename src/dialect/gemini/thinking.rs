@@ -36,6 +36,12 @@ impl Config {
     }
 }
 
+/// Whether a model is of the generations that think and check the arguments of their calls.
+pub fn is_2_5_or_later(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    generation(model) >= GEMINI_3 || name.starts_with("gemini-2.5")
+}
+
 /// Chooses for a request; notes what the model has no word for.
 pub fn choose(model: &str, request: &Request<'_>, left_out: &mut LeftOut) -> Option<Config> {
     let reasoning = &request.reasoning;

@@ -14,7 +14,7 @@ use crate::chat::{
 };
 use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
 use crate::dialect::talk::{Answer, Talk};
-use crate::dialect::{Asked, extra};
+use crate::dialect::{Asked, extra, proof};
 
 /// What the parts of a chat completion request are called.
 const SPELLING: Spelling = Spelling {
@@ -211,6 +211,7 @@ impl<'a> Conversation<'a> {
             let problem = "must be a JSON object, written as a string";
             return Err(place.error(Kind::WrongValue, ".function.arguments", problem));
         }
+        let (id, carried) = proof::split(id);
         self.talk.call(place, &id, &name)?;
         let mut signature = None;
         if let Some(extra) = call.extra_content {
@@ -220,7 +221,7 @@ impl<'a> Conversation<'a> {
                 signature = google.thought_signature;
             }
         }
-        let content = Content::ToolCall(ToolCall { id, name, arguments, signature });
+        let content = Content::ToolCall(ToolCall { id, name, arguments, signature: signature.or(carried) });
         Ok(Part { place, content, cache: None })
     }
 
@@ -236,6 +237,7 @@ impl<'a> Conversation<'a> {
         let mut parts = contents(index, message.content, fields)?;
         // A mark on the last part of a result belongs behind the result: no cloud takes one inside.
         let cache = cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
+        let (id, _) = proof::split(id);
         self.talk.result("", id, Answer { place, parts, failed: false, cache })
     }
 }
@@ -291,27 +293,19 @@ fn contents<'a>(
                 };
                 Content::Text(text)
             }
-            "image_url" => {
-                let url = part.image_url.as_ref().and_then(|image| image.url);
-                let Some(url) = url else {
-                    return Err(missing(&format!("{place}.image_url.url"), "is the image, as a data URL"));
-                };
-                for (name, value) in part.image_url.iter().flat_map(|image| image.other.given()) {
-                    if (name, value.get()) != ("detail", r#""auto""#) {
-                        fields.see(|| format!("messages[].content[].image_url.{name}"));
-                    }
-                }
-                Content::Image(image(place, url)?)
-            }
+            "image_url" => linked(place, ".image_url", part.image_url, fields)?,
+            // vLLM's and LiteLLM's names for what OpenAI's API does not take.
+            "video_url" => linked(place, ".video_url", part.video_url, fields)?,
+            "audio_url" => linked(place, ".audio_url", part.audio_url, fields)?,
             "file" => Content::Document(document(place, part.file, fields)?),
-            "input_audio" => {
+            "input_audio" => Content::Document(audio(place, part.input_audio, fields)?),
+            _ => {
                 return Err(place.error(
                     Kind::Unsupported,
                     ".type",
-                    "parts of this type are not supported; send text, images or files",
+                    "must be text, image_url, input_audio or file",
                 ));
             }
-            _ => return Err(place.error(Kind::Unsupported, ".type", "must be text, image_url or file")),
         };
         let mark = part.cache_control;
         let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
@@ -322,17 +316,52 @@ fn contents<'a>(
     Ok(parts)
 }
 
-/// Reads an image's address.
-fn image(place: Place, url: Text<'_>) -> Result<Image<'_>, Error> {
-    if starts(url, "https:") || starts(url, "http:") || starts(url, "gs:") {
-        return Ok(Image::Address(url));
+/// Reads an image, or what else clients of other gateways send as one, by its URL. `below` is the name of
+/// the member that holds it.
+fn linked<'a>(
+    place: Place,
+    below: &'static str,
+    link: Option<wire::ImageUrl<'a>>,
+    fields: &mut Seen<'a>,
+) -> Result<Content<'a>, Error> {
+    let path = format!("{below}.url");
+    let url = link.as_ref().and_then(|link| link.url);
+    let (Some(link), Some(url)) = (link, url) else {
+        return Err(missing(&format!("{place}{path}"), "is the image, as a data URL"));
+    };
+    for (name, value) in link.other.given() {
+        if (name, value.get()) != ("detail", r#""auto""#) {
+            fields.see(|| format!("messages[].content[]{below}.{name}"));
+        }
     }
-    let (media_type, data) = data_url(url, "image/png")
-        .map_err(|problem| place.error(Kind::WrongValue, ".image_url.url", &problem))?;
-    Ok(Image::Inline { media_type, data })
+    let is_image = below == ".image_url";
+    let file = |source, media_type| {
+        Content::Document(Document { source, media_type, below, title: None, context: None, cited: false })
+    };
+    if is_address(url) {
+        let declared = link.format.map(|format| Cow::Owned(format.as_str().to_ascii_lowercase()));
+        return Ok(match declared {
+            None if is_image => Content::Image(Image::Address(url)),
+            declared => file(DocumentSource::Address(url), declared),
+        });
+    }
+    let example = if is_image { "image/png" } else { "video/mp4" };
+    let (media_type, data) =
+        data_url(url, example).map_err(|problem| place.error(Kind::WrongValue, &path, &problem))?;
+    let is_other = ["audio/", "video/", "application/pdf"].iter().any(|kind| media_type.starts_with(kind));
+    Ok(if is_image && !is_other {
+        Content::Image(Image::Inline { media_type, data })
+    } else {
+        file(DocumentSource::Inline { media_type, data }, None)
+    })
 }
 
-/// Reads a file, which OpenAI's API takes as a data URL of some kind of document.
+fn is_address(url: Text<'_>) -> bool {
+    starts(url, "https:") || starts(url, "http:") || starts(url, "gs:")
+}
+
+/// Reads a file, which OpenAI's API takes as a data URL of some kind of document. Other gateways take the
+/// address of one as `file_id`.
 fn document<'a>(
     place: Place,
     file: Option<wire::File<'a>>,
@@ -340,17 +369,44 @@ fn document<'a>(
 ) -> Result<Document<'a>, Error> {
     let Some(file) = file else { return Err(missing(&format!("{place}.file"), "is the document")) };
     fields.keep("messages[].content[].file.", &file.other);
-    let Some(url) = file.file_data else {
-        if file.file_id.is_some() {
+    let (source, media_type) = if let Some(url) = file.file_data {
+        let (media_type, data) = data_url(url, "application/pdf")
+            .map_err(|problem| place.error(Kind::WrongValue, ".file.file_data", &problem))?;
+        (DocumentSource::Inline { media_type, data }, None)
+    } else if let Some(id) = file.file_id {
+        let Some(url) = Text::from_raw(id).filter(|url| is_address(*url)) else {
             let problem = "names a file that only OpenAI keeps; send it as file_data";
             return Err(place.error(Kind::Unsupported, ".file.file_id", problem));
-        }
+        };
+        let declared = file.format.map(|format| Cow::Owned(format.as_str().to_ascii_lowercase()));
+        (DocumentSource::Address(url), declared)
+    } else {
         return Err(missing(&format!("{place}.file.file_data"), "is the document, as a data URL"));
     };
-    let (media_type, data) = data_url(url, "application/pdf")
-        .map_err(|problem| place.error(Kind::WrongValue, ".file.file_data", &problem))?;
-    let source = DocumentSource::Inline { media_type, data };
-    Ok(Document { source, title: file.filename, context: None, cited: false })
+    Ok(Document { source, media_type, below: ".file", title: file.filename, context: None, cited: false })
+}
+
+/// platform.openai.com/docs/guides/audio: `wav` or `mp3`; other gateways take more.
+fn audio<'a>(
+    place: Place,
+    audio: Option<wire::InputAudio<'a>>,
+    fields: &mut Seen<'a>,
+) -> Result<Document<'a>, Error> {
+    let Some(audio) = audio else { return Err(missing(&format!("{place}.input_audio"), "is the sound")) };
+    fields.keep("messages[].content[].input_audio.", &audio.other);
+    let Some(data) = audio.data.filter(|data| !data.is_blank()) else {
+        return Err(missing(&format!("{place}.input_audio.data"), "is the sound, in base64"));
+    };
+    let Some(format) = audio.format else {
+        return Err(missing(&format!("{place}.input_audio.format"), "is wav or mp3"));
+    };
+    let format = format.as_str().to_ascii_lowercase();
+    if !(1..=16).contains(&format.len()) || !format.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(place.error(Kind::WrongValue, ".input_audio.format", "must be wav or mp3"));
+    }
+    let source = DocumentSource::Inline { media_type: Cow::Owned(format!("audio/{format}")), data };
+    let below = ".input_audio";
+    Ok(Document { source, media_type: None, below, title: None, context: None, cited: false })
 }
 
 fn starts(url: Text<'_>, prefix: &str) -> bool {

@@ -60,6 +60,9 @@ object! {
         refusal: Text<'a>,
         image_url: ImageUrl<'a>,
         file: File<'a>,
+        input_audio: InputAudio<'a>,
+        video_url: ImageUrl<'a>,
+        audio_url: ImageUrl<'a>,
         cache_control: CacheControl<'a>,
     }
 }
@@ -79,12 +82,25 @@ object! {
         file_data: Text<'a>,
         filename: Text<'a>,
         file_id: &'a RawValue,
+        /// The media type of what is at an address, as LiteLLM's clients tell it.
+        format: Str<'a>,
+    }
+}
+
+object! {
+    pub struct InputAudio<'a> {
+        /// Base64.
+        data: Text<'a>,
+        /// Such as `wav`.
+        format: Str<'a>,
     }
 }
 
 object! {
     pub struct ImageUrl<'a> {
         url: Text<'a>,
+        /// As in [`File`].
+        format: Str<'a>,
     }
 }
 

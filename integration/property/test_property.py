@@ -1,0 +1,189 @@
+"""Whatever valid request comes, it is translated without loss, or refused by the path of a field that it has."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ..harness import Answer, Gate
+from . import chat, messages
+from .dice import MARK, Dice
+from .typed import Maker, fields
+
+#: Requests of each dialect to each cloud; `FAIRLEAD_REQUESTS=5000` looks further.
+REQUESTS = int(os.environ.get("FAIRLEAD_REQUESTS", 250))
+
+PATHS = {chat: "/v1/chat/completions", messages: "/v1/messages"}
+
+#: One of each family that has rules of its own.
+MODELS = {
+    "bedrock": [
+        "us.anthropic.claude-sonnet-4-20250514-v1:0", "us.anthropic.claude-opus-4-6-v1", "anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "us.anthropic.claude-opus-4-8", "anthropic.claude-3-haiku-20240307-v1:0", "us.amazon.nova-pro-v1:0",
+        "us.amazon.nova-2-lite-v1:0", "us.meta.llama3-3-70b-instruct-v1:0", "mistral.mistral-large-2407-v1:0",
+        "us.deepseek.r1-v1:0", "cohere.command-r-plus-v1:0", "ai21.jamba-1-5-large-v1:0", "qwen.qwen3-32b-v1:0",
+        "openai.gpt-oss-120b-1:0", "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc",
+    ],
+    "vertex": ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemini-2.0-flash-001"],
+}  # fmt: skip
+#: Texts that only tie other things together or label them, for the clouds that need none.
+LABELS = frozenset(
+    {
+        "messages[].tool_calls[].id", "messages[].tool_call_id", "messages[].content[].id", "messages[].content[].tool_use_id",
+        "response_format.json_schema.name",
+    }
+)  # fmt: skip
+
+PREFIX = {"bedrock": "bedrock/", "vertex": "vertex_ai/"}
+
+
+def request(dialect: ModuleType, where: str, seed: int) -> dict[str, Any]:
+    dice = Dice(seed)
+    model = PREFIX[where] + dice.choice(MODELS[where])
+    return dialect.request(dice, Maker(dice, dialect.RULES, dialect.WEIGHTS), model)
+
+
+@pytest.mark.parametrize("dialect", PATHS, ids=lambda dialect: dialect.__name__.rpartition(".")[2])
+def test_any_valid_request_is_translated_or_refused_by_a_path_that_it_has(
+    gate: Gate, where: str, dialect: ModuleType
+) -> None:
+    statuses: Counter[int] = Counter()
+    faults: dict[str, list[int]] = {}
+    for seed in range(REQUESTS):
+        status, fault = outcome(gate, where, dialect, request(dialect, where, seed))
+        statuses[status] += 1
+        if fault:
+            faults.setdefault(alike(fault), []).append(seed)
+    report = [explain(gate, where, dialect, fault, seeds) for fault, seeds in faults.items()]
+    # What the stand-in has refused is told here, with the request.
+    gate.cloud.reset()
+    assert not faults, f"{statuses}\n" + "\n\n".join(report)
+    assert statuses[200] > REQUESTS / 4 and statuses[400] > REQUESTS / 20, statuses
+
+
+def outcome(gate: Gate, where: str, dialect: ModuleType, body: dict[str, Any]) -> tuple[int, str | None]:
+    """The status of the reply, and what is wrong with it."""
+    answer = gate.post(body, path=PATHS[dialect])
+    if answer.status == 200:
+        if b'"error"' in answer.body and json.loads(answer.body.splitlines()[-1].removeprefix(b"data: ")).get("error"):
+            return answer.status, f"a broken stream: {answer.body[-300:].decode()}"
+        return answer.status, loss(body, gate.cloud.requests(where, 1)[-1]["body"], answer)
+    error = json.loads(answer.body)["error"]
+    param = error.get("param") if dialect is chat else error["message"].partition(": ")[0]
+    parent = param.rpartition(".")[0] if isinstance(param, str) and "is missing" in error["message"] else param
+    if answer.status != 400 or not isinstance(param, str) or not exists(parent, body):
+        refused = gate.cloud.refusals()
+        gate.cloud.reset()
+        return answer.status, f"{answer.status} {error['message']} (param {param!r}; {[one['detail'] for one in refused]})"
+    return answer.status, None
+
+
+def exists(path: str, body: Any) -> bool:
+    """Whether a request has the field of a path such as `messages[0].content`."""
+    for step in re.findall(r"[^.\[\]]+|\[\d+\]", path):
+        try:
+            body = body[int(step[1:-1])] if step.startswith("[") else body[step]
+        except (LookupError, TypeError):
+            return False
+    return True
+
+
+def loss(body: dict[str, Any], sent: Any, answer: Answer) -> str | None:
+    """A text of the request that did not arrive at the cloud and that no header names."""
+    arrived = set(MARK.findall(json.dumps(sent, ensure_ascii=False)))
+    for text in strings(sent):
+        try:  # Documents go in base64.
+            arrived |= set(MARK.findall(base64.b64decode(text, validate=True).decode()))
+        except (binascii.Error, ValueError):
+            pass
+    forbidden = body.get("tool_choice") in ("none", {"type": "none"})
+    dropped = answer.headers.get("x-fairlead-dropped", "").split(", ")
+    for path, text in leaves(body):
+        if path in LABELS or forbidden and path.startswith("tools[]"):
+            continue
+        named = any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in dropped)
+        for mark in MARK.findall(text):
+            if mark not in arrived and not named:
+                return f"lost: {path} (dropped: {dropped})"
+    return None
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every string with its path; members of lists are `[]`."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield path, name
+            yield from leaves(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, f"{path}[]")
+
+
+def strings(value: Any) -> Iterator[str]:
+    return (text for _, text in leaves(value))
+
+
+def alike(fault: str) -> str:
+    """The same for faults of one kind, whatever the place and the words of the request."""
+    return re.sub(r"mk\d+q|\d+|'[^']*'", "#", fault.split(" (")[0])
+
+
+def explain(gate: Gate, where: str, dialect: ModuleType, fault: str, seeds: list[int]) -> str:
+    """A fault with the smallest request that has it."""
+
+    def still(body: Any) -> bool:
+        found = outcome(gate, where, dialect, body)[1]
+        return found is not None and alike(found) == fault
+
+    body = smallest(request(dialect, where, seeds[0]), still)
+    found = outcome(gate, where, dialect, body)[1]
+    return f"{found}\n  seeds {seeds[:12]} of {len(seeds)}, the first reduced to\n  {json.dumps(body, ensure_ascii=False)}"
+
+
+def smallest(body: Any, still: Callable[[Any], bool]) -> Any:
+    """Takes away members as long as the fault stays."""
+    shrunk = True
+    while shrunk:
+        shrunk = False
+        for path in sorted(containers(body), key=len):
+            without = json.loads(json.dumps(body))
+            inside = without
+            for step in path[:-1]:
+                inside = inside[step]
+            del inside[path[-1]]
+            if path != ("model",) and still(without):
+                body, shrunk = without, True
+                break
+    return body
+
+
+def containers(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all members of objects and lists."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, inner in members:
+        yield (*path, step)
+        yield from containers(inner, (*path, step))
+
+
+@pytest.mark.parametrize("dialect", PATHS, ids=lambda dialect: dialect.__name__.rpartition(".")[2])
+def test_every_documented_field_comes_up(dialect: ModuleType) -> None:
+    made: set[str] = set()
+    for seed in range(500):
+        dice = Dice(seed)
+        # Without weights: the rare comes as often as the common.
+        maker = Maker(dice, dialect.RULES, {}, optional=0.5)
+        dialect.request(dice, maker, "any")
+        made |= maker.made
+    missing = sorted(fields(dialect.REQUEST, dialect.SKIP) - made)
+    assert not missing
