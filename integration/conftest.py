@@ -71,7 +71,10 @@ def more_backends(plugin: dict[str, Any]) -> None:
     }  # fmt: skip
     plugin["backends"].update(more)
     model = "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0"
-    plugin["models"] += [{"name": name, "backend": name, "model": model} for name in more if name != "openai"]
+    named = [name for name in more if name != "openai"]
+    plugin["models"] += [{"name": name, "backend": name, "model": model} for name in named]
+    titan = "bedrock/amazon.titan-embed-text-v2:0"
+    plugin["models"] += [{"name": f"{name}-titan", "backend": name, "model": titan} for name in named]
     plugin["models"].append({"name": "openai/*", "backend": "openai"})
     plugin["limits"] = {"request_bytes": REQUEST_BYTES}
 

@@ -17,6 +17,7 @@
 //! - [`base`]: words that everyone uses: errors, headers, JSON at the edges, the door to the host.
 //! - [`config`]: what the operator writes.
 //! - [`chat`]: the vocabulary between the edges: requests, and the events of a reply.
+//! - [`embedding`]: the same for embeddings: texts, and their vectors.
 //! - [`image`]: the same for images.
 //! - [`frame`]: bytes of a stream to whole frames: server-sent events, AWS event-stream.
 //! - [`dialect`]: JSON to vocabulary and back, a folder for each dialect; the fates of all fields.
@@ -33,12 +34,13 @@
 //! base:
 //! config: base
 //! chat: base
+//! embedding: base chat
 //! image: base chat
 //! frame:
-//! dialect: base chat frame image
+//! dialect: base chat embedding frame image
 //! provider: base config dialect
 //! policy: base config
-//! pipeline: base chat config dialect image policy provider
+//! pipeline: base chat config dialect embedding image policy provider
 //! plugin: base config pipeline provider
 //! ```
 
@@ -46,6 +48,7 @@ pub mod base;
 pub mod chat;
 pub mod config;
 pub mod dialect;
+pub mod embedding;
 pub mod frame;
 pub mod image;
 pub mod pipeline;

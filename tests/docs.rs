@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use fairlead::base::error::Kind;
 use fairlead::config;
+use fairlead::dialect::embedding;
 use fairlead::dialect::fates::Fate;
 use fairlead::dialect::image::words::{Rule, Word};
 use fairlead::dialect::openai::image::fields;
@@ -29,6 +30,8 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
     for &client in Client::ALL {
         holds(&format!("fates {}", client.name()), &fates(client));
     }
+    holds("embedding models", &embedding_models());
+    holds("fates embeddings", &embedding_fates());
     holds("fates images", &image_fates());
     holds("words images", &image_words());
     holds("errors", &errors());
@@ -125,6 +128,49 @@ fn fates_of(fields: &[&str], columns: Vec<Column<'_>>) -> String {
     }
     let mut tables = columns.iter().flat_map(|(_, editions)| editions);
     assert!(tables.all(|(_, table)| table.len() == fields.len()), "a table has more rows");
+    table
+}
+
+fn cell(fate: Fate) -> String {
+    match fate {
+        Fate::Mapped(to) => to.to_owned(),
+        Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
+        Fate::Refused(way_out) => format!("refused: {way_out}"),
+    }
+}
+
+/// Every model that makes embeddings.
+fn embedding_models() -> String {
+    let mut table = String::from("| models | texts in a call | `dimensions` |\n| --- | --- | --- |\n");
+    for (prefix, models) in [("bedrock/", embedding::BEDROCK), ("vertex_ai/", embedding::VERTEX)] {
+        for model in models {
+            let sizes: Vec<String> = model.sizes.iter().map(u64::to_string).collect();
+            let sizes = if sizes.is_empty() { "as the cloud says".to_owned() } else { sizes.join(", ") };
+            writeln!(table, "| `{prefix}{}…` | {} | {sizes} |", model.name, model.texts).unwrap();
+        }
+    }
+    table
+}
+
+/// The fate of every field of a request for embeddings.
+fn embedding_fates() -> String {
+    let mut upstreams: Vec<embedding::Upstream> = Vec::new();
+    for model in embedding::BEDROCK.iter().chain(embedding::VERTEX) {
+        if !upstreams.iter().any(|known| known.title() == model.upstream.title()) {
+            upstreams.push(model.upstream);
+        }
+    }
+    let titles: Vec<&str> = upstreams.iter().map(|upstream| upstream.title()).collect();
+    let mut table = format!("| field | {} |\n| --- |{}\n", titles.join(" | "), " --- |".repeat(titles.len()));
+    for (index, field) in embedding::FIELDS.iter().enumerate() {
+        let fates = upstreams.iter().map(|upstream| {
+            let (name, fate) = upstream.fates()[index];
+            assert_eq!(name, *field, "the table of {} has another order", upstream.title());
+            cell(fate)
+        });
+        writeln!(table, "| `{field}` | {} |", fates.collect::<Vec<_>>().join(" | ")).unwrap();
+    }
+    assert!(upstreams.iter().all(|upstream| upstream.fates().len() == embedding::FIELDS.len()));
     table
 }
 

@@ -20,7 +20,7 @@ class Anthropic(Cloud):
     apis = (Own,)
 
     def enter(self, request: Request, api: Api) -> str:
-        headers = check_headers(request.headers, Own.own_headers, self.state.settings.allow_headers)
+        headers = check_headers(request.headers, Own.more_headers, self.state.settings.allow_headers)
         if headers["host"] != "api.anthropic.com" and not LOOPBACK.fullmatch(headers["host"]):
             raise Refused("headers", f"host {headers['host']!r} is not Anthropic's")
         if "authorization" in headers:

@@ -20,8 +20,6 @@ class Api(frame.Api):
     host = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
     #: The service that the signature is for.
     service = sigv4.SERVICE
-    #: Headers that only this API takes.
-    own_headers: tuple[str, ...] = ()
 
     def head(self) -> dict[str, str]:
         return {"x-amzn-RequestId": str(uuid.uuid4())}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import aws, sigv4
+from . import aws, embeddings, sigv4
 from .converse import Converse, CountTokens
 from .delivery import Whole
 from .frame import Cloud
@@ -18,11 +18,11 @@ class Bedrock(Cloud):
     """Handler of the Bedrock port."""
 
     name = "bedrock"
-    apis = (Converse, CountTokens, Canvas, Stability, Invoke, Mantle)
+    apis = (Converse, CountTokens, Canvas, Stability, *embeddings.BEDROCK, Invoke, Mantle)
 
     def enter(self, request: Request, api: aws.Api) -> str:
         settings = self.state.settings
-        headers = check_headers(request.headers, (*OWN_HEADERS, *api.own_headers), settings.allow_headers)
+        headers = check_headers(request.headers, (*OWN_HEADERS, *api.more_headers), settings.allow_headers)
         host = api.host.fullmatch(headers["host"])
         if host is None and not LOOPBACK.fullmatch(headers["host"]):
             raise Refused("headers", f"host {headers['host']!r} does not serve {request.path}")

@@ -105,6 +105,8 @@ class Api:
     plain = "-._~"
     stream_type = "text/event-stream"
     stream = False
+    #: Headers that its requests may have and others may not.
+    more_headers: tuple[str, ...] = ()
     #: What the request must have after its path, without the question mark.
     query = ""
 

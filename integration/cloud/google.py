@@ -20,8 +20,6 @@ class Api(frame.Api):
     """An API below a project and a location; `path` has the groups of both."""
 
     plain = "-._~@"
-    #: Headers that only this API takes.
-    own_headers: tuple[str, ...] = ()
 
     def head(self) -> dict[str, str]:
         return {"Vary": "Origin", "X-Content-Type-Options": "nosniff"}

@@ -40,8 +40,6 @@ class Messages(frame.Api):
 
     top = EVERYWHERE
     body: dict[str, Any]
-    #: Headers of this edition; see `headers`.
-    own_headers: tuple[str, ...] = ()
 
     def __init__(self, cloud: str, request: Request, found: re.Match[str]) -> None:
         super().__init__(cloud, request, found)
@@ -138,7 +136,7 @@ class Own(Messages):
     """Anthropic's own: everything is in the body, key and version are headers."""
 
     path = re.compile(r"/v1/messages")
-    own_headers = ("x-api-key", "anthropic-version", "anthropic-beta")
+    more_headers = ("x-api-key", "anthropic-version", "anthropic-beta")
     top = EVERYWHERE | {
         "model", "stream", "cache_control", "container", "inference_geo", "mcp_servers", "service_tier", "speed",
         "diagnostics", "user_profile_id", "output_format",
@@ -164,7 +162,7 @@ class Mantle(aws.Api, Messages):
     path = re.compile(r"/anthropic/v1/messages")
     host = re.compile(r"bedrock-mantle\.([a-z0-9-]+)\.api\.aws")
     service = "bedrock-mantle"
-    own_headers = ("anthropic-version", "anthropic-beta")
+    more_headers = ("anthropic-version", "anthropic-beta")
     top = EVERYWHERE | {"model", "stream", "user_profile_id"}
 
     def told(self, body: dict[str, Any]) -> None:
@@ -222,7 +220,7 @@ class RawPredict(google.Api, Messages):
     """Claude on Vertex AI."""
 
     path = google.path("publishers/anthropic/models/{model}:(?P<verb>rawPredict|streamRawPredict)")
-    own_headers = ("anthropic-beta",)
+    more_headers = ("anthropic-beta",)
     top = EVERYWHERE | {"anthropic_version", "stream"}
 
     def told(self, body: dict[str, Any]) -> None:

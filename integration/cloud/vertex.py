@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import google
+from . import embeddings, google
 from .delivery import Whole
 from .frame import Cloud
 from .gemini import CountTokens, Gemini
@@ -23,10 +23,10 @@ class Vertex(Cloud):
     """Handler of the Vertex port."""
 
     name = "vertex"
-    apis = (GeminiImages, Imagen, Gemini, CountTokens, RawPredict, OpenModels, Mistral)
+    apis = (GeminiImages, Imagen, Gemini, CountTokens, RawPredict, OpenModels, Mistral, *embeddings.VERTEX)
 
     def enter(self, request: Request, api: google.Api) -> str:
-        headers = check_headers(request.headers, api.own_headers, self.state.settings.allow_headers)
+        headers = check_headers(request.headers, api.more_headers, self.state.settings.allow_headers)
         project, location = api.found["project"], api.found["location"]
         _host(headers["host"], location)
         self._token(headers.get("authorization"))

@@ -15,6 +15,20 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsBas
 from .dice import Dice
 from .typed import OMIT, Maker, Rules
 
+PATH = "/v1/chat/completions"
+
+#: One of each family that has rules of its own.
+MODELS = {
+    "bedrock": [
+        "us.anthropic.claude-sonnet-4-20250514-v1:0", "us.anthropic.claude-opus-4-6-v1", "us.anthropic.claude-opus-4-8",
+        "anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-3-haiku-20240307-v1:0", "us.amazon.nova-pro-v1:0",
+        "us.amazon.nova-2-lite-v1:0", "us.meta.llama3-3-70b-instruct-v1:0", "mistral.mistral-large-2407-v1:0",
+        "us.deepseek.r1-v1:0", "cohere.command-r-plus-v1:0", "ai21.jamba-1-5-large-v1:0", "qwen.qwen3-32b-v1:0",
+        "openai.gpt-oss-120b-1:0", "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc",
+    ],
+    "vertex": ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemini-2.0-flash-001"],
+}  # fmt: skip
+
 #: The type whose fields, and theirs, must all come up.
 REQUEST = CompletionCreateParamsBase
 
@@ -113,7 +127,7 @@ RULES: Rules = {
     ),
     "CompletionCreateParamsBase.modalities": lambda dice, _: dice.choice([["text"], ["text", "audio"]]),
     "Function.name": lambda dice, _: dice.name(),
-    "FunctionDefinition.name": lambda dice, _: dice.name(),
+    "FunctionDefinition.name": lambda dice, _: dice.name(most=64),
     "FunctionDefinition.parameters": lambda dice, _: dice.schema(),
     "Function.parameters": lambda dice, _: dice.schema(),
     "JSONSchema.name": lambda dice, _: dice.name(),

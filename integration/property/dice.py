@@ -52,9 +52,10 @@ class Dice(random.Random):
         self._marks += 1
         return f"mk{self._marks}q"
 
-    def name(self) -> str:
-        """What every API takes for a name."""
-        return f"{self.choice(('get', 'set', 'a-b', 'do_it', 'X'))}_{self.mark()}"
+    def name(self, most: int = 0) -> str:
+        """What every API takes for a name; some are as long as they may be."""
+        name = f"{self.choice(('get', 'set', 'a-b', 'do_it', 'X'))}_{self.mark()}"
+        return name.ljust(most, "_") if self.maybe(0.1) else name
 
     def text(self, blank: float = 0.02) -> str:
         """Any text; one that is not blank holds a mark."""

@@ -15,12 +15,16 @@ from anthropic.types.tool_param import InputSchemaTyped
 from anthropic.types.user_message_param import UserMessageParam
 
 from ..cloud.replies import seal
+from .chat import MODELS
 from .dice import Dice
 from .typed import OMIT, Maker, Rules, hints, members
+
+PATH = "/v1/messages"
 
 #: The type whose fields, and theirs, must all come up.
 REQUEST = MessageCreateParamsBase
 
+#: Blocks that clients make themselves.
 OWN_BLOCKS = {
     TextBlockParam, ImageBlockParam, DocumentBlockParam, SearchResultBlockParam, ThinkingBlockParam,
     RedactedThinkingBlockParam, ToolUseBlockParam, ToolResultBlockParam,
@@ -109,7 +113,7 @@ RULES: Rules = {
     "SearchResultBlockParam.source": link,
     "RedactedThinkingBlockParam.data": lambda *_: base64.b64encode(b"what only the model can read").decode(),
     "ToolUseBlockParam.input": lambda dice, _: dice.object(),
-    "ToolParam.name": lambda dice, _: dice.name(),
+    "ToolParam.name": lambda dice, _: dice.name(most=128),
     "ToolParam.input_schema": lambda dice, _: dice.schema(),
     "JSONOutputFormatParam.schema": lambda dice, _: dice.schema(strict=True),
     "MessageCreateParamsBase.model": lambda *_: OMIT,

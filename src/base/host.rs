@@ -49,6 +49,9 @@ pub enum Step {
     Wait,
     /// The body is complete; hold everything until [`Host`]-side news wake the stream.
     Park,
+    /// Hold everything and make these calls, besides those that are under way already. The answer to each is
+    /// told by its number, and the next step is the outcome of that.
+    Call(Vec<(usize, Callout)>),
     /// Send this instead of what the client sent.
     Forward(Outgoing),
     /// Answer the client at once.

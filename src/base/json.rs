@@ -533,6 +533,32 @@ impl<'b> Writer<'b> {
         self.out.extend_from_slice(token.trim_ascii().as_bytes());
     }
 
+    /// Pastes members or items that another [`Writer`] wrote, with the commas between them.
+    pub fn written(&mut self, members: &[u8]) {
+        self.separate();
+        self.out.extend_from_slice(members);
+    }
+
+    /// Writes bytes as a string of base64 (RFC 4648, section 4).
+    pub fn base64(&mut self, bytes: &[u8]) {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        self.separate();
+        self.out.reserve(bytes.len().div_ceil(3).saturating_mul(4).saturating_add(2));
+        self.out.push(b'"');
+        for group in bytes.chunks(3) {
+            let byte = |at: usize| group.get(at).map_or(0, |byte| u32::from(*byte));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            let letter = |shift: u32| LETTERS.get((bits >> shift) as usize & 63).copied().unwrap_or(b'=');
+            let mut quad = [letter(18), letter(12), letter(6), letter(0)];
+            // What stands for no byte is padding.
+            for letter in quad.iter_mut().skip(group.len() + 1) {
+                *letter = b'=';
+            }
+            self.out.extend_from_slice(&quad);
+        }
+        self.out.push(b'"');
+    }
+
     pub fn number(&mut self, number: u64) {
         self.separate();
         let _ = serde_json::to_writer(&mut *self.out, &number);
@@ -673,6 +699,22 @@ mod tests {
         assert_eq!((number.token(), number.value()), ("0.10", 0.1));
         let count: Count<'_> = serde_json::from_str("12345678901234567890123").unwrap();
         assert_eq!((count.token(), count.value()), ("12345678901234567890123", u64::MAX));
+    }
+
+    #[test]
+    fn bytes_leave_as_base64_with_its_padding() {
+        for (bytes, text) in [
+            (b"".as_slice(), ""),
+            (b"f", "Zg=="),
+            (b"fo", "Zm8="),
+            (b"foo", "Zm9v"),
+            (b"foob", "Zm9vYg=="),
+            (b"\xfb\xff\xfe", "+//+"),
+        ] {
+            let mut out = Vec::new();
+            Writer::new(&mut out).base64(bytes);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("\"{text}\""));
+        }
     }
 
     #[test]

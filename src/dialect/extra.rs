@@ -63,6 +63,21 @@ pub const IMAGES: &[&str] = &[
     "outputGcsUri",
 ];
 
+/// Fields of the clouds that stand at the top of a request for embeddings because other gateways read them
+/// there: Cohere's, Titan's, Nova's, and Google's in both spellings.
+pub const EMBEDDINGS: &[&str] = &[
+    "input_type",
+    "truncate",
+    "normalize",
+    "embeddingPurpose",
+    "truncationMode",
+    "task_type",
+    "taskType",
+    "title",
+    "auto_truncate",
+    "autoTruncate",
+];
+
 /// How many fields a request may say to the cloud; each is looked for in a list.
 pub const MOST_EXTRA: usize = 64;
 

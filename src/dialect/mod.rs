@@ -4,6 +4,7 @@ pub mod anthropic;
 mod call_ids;
 mod claude;
 pub mod converse;
+pub mod embedding;
 mod events;
 mod extra;
 pub mod fates;
@@ -42,6 +43,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// The vectors of texts, as OpenAI's API has it.
+    Embeddings,
     /// Images from a text, by OpenAI's images API.
     Images,
 }
@@ -51,6 +54,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::Embeddings => Client::OpenAi,
             Task::Images => Client::OpenAi,
         }
     }

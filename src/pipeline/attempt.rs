@@ -1,15 +1,19 @@
 //! One request on its way to one backend: translated, and then authorised.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Host, Outgoing};
+use crate::base::host::{Callout, Host, Outgoing};
 use crate::chat::Delivery;
 use crate::dialect::names::Names;
-use crate::dialect::{Cloud, Task, Upstream, image as images};
+use crate::dialect::{Cloud, Task, Upstream, embedding, image as images};
+use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat, image};
+use super::{Plan, chat, embed, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
@@ -21,6 +25,8 @@ pub struct Attempt {
     /// Those that this upstream wants besides the usual ones; covered by the signature, if there is one.
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
+    /// The bodies of further calls to the same address, where one call cannot hold all that is asked.
+    pub more: Vec<Vec<u8>>,
     pub asked: Asked,
 }
 
@@ -50,6 +56,8 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The same in the client's own dialect: it passes as it is.
     Relay { upstream: Upstream, delivery: Delivery },
+    /// Vectors; `calls` are the numbers of the texts of each call.
+    Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
     /// So many images.
     Images { upstream: images::Upstream, count: u64 },
 }
@@ -59,6 +67,7 @@ impl Attempt {
     pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
         match caller.task {
             Task::Chat(client) => chat::translate(plan, caller, client, body),
+            Task::Embeddings => embed::translate(plan, body),
             Task::Images => image::translate(plan, body),
         }
     }
@@ -66,33 +75,70 @@ impl Attempt {
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
     /// headers is in it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
-        let backend = plan
-            .backend(self.asked.backend)
-            .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
-        let mut fixed = vec![("content-type", "application/json")];
-        fixed.extend(self.headers.iter().map(|(name, value)| (*name, value.as_str())));
-        let proof = match backend.authorise(host, &self.address, &fixed, &self.body)? {
-            Authorisation::Headers(proof) => proof,
-            Authorisation::Pending => return Ok(None),
+        let more: Vec<(&'static str, &str)> =
+            self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let signed = sign(plan, host, self.asked.backend, &self.address, &more, &self.body)?;
+        let Some((backend, signed)) = signed else {
+            return Ok(None);
         };
         let mut headers = Headers::default();
-        headers.add(":method", "POST");
-        headers.add(":scheme", "https");
-        headers.add(":authority", backend.host.as_str());
-        headers.add(":path", self.address.target());
+        for (name, value) in signed {
+            headers.add(name, value);
+        }
         // Envoy's router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
         // 1.40.0); the route in envoy/gateway.yaml removes it again.
         headers.add("x-forwarded-proto", "https");
-        for (name, value) in fixed {
-            headers.add(name, value);
-        }
         headers.add("content-length", self.body.len().to_string());
-        for (name, value) in proof {
-            headers.add(name, value);
-        }
         headers.add(CLUSTER_HEADER, backend.cluster.as_str());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
     }
+}
+
+/// A call beside the client's own way, or that credentials are on their way; then the body stays where it is.
+pub fn call(
+    plan: &Plan,
+    host: &dyn Host,
+    backend: usize,
+    address: &Address,
+    body: &mut Vec<u8>,
+    timeout: Duration,
+) -> Result<Option<Callout>, Error> {
+    Ok(sign(plan, host, backend, address, &[], body)?.map(|(backend, headers)| Callout {
+        cluster: backend.cluster.clone(),
+        headers,
+        body: std::mem::take(body),
+        timeout,
+    }))
+}
+
+/// The backend of a request, and the headers by which the cloud knows it. Those in `more` are signed too.
+type Signed<'p> = (&'p Backend, Vec<(&'static str, String)>);
+
+fn sign<'p>(
+    plan: &'p Plan,
+    host: &dyn Host,
+    backend: usize,
+    address: &Address,
+    more: &[(&'static str, &str)],
+    body: &[u8],
+) -> Result<Option<Signed<'p>>, Error> {
+    let backend = plan
+        .backend(backend)
+        .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
+    let mut fixed = vec![("content-type", "application/json")];
+    fixed.extend(more);
+    let proof = match backend.authorise(host, address, &fixed, body)? {
+        Authorisation::Headers(proof) => proof,
+        Authorisation::Pending => return Ok(None),
+    };
+    let mut headers = Vec::with_capacity(proof.len().saturating_add(fixed.len()).saturating_add(4));
+    headers.push((":method", "POST".to_owned()));
+    headers.push((":scheme", "https".to_owned()));
+    headers.push((":authority", backend.host.clone()));
+    headers.push((":path", address.target()));
+    headers.extend(fixed.into_iter().map(|(name, value)| (name, value.to_owned())));
+    headers.extend(proof);
+    Ok(Some((backend, headers)))
 }
 
 impl Asked {

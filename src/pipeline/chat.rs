@@ -32,7 +32,7 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let headers = upstream.headers(&caller.betas);
     let expects = Expects::Chat { upstream, delivery, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Attempt { address, headers, body: written, asked })
+    Ok(Attempt { address, headers, body: written, more: Vec::new(), asked })
 }
 
 /// The way of a request to an upstream that speaks the client's dialect; `None` if there is none, or if the
@@ -55,7 +55,7 @@ fn pass(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Opt
     let headers = upstream.headers(&caller.betas);
     let expects = Expects::Relay { upstream, delivery };
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Some(Attempt { address, headers, body: written, asked }))
+    Ok(Some(Attempt { address, headers, body: written, more: Vec::new(), asked }))
 }
 
 /// Checks a whole reply of status 200 that leaves as it came.

@@ -25,7 +25,7 @@ pub fn translate(plan: &Plan, body: &[u8]) -> Result<Attempt, Error> {
     }
     let expects = Expects::Images { upstream, count: request.count };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Attempt { address, headers: Vec::new(), body: written, asked })
+    Ok(Attempt { address, headers: Vec::new(), body: written, more: Vec::new(), asked })
 }
 
 /// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it.

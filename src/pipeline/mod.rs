@@ -3,11 +3,14 @@
 mod attempt;
 mod caller;
 mod chat;
+mod embed;
+mod fan;
 mod image;
 mod plan;
 mod reply;
 mod route;
 mod whole;
 
+pub use fan::MOST_ANSWER;
 pub use plan::Plan;
 pub use whole::Whole;

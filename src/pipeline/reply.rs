@@ -7,11 +7,11 @@ use crate::base::headers::Headers;
 use crate::base::host::{Host, Level, Reply, ReplyStep};
 use crate::chat::Delivery;
 use crate::dialect::names::Names;
-use crate::dialect::{StreamDecoder, StreamWriter, Title};
+use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
-use super::{Plan, chat, image};
+use super::{Plan, chat, embed, image};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -29,8 +29,8 @@ const MOST_REFUSAL: usize = 64 * 1024;
 pub enum Incoming {
     /// Chunks to be translated one by one.
     Stream(Box<Stream>),
-    /// A whole reply, gathered.
-    Whole { asked: Box<Asked>, title: Title, body: Vec<u8> },
+    /// A whole reply, gathered. `tokens`: how many of them its headers say that the request had.
+    Whole { asked: Box<Asked>, title: Title, tokens: Option<u64>, body: Vec<u8> },
     /// The reason of an error, gathered. Nothing was asked when Envoy answers before the request left.
     Refusal { asked: Option<Box<Asked>>, headers: Headers, body: Vec<u8> },
     /// The client has its answer; what still comes is ignored.
@@ -103,6 +103,7 @@ pub fn begin(
         }
         Expects::Chat { delivery: Delivery::Whole, .. }
         | Expects::Relay { delivery: Delivery::Whole, .. }
+        | Expects::Embeddings { .. }
         | Expects::Images { .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
@@ -110,7 +111,8 @@ pub fn begin(
             // A buffer that grows holds most of its bytes twice while it does.
             let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
             let body = Vec::with_capacity(asked.expects.most_bytes().min(length));
-            (Incoming::Whole { asked, title, body }, ReplyStep::Hold)
+            let tokens = embedding::tokens(&headers);
+            (Incoming::Whole { asked, title, tokens, body }, ReplyStep::Hold)
         }
     }
 }
@@ -152,7 +154,7 @@ impl Incoming {
                     step
                 }
             },
-            Incoming::Whole { asked, title, body } => {
+            Incoming::Whole { asked, title, tokens, body } => {
                 let most = asked.expects.most_bytes();
                 if body.len().saturating_add(bytes.len()) > most {
                     let problem = format!("the cloud's reply is larger than {} MiB", most >> 20);
@@ -165,7 +167,7 @@ impl Incoming {
                 if !last {
                     return ReplyStep::Hold;
                 }
-                match whole(asked, caller, title, body) {
+                match whole(asked, caller, host, title, *tokens, body) {
                     Ok((written, withheld)) => {
                         *out = written;
                         let mut headers = head(200, asked, "application/json");
@@ -238,21 +240,54 @@ impl Expects {
     /// The largest whole reply in bytes.
     const fn most_bytes(&self) -> usize {
         match self {
-            Expects::Chat { .. } | Expects::Relay { .. } => MOST_REPLY,
+            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Embeddings { .. } => MOST_REPLY,
             Expects::Images { .. } => MOST_IMAGES,
         }
     }
 }
 
 /// The client's whole reply, and how many of the images that it should hold the cloud has withheld.
-fn whole(asked: &Asked, caller: &Caller, title: &Title, body: &[u8]) -> Result<(Vec<u8>, u64), Error> {
+fn whole(
+    asked: &Asked,
+    caller: &Caller,
+    host: &dyn Host,
+    title: &Title,
+    tokens: Option<u64>,
+    body: &[u8],
+) -> Result<(Vec<u8>, u64), Error> {
     match &asked.expects {
         Expects::Chat { upstream, names, .. } => {
             chat::whole(caller.client(), *upstream, names, title, body).map(|body| (body, 0))
         }
         Expects::Relay { upstream, .. } => chat::passed(*upstream, body).map(|body| (body, 0)),
+        Expects::Embeddings { upstream, encoding, calls } => {
+            let texts = calls.first().cloned().unwrap_or_default();
+            let part = embed::part(*upstream, *encoding, &texts, tokens, body)?;
+            Ok((embed::whole(vec![part], &title.model, host), 0))
+        }
         Expects::Images { upstream, count } => image::whole(*upstream, *count, title.created, body),
     }
+}
+
+/// A reply that was made of the answers to several calls.
+pub fn made(asked: &Asked, body: Vec<u8>) -> Reply {
+    let mut headers = vec![("content-type", "application/json".to_owned())];
+    headers.extend(about(asked));
+    Reply { status: 200, headers, body }
+}
+
+/// The error behind the answer to one of several calls. Envoy answers with plain text when it could not reach
+/// the cloud, and the clouds never do.
+pub fn call_refused(asked: &Asked, plan: &Plan, host: &dyn Host, headers: &Headers, body: &[u8]) -> Error {
+    if let Some(backend) = plan.backend(asked.backend).filter(|_| headers.status() == 401) {
+        backend.unauthorised(host);
+    }
+    if headers.media_type() == "text/plain" && matches!(headers.status(), 503 | 504) {
+        let text = std::str::from_utf8(body).unwrap_or_default();
+        let details = if text.contains("overflow") { "overflow" } else { "" };
+        return of_envoy(host, headers.status(), details);
+    }
+    of_cloud(asked, headers, body.get(..MOST_REFUSAL).unwrap_or(body))
 }
 
 /// The error behind a reply that is none: the cloud's own, or what Envoy says in its place.
@@ -263,19 +298,29 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
-        let mut error = match asked.expects {
-            Expects::Chat { .. } | Expects::Relay { .. } => asked.cloud.refusal(status, headers, body),
-            Expects::Images { upstream, .. } => upstream.refusal(status, headers, body),
-        };
-        if let Some(id) = upstream_id(headers) {
-            error.message.push_str(&format!(" (request id {id})"));
-        }
-        if error.kind == Kind::NoCredentials {
-            // Another token is fetched as soon as one is refused.
-            error.retry_after = error.retry_after.or(Some(1));
-        }
-        return error;
+        return of_cloud(asked, headers, body);
     }
+    of_envoy(host, status, &details)
+}
+
+fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
+    let mut error = match &asked.expects {
+        Expects::Chat { .. } | Expects::Relay { .. } | Expects::Embeddings { .. } => {
+            asked.cloud.refusal(headers.status(), headers, body)
+        }
+        Expects::Images { upstream, .. } => upstream.refusal(headers.status(), headers, body),
+    };
+    if let Some(id) = upstream_id(headers) {
+        error.message.push_str(&format!(" (request id {id})"));
+    }
+    if error.kind == Kind::NoCredentials {
+        // Another token is fetched as soon as one is refused.
+        error.retry_after = error.retry_after.or(Some(1));
+    }
+    error
+}
+
+fn of_envoy(host: &dyn Host, status: u16, details: &str) -> Error {
     // The reason may hold addresses of the inside: for the log only.
     host.log(Level::Warn, &format!("Envoy answered {status} itself: {details}"));
     let (kind, message) = match status {
@@ -340,7 +385,8 @@ fn about(asked: &Asked) -> Vec<(&'static str, String)> {
     headers
 }
 
-fn answer(caller: &Caller, asked: &Asked, error: &Error) -> Reply {
+/// The answer to a request that failed after it was known where it goes.
+pub fn answer(caller: &Caller, asked: &Asked, error: &Error) -> Reply {
     let mut reply = caller.refuse(error);
     reply.headers.extend(about(asked));
     reply

@@ -31,6 +31,9 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/messages" | "/messages" => {
             ask(Task::Chat(Client::Anthropic), method, path, headers, bodiless, most_bytes)
         }
+        "/v1/embeddings" | "/embeddings" => {
+            ask(Task::Embeddings, method, path, headers, bodiless, most_bytes)
+        }
         "/v1/images/generations" | "/images/generations" => {
             ask(Task::Images, method, path, headers, bodiless, most_bytes)
         }
@@ -110,6 +113,9 @@ mod tests {
         for path in ["/v1/messages", "/messages", "/v1/messages?beta=true"] {
             let route = route(&request("POST", path, &[]), false, 10);
             assert_eq!(route, Route::Ask(Task::Chat(Client::Anthropic)), "{path}");
+        }
+        for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?api-version=1"] {
+            assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Embeddings), "{path}");
         }
         for path in ["/v1/images/generations", "/images/generations"] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Images), "{path}");

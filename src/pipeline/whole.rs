@@ -12,6 +12,7 @@ use crate::provider::token;
 use super::Plan;
 use super::attempt::{Asked, Attempt};
 use super::caller::Caller;
+use super::fan::{Fan, Progress};
 use super::reply::{self, Incoming};
 use super::route::{self, Route};
 
@@ -33,14 +34,24 @@ enum Phase {
     Gathering,
     /// Translated; credentials are coming.
     Parked {
-        attempt: Box<Attempt>,
+        ready: Ready,
         deadline: SystemTime,
     },
     /// On its way to the cloud.
     Sent(Box<Asked>),
+    /// On its way in several calls.
+    Fanned(Box<Fan>),
     Replying(Box<Incoming>),
     /// The client was answered in place of the cloud; what comes now is that answer.
     Answered,
+}
+
+/// A translated request.
+enum Ready {
+    /// To be sent on the client's own way.
+    One(Box<Attempt>),
+    /// To be sent in several calls.
+    Several(Box<Fan>),
 }
 
 impl Whole {
@@ -85,9 +96,12 @@ impl Whole {
                 self.answer(&route::too_large(self.plan.request_bytes))
             }
             Phase::Gathering => Step::Wait,
-            Phase::Idle | Phase::Parked { .. } | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => {
-                Step::Pass
-            }
+            Phase::Idle
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Fanned(_)
+            | Phase::Replying(_)
+            | Phase::Answered => Step::Pass,
         }
     }
 
@@ -95,7 +109,12 @@ impl Whole {
     pub fn request_body(&mut self, host: &dyn Host, body: &[u8]) -> Step {
         match self.phase {
             Phase::Gathering => {}
-            Phase::Idle | Phase::Parked { .. } | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => {
+            Phase::Idle
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Fanned(_)
+            | Phase::Replying(_)
+            | Phase::Answered => {
                 return Step::Pass;
             }
         }
@@ -105,7 +124,12 @@ impl Whole {
         match Attempt::translate(&self.plan, &self.caller, body) {
             Ok(attempt) => {
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
-                self.send(host, Box::new(attempt), deadline)
+                let ready = if attempt.more.is_empty() {
+                    Ready::One(Box::new(attempt))
+                } else {
+                    Ready::Several(Box::new(Fan::new(attempt, host.now())))
+                };
+                self.send(host, ready, deadline)
             }
             Err(error) => self.answer(&error),
         }
@@ -114,9 +138,37 @@ impl Whole {
     /// Something may have changed for a request that was told to [`Step::Park`].
     pub fn wake(&mut self, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Parked { attempt, deadline } => self.send(host, attempt, deadline),
+            Phase::Parked { ready, deadline } => self.send(host, ready, deadline),
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Sent(_)
+            | Phase::Fanned(_)
+            | Phase::Replying(_)
+            | Phase::Answered) => {
+                self.phase = other;
+                Step::Pass
+            }
+        }
+    }
+
+    /// An answer to one of the calls of [`Step::Call`] has come, or, if it is `None`, will not come. What
+    /// answers after the last step is nobody's concern.
+    pub fn called(&mut self, host: &dyn Host, number: usize, answer: Option<(&Headers, &[u8])>) -> Step {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Fanned(mut fan) => match fan.answer(&self.plan, host, number, answer) {
+                Ok(Progress::More(calls)) => {
+                    self.phase = Phase::Fanned(fan);
+                    Step::Call(calls)
+                }
+                Ok(Progress::Whole(reply)) => Step::Answer(self.finished(reply)),
+                Err(error) => {
+                    let reply = reply::answer(&self.caller, fan.asked(), &error);
+                    Step::Answer(self.finished(reply))
+                }
+            },
+            other @ (Phase::Idle
+            | Phase::Gathering
+            | Phase::Parked { .. }
             | Phase::Sent(_)
             | Phase::Replying(_)
             | Phase::Answered) => {
@@ -136,7 +188,7 @@ impl Whole {
             Phase::Answered => return ReplyStep::Pass,
             Phase::Sent(asked) => reply::begin(asked, &self.caller, &self.plan, host, headers, last),
             // The request has not left: Envoy speaks.
-            Phase::Gathering | Phase::Parked { .. } => {
+            Phase::Gathering | Phase::Parked { .. } | Phase::Fanned(_) => {
                 reply::refused(None, &self.caller, host, headers, last)
             }
             Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
@@ -161,6 +213,7 @@ impl Whole {
             | Phase::Gathering
             | Phase::Parked { .. }
             | Phase::Sent(_)
+            | Phase::Fanned(_)
             | Phase::Answered) => {
                 self.phase = other;
                 ReplyStep::Pass
@@ -193,14 +246,21 @@ impl Whole {
         reply
     }
 
-    fn send(&mut self, host: &dyn Host, mut attempt: Box<Attempt>, deadline: SystemTime) -> Step {
-        match attempt.authorise(&self.plan, host) {
-            Ok(Some(outgoing)) => {
-                self.phase = Phase::Sent(Box::new(attempt.asked));
-                Step::Forward(outgoing)
+    fn send(&mut self, host: &dyn Host, mut ready: Ready, deadline: SystemTime) -> Step {
+        let step = match &mut ready {
+            Ready::One(attempt) => attempt.authorise(&self.plan, host).map(|one| one.map(Step::Forward)),
+            Ready::Several(fan) => fan.launch(&self.plan, host).map(|several| several.map(Step::Call)),
+        };
+        match step {
+            Ok(Some(step)) => {
+                self.phase = match ready {
+                    Ready::One(attempt) => Phase::Sent(Box::new(attempt.asked)),
+                    Ready::Several(fan) => Phase::Fanned(fan),
+                };
+                step
             }
             Ok(None) if host.now() < deadline => {
-                self.phase = Phase::Parked { attempt, deadline };
+                self.phase = Phase::Parked { ready, deadline };
                 Step::Park
             }
             Ok(None) => self.answer(&token::unavailable(1000)),
@@ -213,17 +273,29 @@ impl Whole {
         self.finished(self.caller.refuse(&Error::new(Kind::Internal, problem)))
     }
 
+    /// The answer to a request whose answers do not fit the worker's memory beside those of others.
+    pub fn overloaded(&mut self) -> Reply {
+        let problem = "the gateway holds too many vectors for others; try again shortly";
+        self.finished(self.caller.refuse(&Error::new(Kind::Overloaded, problem)))
+    }
+
     /// The answer to a request that would have to wait where too many do.
     pub fn crowded(&mut self) -> Reply {
         self.finished(self.caller.refuse(&token::unavailable(1000)))
     }
 
-    /// How many bytes a request holds that was told to [`Step::Park`].
+    /// How many bytes a request holds that was told to [`Step::Park`] or [`Step::Call`].
     pub fn held(&self) -> usize {
         match &self.phase {
-            Phase::Parked { attempt, .. } => attempt.body.len(),
+            Phase::Parked { ready: Ready::One(attempt), .. } => attempt.body.len(),
+            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Fanned(fan) => fan.held(),
             Phase::Idle | Phase::Gathering | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => 0,
         }
+    }
+
+    /// Whether answers to calls are still waited for.
+    pub fn calls(&self) -> bool {
+        matches!(self.phase, Phase::Fanned(_))
     }
 
     fn answer(&mut self, error: &Error) -> Step {

@@ -1,6 +1,7 @@
 //! The only code that knows proxy-wasm: Envoy's callbacks in, host calls out. For wasm32 alone.
 
 mod abi;
+mod calls;
 mod host;
 mod root;
 mod stream;

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, MapType};
 
 use super::abi;
+use super::calls::{Calls, dispatch};
 use super::host::Envoy;
 use super::stream::{Parking, Stream};
 use crate::base::host::{Host, Level};
@@ -33,35 +33,29 @@ pub struct Root {
     id: u32,
     plan: Option<Rc<Plan>>,
     sources: Vec<Source>,
-    /// Calls under way, and the index of their source.
-    calls: HashMap<u32, usize>,
+    /// Calls for tokens under way, and the index of their source.
+    fetches: HashMap<u32, usize>,
     parking: Rc<RefCell<Parking>>,
+    calls: Rc<RefCell<Calls>>,
     /// The first tick comes early; then the usual pace begins.
     started: bool,
 }
 
 impl Root {
     pub fn new(id: u32) -> Self {
-        let parking = Rc::new(RefCell::new(Parking::default()));
-        Self { id, plan: None, sources: Vec::new(), calls: HashMap::new(), parking, started: false }
+        let (sources, fetches) = (Vec::new(), HashMap::new());
+        let (parking, calls) = (Rc::default(), Rc::default());
+        Self { id, plan: None, sources, fetches, parking, calls, started: false }
     }
 
     fn fetch(&mut self) {
         for (index, source) in self.sources.iter().enumerate() {
             let Some(call) = source.fetch(&Envoy) else { continue };
-            let headers = call.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            // The SDK's own call, because it must know to whom the answer goes.
-            match hostcalls::dispatch_http_call(
-                &call.cluster,
-                headers,
-                Some(&call.body).filter(|body| !body.is_empty()).map(Vec::as_slice),
-                Vec::new(),
-                call.timeout,
-            ) {
-                Ok(token) => {
-                    self.calls.insert(token, index);
+            match dispatch(&call) {
+                Some(token) => {
+                    self.fetches.insert(token, index);
                 }
-                Err(_) => source.answered(&Envoy, None),
+                None => source.answered(&Envoy, None),
             }
         }
     }
@@ -74,7 +68,7 @@ impl Root {
             return;
         }
         for stream in waiting {
-            if abi::act_for(stream.id()) && stream.wake() {
+            if abi::act_for(stream.id()) && stream.wake(&self.calls) {
                 self.parking.borrow_mut().keep(stream);
             }
         }
@@ -85,7 +79,11 @@ impl Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, _headers: usize, size: usize, _trailers: usize) {
-        let Some(source) = self.calls.remove(&token).and_then(|index| self.sources.get(index)) else {
+        if Calls::answered(&self.calls, token, size) {
+            abi::act_for(self.id);
+            return;
+        }
+        let Some(source) = self.fetches.remove(&token).and_then(|index| self.sources.get(index)) else {
             return;
         };
         let status = abi::headers(MapType::HttpCallResponseHeaders).map_or(0, |headers| headers.status());
@@ -118,7 +116,7 @@ impl RootContext for Root {
             Ok(plan) => {
                 plan.prepare(&Envoy);
                 self.sources = plan.token_sources();
-                self.calls.clear();
+                self.fetches.clear();
                 self.started = false;
                 self.plan = Some(Rc::new(plan));
                 // The first look comes at once, so that the first request finds a token.
@@ -142,7 +140,7 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let plan = self.plan.clone();
-        Some(Box::new(Stream::new(id, plan, Rc::clone(&self.parking))))
+        Some(Box::new(Stream::new(id, plan, Rc::clone(&self.parking), Rc::clone(&self.calls))))
     }
 
     fn get_type(&self) -> Option<ContextType> {

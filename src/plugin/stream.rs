@@ -8,6 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::abi;
+use super::calls::Calls;
 use super::host::Envoy;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::{Headers, INTERNAL_PREFIX};
@@ -67,9 +68,9 @@ impl Waiting {
     }
 
     /// Lets the request look again; host calls must act for it already. `true`: it goes on waiting.
-    pub fn wake(&self) -> bool {
+    pub fn wake(&self, calls: &RefCell<Calls>) -> bool {
         let step = self.whole.borrow_mut().wake(&Envoy);
-        match step {
+        match Calls::make(calls, self.id, &self.whole, step) {
             Step::Park => return true,
             Step::Forward(outgoing) => {
                 if forward(&outgoing) {
@@ -81,7 +82,7 @@ impl Waiting {
             Step::Answer(reply) => {
                 abi::send(&reply);
             }
-            Step::Pass | Step::Wait => {}
+            Step::Pass | Step::Wait | Step::Call(_) => {}
         }
         false
     }
@@ -92,6 +93,7 @@ pub struct Stream {
     /// Absent when the plugin has no configuration; then nothing gets through.
     whole: Option<Rc<RefCell<Whole>>>,
     parking: Rc<RefCell<Parking>>,
+    calls: Rc<RefCell<Calls>>,
     /// Bytes for the client; reused by all chunks of a reply.
     out: Vec<u8>,
     /// So many of them are in Envoy's hands.
@@ -117,16 +119,25 @@ enum Passage {
 const MOST_GATHERED: usize = 16 * 1024;
 
 impl Stream {
-    pub fn new(id: u32, plan: Option<Rc<Plan>>, parking: Rc<RefCell<Parking>>) -> Self {
+    pub fn new(
+        id: u32,
+        plan: Option<Rc<Plan>>,
+        parking: Rc<RefCell<Parking>>,
+        calls: Rc<RefCell<Calls>>,
+    ) -> Self {
         let whole = plan.map(|plan| Rc::new(RefCell::new(Whole::new(plan))));
-        Self { id, whole, parking, out: Vec::new(), handed: 0, reply: Passage::Held }
+        Self { id, whole, parking, calls, out: Vec::new(), handed: 0, reply: Passage::Held }
     }
 
     /// Does what the pipeline wants done with the request.
     fn request(&mut self, step: Step) -> Action {
+        let step = match &self.whole {
+            Some(whole) => Calls::make(&self.calls, self.id, whole, step),
+            None => step,
+        };
         match step {
             Step::Pass => Action::Continue,
-            Step::Wait => Action::Pause,
+            Step::Wait | Step::Call(_) => Action::Pause,
             Step::Park => self.park(),
             Step::Forward(outgoing) => {
                 if forward(&outgoing) {
@@ -222,7 +233,11 @@ impl Stream {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_http_call_response(&mut self, token: u32, _headers: usize, size: usize, _trailers: usize) {
+        Calls::answered(&self.calls, token, size);
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, last: bool) -> Action {
@@ -291,9 +306,12 @@ impl HttpContext for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Borrowed only while a stream parks or the list is taken, and neither ends a stream.
+        // Borrowed only while a stream parks, calls or the list is taken, and none of them ends a stream.
         if let Ok(mut parking) = self.parking.try_borrow_mut() {
             parking.waiting.retain(|waiting| waiting.id != self.id);
+        }
+        if let Ok(mut calls) = self.calls.try_borrow_mut() {
+            calls.forget(self.id);
         }
     }
 }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Edition, Upstream, image, openai};
+use crate::dialect::{Client, Edition, Upstream, embedding, image, openai};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -136,6 +136,25 @@ impl Backend {
         })
     }
 
+    /// What is known of an embedding model, and where to send texts for it.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for a model that makes no embeddings, as far as is known.
+    pub fn embeddings(&self, model: &str) -> Result<(&'static embedding::Model, Address), Error> {
+        let segment = segment(model)?;
+        Ok(match &self.site {
+            Site::Bedrock(_) => (embedding::Model::of_bedrock(model)?, bedrock::invoke(&segment)),
+            Site::Vertex(site) => {
+                let known = embedding::Model::of_vertex(model)?;
+                (known, site.method(&segment, known.upstream.method()))
+            }
+            Site::Direct(_) => {
+                let problem = "makes no embeddings, as far as the gateway knows; ask a cloud's model";
+                return Err(Error::at(Kind::UnknownModel, "model", problem));
+            }
+        })
+    }
+
     /// The dialect in which this backend makes images with `model`, and where to ask for them.
     ///
     /// # Errors
@@ -155,7 +174,7 @@ impl Backend {
         let model = segment(model)?;
         let address = match &self.site {
             Site::Bedrock(_) => bedrock::invoke(&model),
-            Site::Vertex(site) if upstream == image::Upstream::Imagen => site.predict(&model),
+            Site::Vertex(site) if upstream == image::Upstream::Imagen => site.method(&model, "predict"),
             Site::Vertex(site) => site.address(Upstream::Gemini, &model, false),
             Site::Direct(site) => site.address(),
         };

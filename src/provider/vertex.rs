@@ -51,10 +51,9 @@ impl Site {
         Address { path: self.path(publisher, model, method), query }
     }
 
-    /// docs.cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/predict.
-    /// `model` is a path segment.
-    pub fn predict(&self, model: &str) -> Address {
-        Address { path: self.path("google", model, "predict"), query: "" }
+    /// Where a method of one of Google's models is; `model` is a path segment.
+    pub fn method(&self, model: &str, method: &str) -> Address {
+        Address { path: self.path("google", model, method), query: "" }
     }
 
     fn path(&self, publisher: &str, model: &str, method: &str) -> String {
@@ -188,7 +187,7 @@ mod tests {
             );
         }
         assert_eq!(
-            site.predict("imagen-4.0-generate-001").target(),
+            site.method("imagen-4.0-generate-001", "predict").target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
              imagen-4.0-generate-001:predict"
         );

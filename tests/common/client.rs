@@ -220,6 +220,11 @@ impl<'h> Exchange<'h> {
         Self { whole: Whole::new(Rc::clone(plan)), host, headers: request_headers() }
     }
 
+    /// One with headers of its own.
+    pub fn with(headers: Headers, plan: &Rc<Plan>, host: &'h FakeHost) -> Self {
+        Self { headers, ..Self::new(plan, host) }
+    }
+
     /// One that has begun already.
     pub fn begun(whole: Whole, host: &'h FakeHost) -> Self {
         Self { whole, host, headers: request_headers() }
@@ -300,6 +305,7 @@ pub fn show(step: &Step) -> String {
         Step::Pass => "pass".to_owned(),
         Step::Wait => "wait".to_owned(),
         Step::Park => "park".to_owned(),
+        Step::Call(calls) => format!("{} calls", calls.len()),
         Step::Forward(outgoing) => format!("forward {}", String::from_utf8_lossy(&outgoing.body)),
         Step::Answer(reply) => format!("answer {} {}", reply.status, String::from_utf8_lossy(&reply.body)),
     }

@@ -1,0 +1,88 @@
+//! Amazon Nova Multimodal Embeddings by InvokeModel, one text a call.
+//!
+//! docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html.
+
+use serde::Deserialize;
+
+use super::{ENCODED, Word, garbled, one, words};
+use crate::base::error::Error;
+use crate::base::json::{self, Count, Text, Writer};
+use crate::dialect::fates::Fate::{self, Dropped, Mapped};
+use crate::embedding::{Answer, Request, Vector};
+
+/// What becomes of each field of a request.
+pub const FATES: &[(&str, Fate)] = &[
+    ("model", Mapped("the model of the path")),
+    ("input", Mapped("`singleEmbeddingParams.text.value`")),
+    ("dimensions", Mapped("`singleEmbeddingParams.embeddingDimension`")),
+    ("encoding_format", ENCODED),
+    ("user", Dropped),
+];
+
+const PURPOSE: &str = "embeddingPurpose";
+const TRUNCATION: &str = "truncationMode";
+
+/// What clients may say to the model itself.
+const WORDS: &[Word] = &[(PURPOSE, &[PURPOSE]), (TRUNCATION, &[TRUNCATION])];
+
+/// Writes the body of a call.
+///
+/// # Errors
+/// For words of other clouds.
+pub fn write(
+    request: &Request<'_>,
+    inputs: &[Text<'_>],
+    dimensions: Option<Count<'_>>,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let said = words(request, WORDS, "Nova")?;
+    let text = one(inputs)?;
+    let or_else = |w: &mut Writer<'_>, name: &'static str, default: &str| {
+        w.key(name);
+        match said.iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => w.raw(value),
+            None => w.string(default),
+        }
+    };
+    Writer::new(out).object(|w| {
+        w.key("schemaVersion").string("nova-multimodal-embed-v1");
+        w.key("taskType").string("SINGLE_EMBEDDING");
+        w.key("singleEmbeddingParams").object(|w| {
+            // Must be said; this one is for texts that are there to be found, whatever they are found by.
+            or_else(w, PURPOSE, "GENERIC_INDEX");
+            if let Some(dimensions) = dimensions {
+                w.key("embeddingDimension").token(dimensions.token());
+            }
+            w.key("text").object(|w| {
+                // Too long a text is an error at OpenAI, too, rather than half a vector.
+                or_else(w, TRUNCATION, "NONE");
+                w.key("value").text(text);
+            });
+        });
+    });
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Reply<'a> {
+    #[serde(borrow)]
+    embeddings: Option<Vec<Embedding<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Embedding<'a> {
+    #[serde(borrow)]
+    embedding: Option<Vector<'a>>,
+}
+
+/// Reads a reply of status 200; Bedrock tells the tokens in a header.
+///
+/// # Errors
+/// When it is none.
+pub fn decode(body: &str) -> Result<Answer<'_>, Error> {
+    let reply: Reply<'_> = json::read(body).map_err(|_| garbled())?;
+    let embeddings = reply.embeddings.ok_or_else(garbled)?;
+    let vectors: Result<_, Error> =
+        embeddings.into_iter().map(|item| item.embedding.ok_or_else(garbled)).collect();
+    Ok(Answer { vectors: vectors?, tokens: None })
+}

@@ -1,0 +1,66 @@
+//! A request for embeddings: read in OpenAI's dialect, written for one call or several, and their replies back.
+
+use crate::base::error::Error;
+use crate::base::host::{Host, Level};
+use crate::dialect::{embedding, fates};
+use crate::embedding::Encoding;
+
+use super::Plan;
+use super::attempt::{Asked, Attempt, Expects};
+use super::chat::text;
+
+/// Reads a client's body and writes the bodies of the calls.
+pub fn translate(plan: &Plan, body: &[u8]) -> Result<Attempt, Error> {
+    let embedding::Asked { model, request } = embedding::parse(body)?;
+    let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
+    let (known, address) = backend.embeddings(backend_model)?;
+    let upstream = known.upstream;
+    let dropped = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
+    let calls = known.calls(&request.inputs);
+    let mut bodies = Vec::with_capacity(calls.len());
+    for texts in &calls {
+        let mut written = Vec::with_capacity(256);
+        known.write(&request, texts, &mut written)?;
+        bodies.push(written);
+    }
+    let more = bodies.split_off(1.min(bodies.len()));
+    let first = bodies.pop().unwrap_or_default();
+    let expects = Expects::Embeddings { upstream, encoding: request.encoding, calls };
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
+    Ok(Attempt { address, headers: Vec::new(), body: first, more, asked })
+}
+
+/// The vectors of one call as the client gets them, and how many tokens its texts had.
+#[derive(Debug, Default)]
+pub struct Part {
+    pub items: Vec<u8>,
+    /// `None`: the cloud does not tell.
+    pub tokens: Option<u64>,
+}
+
+/// Reads the reply to a call, whose texts have the numbers `texts`. `counted` is what its headers say of tokens.
+pub fn part(
+    upstream: embedding::Upstream,
+    encoding: Encoding,
+    texts: &std::ops::Range<usize>,
+    counted: Option<u64>,
+    body: &[u8],
+) -> Result<Part, Error> {
+    let answer = upstream.decode(text(body)?, texts.len())?;
+    let items = embedding::items(texts.start, &answer.vectors, encoding)?;
+    Ok(Part { items, tokens: counted.or(answer.tokens) })
+}
+
+/// The client's whole reply.
+pub fn whole(parts: Vec<Part>, model: &str, host: &dyn Host) -> Vec<u8> {
+    let tokens = parts.iter().try_fold(0u64, |all, part| Some(all.saturating_add(part.tokens?)));
+    if tokens.is_none() {
+        // Clients read the number without a look whether it is there; a sum of some calls only would be wrong.
+        host.log(
+            Level::Warn,
+            "a cloud gave vectors and did not say of how many tokens; the client is told of none",
+        );
+    }
+    let pieces = parts.into_iter().map(|part| part.items).collect();
+    embedding::whole(pieces, model, tokens.unwrap_or_default())
+}
