@@ -22,7 +22,7 @@ class Bedrock(Cloud):
 
     def enter(self, request: Request, api: aws.Api) -> str:
         settings = self.state.settings
-        headers = check_headers(request.headers, (*OWN_HEADERS, *api.more_headers), settings.allow_headers)
+        headers = check_headers(request.headers, OWN_HEADERS + api.more_headers, settings.allow_headers)
         host = api.host.fullmatch(headers["host"])
         if host is None and not LOOPBACK.fullmatch(headers["host"]):
             raise Refused("headers", f"host {headers['host']!r} does not serve {request.path}")

@@ -180,7 +180,7 @@ class Mantle(aws.Api, Messages):
 class Invoke(aws.Api, Messages):
     """InvokeModel and InvokeModelWithResponseStream with Claude."""
 
-    path = re.compile(r"/model/(?P<model>[^/]*)/(?P<operation>invoke|invoke-with-response-stream)")
+    path = re.compile(r"/model/(?P<model>[^/]*anthropic\.claude[^/]*)/(?P<operation>invoke|invoke-with-response-stream)")
     stream_type = "application/vnd.amazon.eventstream"
     top = EVERYWHERE | {"anthropic_version", "anthropic_beta"}
 
@@ -189,8 +189,6 @@ class Invoke(aws.Api, Messages):
 
     def told(self, body: dict[str, Any]) -> None:
         self.stream = self.found["operation"] == "invoke-with-response-stream"
-        if "anthropic.claude" not in self.model:
-            raise Refused("rule", "the stand-in invokes Claude alone")
         if body.get("anthropic_version") != "bedrock-2023-05-31":
             raise Refused("rule", f"Invalid API version: {body.get('anthropic_version')}")
         if any(not re.fullmatch(r"[a-z0-9-]+-20\d\d-\d\d-\d\d|[a-z-]+-20\d{6}", beta) for beta in self.betas(body)):

@@ -147,7 +147,7 @@ def _thinking(body: dict[str, Any], model: str) -> None:
         betas = body.get("anthropic_beta", [])
         if thinking["budget_tokens"] >= body["max_tokens"] and not any("interleaved" in beta for beta in betas):
             raise _refused("`max_tokens` must be greater than `thinking.budget_tokens`")
-    elif not re.search(r"-(4-[6-9]|[5-9])", model):
+    elif not re.search(r"claude-[a-z]+-(4-[6-9]|[5-9])\b", model):
         raise _refused("thinking.type: adaptive thinking is not supported on this model")
     if body.get("temperature", 1) != 1:
         raise _refused("`temperature` may only be set to 1 when thinking is enabled")

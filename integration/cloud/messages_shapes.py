@@ -60,7 +60,7 @@ def _check(hint: Any, value: Any, where: str) -> None:
             raise Refused("shape", f"{where}: Input should be one of {args}, not {_show(value)}")
     elif is_typeddict(hint):
         _struct(hint, value, where)
-    elif origin in (list, collections.abc.Iterable) or getattr(origin, "__name__", "") == "SequenceNotStr":
+    elif origin in (list, collections.abc.Iterable, collections.abc.Sequence):
         if not isinstance(value, list):
             raise Refused("shape", f"{where}: Input should be a valid list")
         for index, item in enumerate(value):
@@ -101,7 +101,8 @@ def _union(args: tuple[Any, ...], value: Any, where: str) -> None:
             return _check(arg, value, where)
         except Refused as refused:
             problems.append(refused)
-    raise problems[0]
+    # The one that got furthest knows best.
+    raise max(problems, key=lambda refused: len(refused.detail.partition(":")[0]))
 
 
 def _flat(args: tuple[Any, ...]) -> list[Any]:

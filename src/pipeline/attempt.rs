@@ -75,10 +75,8 @@ impl Attempt {
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
     /// headers is in it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
-        let more: Vec<(&'static str, &str)> =
-            self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let signed = sign(plan, host, self.asked.backend, &self.address, &more, &self.body)?;
-        let Some((backend, signed)) = signed else {
+        let Self { address, headers: more, body, asked, .. } = self;
+        let Some((backend, signed)) = sign(plan, host, asked.backend, address, more, body)? else {
             return Ok(None);
         };
         let mut headers = Headers::default();
@@ -119,24 +117,24 @@ fn sign<'p>(
     host: &dyn Host,
     backend: usize,
     address: &Address,
-    more: &[(&'static str, &str)],
+    more: &[(&'static str, String)],
     body: &[u8],
 ) -> Result<Option<Signed<'p>>, Error> {
     let backend = plan
         .backend(backend)
         .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
-    let mut fixed = vec![("content-type", "application/json")];
-    fixed.extend(more);
-    let proof = match backend.authorise(host, address, &fixed, body)? {
+    let mut covered = vec![("content-type", "application/json")];
+    covered.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
+    let proof = match backend.authorise(host, address, &covered, body)? {
         Authorisation::Headers(proof) => proof,
         Authorisation::Pending => return Ok(None),
     };
-    let mut headers = Vec::with_capacity(proof.len().saturating_add(fixed.len()).saturating_add(4));
+    let mut headers = Vec::with_capacity(proof.len().saturating_add(covered.len()).saturating_add(4));
     headers.push((":method", "POST".to_owned()));
     headers.push((":scheme", "https".to_owned()));
     headers.push((":authority", backend.host.clone()));
     headers.push((":path", address.target()));
-    headers.extend(fixed.into_iter().map(|(name, value)| (name, value.to_owned())));
+    headers.extend(covered.into_iter().map(|(name, value)| (name, value.to_owned())));
     headers.extend(proof);
     Ok(Some((backend, headers)))
 }

@@ -48,16 +48,17 @@ impl Site {
         };
         // Some write Mistral's models with their publisher.
         let model = model.strip_prefix("mistralai%2F").unwrap_or(model);
-        Address { path: self.path(publisher, model, method), query }
+        Address { query, ..self.published(publisher, model, method) }
     }
 
     /// Where a method of one of Google's models is; `model` is a path segment.
     pub fn method(&self, model: &str, method: &str) -> Address {
-        Address { path: self.path("google", model, method), query: "" }
+        self.published("google", model, method)
     }
 
-    fn path(&self, publisher: &str, model: &str, method: &str) -> String {
-        format!("{}/publishers/{publisher}/models/{model}:{method}", self.root())
+    fn published(&self, publisher: &str, model: &str, method: &str) -> Address {
+        let path = format!("{}/publishers/{publisher}/models/{model}:{method}", self.root());
+        Address { path, query: "" }
     }
 
     fn root(&self) -> String {

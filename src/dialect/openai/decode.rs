@@ -1,5 +1,7 @@
 //! Completions to events: a whole one, or a stream of chunks.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::answer::{self, Answer, Said, ToolCall, count, text};
@@ -160,7 +162,10 @@ impl Reply {
                 self.stop = Some(self.stop_of(reason.as_str(), sink)?);
             }
         }
-        sink.frame(Frame { name: "", data: json, is_usage });
+        // Many clients read events of one line only; in JSON a line ends nowhere but between tokens.
+        let data =
+            if json.contains('\n') { Cow::Owned(json.replace('\n', " ")) } else { Cow::Borrowed(json) };
+        sink.frame(Frame { name: "", data: &data, is_usage });
         Ok(())
     }
 
