@@ -3,7 +3,7 @@
 use crate::base::json::Text;
 
 /// The longest id of a call that every cloud takes: OpenAI (vercel/ai#5171). Bedrock takes 64 characters.
-const LONGEST_ID: usize = 40;
+pub const LONGEST_ID: usize = 40;
 
 /// How much of the reply's id goes into made-up ids of calls: `call_`, `_` and ten digits take the rest.
 const LONGEST_MARK: usize = LONGEST_ID - 16;
@@ -45,6 +45,11 @@ impl CallIds {
         self.given.push(id.clone());
         id
     }
+}
+
+/// Another id for a call whose own is too long: the same for its result.
+pub fn short(id: &str) -> String {
+    format!("call_{}", digest(id))
 }
 
 fn is_id_byte(byte: u8) -> bool {

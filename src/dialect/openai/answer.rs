@@ -15,6 +15,9 @@ pub struct Answer<'a> {
     pub choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow)]
     pub usage: Option<Usage<'a>>,
+    /// How it was served: OpenAI only.
+    #[serde(borrow)]
+    pub service_tier: Option<&'a RawValue>,
     /// Stands alone, also in the middle of a stream of status 200.
     #[serde(borrow)]
     pub error: Option<&'a RawValue>,

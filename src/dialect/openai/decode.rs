@@ -10,7 +10,7 @@ use super::refusal;
 use super::tags::Tags;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Text};
-use crate::chat::{Arguments, Event, Frame, Sink, Stop, Usage};
+use crate::chat::{Arguments, Event, Frame, Sink, Stop, Tier, Usage};
 use crate::dialect::call_ids::CallIds;
 use crate::dialect::events::Events;
 use crate::dialect::reading::MOST_TOOLS;
@@ -78,6 +78,7 @@ struct Reply {
     refused: bool,
     stop: Option<Stop>,
     usage: Option<Usage>,
+    tier: Option<Tier>,
 }
 
 /// How tool calls are told.
@@ -108,6 +109,7 @@ impl Reply {
             refused: false,
             stop: None,
             usage: None,
+            tier: None,
         }
     }
 
@@ -150,6 +152,7 @@ impl Reply {
         if let Some(usage) = &answer.usage {
             self.usage = counts(usage).or(self.usage);
         }
+        self.tier = text(answer.service_tier).and_then(tier_of).or(self.tier);
         let is_usage = answer.usage.is_some() && answer.choices.as_ref().is_none_or(Vec::is_empty);
         // Several replies are asked for only where they pass as they are.
         let choice = answer.choices.into_iter().flatten().find(|one| count(one.index).unwrap_or(0) == 0);
@@ -333,8 +336,19 @@ impl Reply {
         self.close(sink);
         (0..self.calls.len()).for_each(|call| sink.event(Event::ToolEnd { call }));
         sink.event(Event::Stop { why, sequence: None });
+        self.tier.into_iter().for_each(|tier| sink.event(Event::Tier(tier)));
         self.usage.into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
         Ok(())
+    }
+}
+
+fn tier_of(name: Text<'_>) -> Option<Tier> {
+    match name.escaped() {
+        "default" => Some(Tier::Standard),
+        "flex" => Some(Tier::Flex),
+        "priority" => Some(Tier::Priority),
+        "scale" => Some(Tier::Reserved),
+        _ => None,
     }
 }
 

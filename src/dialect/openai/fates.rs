@@ -160,7 +160,7 @@ const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("inference_geo", NO_GEO),
     ("mcp_servers", NO_MCP),
     ("metadata", Dropped),
-    ("service_tier", Dropped),
+    ("service_tier", Mapped("`service_tier`: `standard_only` is `default`")),
     ("speed", Dropped),
     ("context_management", Dropped),
     ("diagnostics", Dropped),

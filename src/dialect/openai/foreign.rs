@@ -1,10 +1,11 @@
 //! What stands in messages for other models, and OpenAI refuses: gateways add it to replies, clients send it back,
-//! and a conversation may move.
+//! and a conversation may move. So do ids of calls that hold more than a name, such as Google's proof of a thought.
 
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use crate::base::json::{self, Fields, Writer};
+use crate::base::json::{self, Fields, Text, Writer};
+use crate::dialect::call_ids::{LONGEST_ID, short};
 
 /// Members that OpenAI's API has nowhere, and what they are called when they are left out. The other way round
 /// its API would answer `Unknown parameter: 'messages[1].reasoning_content'`.
@@ -16,9 +17,12 @@ const FOREIGN: &[(&str, &str)] = &[
     ("thinking_blocks", "messages[].thinking_blocks"),
 ];
 
-/// The names of the foreign members that a list holds, in its objects or in lists of objects there. Names within
-/// texts are not meant: their quotes are escaped.
-pub fn found(list: &RawValue) -> Vec<&'static str> {
+/// The member of a message that names the call whose result it is.
+const RESULT_OF: &str = "tool_call_id";
+
+/// What a list has to lose, in its objects or in lists of objects there: the names of foreign members, none where
+/// only ids are too long. Names within texts are not meant: their quotes are escaped.
+pub fn found(list: &RawValue) -> Option<Vec<&'static str>> {
     let holds = |name: &str| {
         memmem::find_iter(list.get().as_bytes(), name).any(|at| {
             let after = at.saturating_add(name.len());
@@ -26,15 +30,25 @@ pub fn found(list: &RawValue) -> Vec<&'static str> {
             before == Some(&b'"') && list.get().as_bytes().get(after) == Some(&b'"')
         })
     };
-    if !FOREIGN.iter().any(|(name, _)| holds(name)) {
-        return Vec::new();
+    let is_long = has_long_id(list);
+    if !is_long && !FOREIGN.iter().any(|(name, _)| holds(name)) {
+        return None;
     }
     let mut found = Vec::new();
     strip(list, &mut Writer::new(&mut Vec::new()), &mut found);
-    found
+    (is_long || !found.is_empty()).then_some(found)
 }
 
-/// Writes the list without them.
+/// Whether a result is of a call with an id that OpenAI does not take. Every call has its result.
+fn has_long_id(list: &RawValue) -> bool {
+    let after = |at: usize| list.get().get(at.saturating_add(RESULT_OF.len())..);
+    memmem::find_iter(list.get().as_bytes(), RESULT_OF).filter_map(after).any(|rest| {
+        let value = rest.trim_start_matches(['"', ':', ' ', '\t', '\r', '\n']);
+        memchr::memchr(b'"', value.as_bytes()).is_some_and(|end| end > LONGEST_ID)
+    })
+}
+
+/// Writes the list without them, and with ids that OpenAI takes.
 pub fn write_without(list: &RawValue, w: &mut Writer<'_>) {
     strip(list, w, &mut Vec::new());
 }
@@ -62,6 +76,12 @@ fn strip_object(members: &Fields<'_>, w: &mut Writer<'_>, found: &mut Vec<&'stat
             continue;
         }
         w.foreign_key(name.as_str());
+        if ["id", RESULT_OF].contains(&name.as_str())
+            && let Some(id) = Text::from_raw(value).filter(|id| id.escaped().len() > LONGEST_ID)
+        {
+            w.string(&short(id.escaped()));
+            continue;
+        }
         if value.get().starts_with('[') { strip(value, w, found) } else { w.raw(value) }
     }
 }
@@ -77,7 +97,7 @@ mod tests {
              "tool_calls":[{"id":"a","function":{"name":"f","arguments":"{\"reasoning\":1}"},"extra_content":{"google":{}}}]}, 7]"#;
         let list: &RawValue = serde_json::from_str(list).unwrap();
         assert_eq!(
-            found(list),
+            found(list).unwrap(),
             ["cache_control", "messages[].thinking_blocks", "messages[].tool_calls[].extra_content"]
         );
         let mut out = Vec::new();
@@ -89,7 +109,28 @@ mod tests {
     #[test]
     fn words_of_a_prompt_are_not_taken_for_members() {
         for list in [r#"[{"content":"\"reasoning\""}]"#, r#"[{"content":"cache_control"}]"#, "[]", "{}"] {
-            assert!(found(serde_json::from_str(list).unwrap()).is_empty(), "{list}");
+            assert_eq!(found(serde_json::from_str(list).unwrap()), None, "{list}");
         }
+    }
+
+    #[test]
+    fn long_ids_get_short_and_stay_those_of_the_same_call() {
+        let long = "call_".to_owned() + &"x".repeat(900);
+        let list = format!(
+            r#"[{{"role":"assistant","tool_calls":[{{"id":"{long}","type":"function"}},{{"id":"b"}}]}},
+                {{"role":"tool","tool_call_id" : "{long}","content":""}}]"#
+        );
+        let list: &RawValue = serde_json::from_str(&list).unwrap();
+        assert_eq!(found(list), Some(Vec::new()));
+        let mut out = Vec::new();
+        write_without(list, &mut Writer::new(&mut out));
+        let id = short(&long);
+        let expected = format!(
+            r#"[{{"role":"assistant","tool_calls":[{{"id":"{id}","type":"function"}},{{"id":"b"}}]}},{{"role":"tool","tool_call_id":"{id}","content":""}}]"#
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let short =
+            r#"[{"role":"tool","tool_call_id":"call_1","content":"a long, long, long, long, long text"}]"#;
+        assert_eq!(found(serde_json::from_str(short).unwrap()), None);
     }
 }

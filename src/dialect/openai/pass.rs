@@ -44,8 +44,7 @@ pub fn pass<'b>(
         .into_iter()
         .filter_map(|name| body.get(name).map(|list| (name, list)))
         .filter(|_| edition == Edition::OpenAi)
-        .map(|(name, list)| (name, list, foreign::found(list)))
-        .filter(|(_, _, found)| !found.is_empty())
+        .filter_map(|(name, list)| Some((name, list, foreign::found(list)?)))
         .collect();
     let keeps = |name: &str| {
         let is_ours = name == "model"

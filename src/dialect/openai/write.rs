@@ -8,12 +8,14 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::edition::{Edition, Family, family};
+use super::reply::{TIER, write_tier};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Text, Writer};
 use crate::chat::{
     Content, Delivery, Document, DocumentSource, Extra, Format, Image, LeftOut, Part, Reasoning,
     ReasoningMode, Request, Role, SearchResult, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
+use crate::dialect::call_ids::{LONGEST_ID, short};
 use crate::dialect::{extra, schema};
 
 /// Writes the body for `model`, such as `gpt-5.1` or `meta/llama-3.3-70b-instruct-maas`, to the end of `out`.
@@ -96,6 +98,10 @@ impl<'a> Body<'_, 'a> {
     /// What was said to the cloud in its own words stands beside what is written here.
     fn check_extra(&self, field: &Extra<'_>) -> Result<(), Error> {
         let meant = self.edition.own().contains(&field.name.as_str());
+        if field.name.as_str() == TIER && self.request.tier.is_some() {
+            let problem = "is said by `service_tier` too; leave one of them out";
+            return Err(Error::at(Kind::WrongValue, &field.path, problem));
+        }
         if meant { Ok(()) } else { Err(extra::refusal(field, self.edition.company())) }
     }
 
@@ -244,6 +250,9 @@ impl<'a> Body<'_, 'a> {
         self.format(w);
         if let Some(effort) = self.effort {
             w.key("reasoning_effort").string(effort);
+        }
+        if let Some(tier) = request.tier.filter(|_| self.edition == Edition::OpenAi) {
+            write_tier(Some(tier), w);
         }
         for field in &request.extra {
             w.foreign_key(field.name.as_str()).raw(field.value);
@@ -671,6 +680,7 @@ fn id<'i>(edition: Edition, family: Family, id: &'i str, name: &str, number: usi
             Cow::Owned(format!("functions.{name}:{}", number.saturating_sub(1)))
         }
         (Edition::Mistral, _) if !is_nine() => Cow::Owned(format!("{number:0NINE$}")),
+        (Edition::OpenAi, _) if id.len() > LONGEST_ID => Cow::Owned(short(id)),
         (Edition::OpenAi | Edition::OpenModels | Edition::Mistral, _) => Cow::Borrowed(id),
     }
 }
