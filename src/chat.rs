@@ -519,6 +519,16 @@ pub enum Arguments<'a> {
     Object(&'a str),
 }
 
+impl Arguments<'_> {
+    /// Bytes of their JSON form.
+    pub fn length(&self) -> usize {
+        match self {
+            Arguments::Piece(text) => text.length(),
+            Arguments::Object(object) => object.len(),
+        }
+    }
+}
+
 /// Why the model stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {

@@ -3,6 +3,8 @@
 //! Shapes only. What a backend of some provider needs is checked by that provider, what a model rule
 //! may say by the resolver; every problem is reported at once, each with its JSON path.
 
+pub mod teams;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -21,8 +23,29 @@ pub struct Config {
     /// Which backend serves which model; the longest match wins.
     #[serde(deserialize_with = "objects")]
     pub models: Vec<Model>,
+    /// Whether a field of a request that the model's cloud has no counterpart for is left out. Else the request
+    /// is refused.
+    #[serde(default = "drop_params")]
+    pub drop_params: bool,
     #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
+    /// Who may call; without any, everyone may.
+    #[serde(default, deserialize_with = "entries")]
+    pub teams: BTreeMap<String, teams::Team>,
+    /// How a filter before this one says who calls.
+    #[serde(default, deserialize_with = "optional")]
+    pub identity: Option<teams::Identity>,
+    /// Who may see what all teams use.
+    #[serde(default, deserialize_with = "optional")]
+    pub admin: Option<teams::Admin>,
+    /// What models cost; goes before the list that comes with the plugin.
+    #[serde(default, deserialize_with = "objects")]
+    pub prices: Vec<teams::Price>,
+}
+
+/// As in other gateways: clients send more than they need, and what is left out is named in the reply.
+fn drop_params() -> bool {
+    true
 }
 
 /// One cloud in one region, behind one Envoy cluster.
@@ -61,6 +84,16 @@ pub enum Provider {
 impl Provider {
     pub const ALL: &[Provider] =
         &[Provider::Bedrock, Provider::Vertex, Provider::Anthropic, Provider::OpenAi];
+
+    /// What the names of its models begin with for clients.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Provider::Bedrock => "bedrock/",
+            Provider::Vertex => "vertex_ai/",
+            Provider::Anthropic => "anthropic/",
+            Provider::OpenAi => "openai/",
+        }
+    }
 }
 
 /// An API of Amazon Bedrock.
@@ -124,11 +157,14 @@ pub struct Limits {
     /// Largest request body in bytes. Envoy's `per_connection_buffer_limit_bytes` must be as large.
     #[serde(default = "request_bytes")]
     pub request_bytes: usize,
+    /// What everyone together may use.
+    #[serde(default, deserialize_with = "object")]
+    pub total: teams::Quota,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_bytes: request_bytes() }
+        Self { request_bytes: request_bytes(), total: teams::Quota::default() }
     }
 }
 
@@ -200,6 +236,10 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
 
 fn object<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Object::deserialize(deserializer).map(|Object(value)| value)
+}
+
+fn optional<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|Object(value)| value))
 }
 
 fn objects<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {

@@ -39,7 +39,7 @@
 //! frame:
 //! dialect: base chat embedding frame image
 //! provider: base config dialect
-//! policy: base config
+//! policy: base chat config
 //! pipeline: base chat config dialect embedding image policy provider
 //! plugin: base config pipeline provider
 //! ```

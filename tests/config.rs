@@ -11,7 +11,7 @@
 use std::fs;
 
 use fairlead::config::{Environment, Problems};
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{Caller, Plan};
 use serde_json::{Value, json};
 
 /// A configuration with nothing wrong in it.
@@ -95,7 +95,7 @@ fn envoys_plugin_json_is_accepted_and_says_what_it_needs() {
     let variables = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "S3CRETKEY")];
     let plan = Plan::compile(&text, &environment(&variables)).unwrap();
     for model in ["bedrock/amazon.nova-lite-v1:0", "vertex_ai/gemini-2.5-flash"] {
-        assert!(plan.find(model).is_ok(), "{model}");
+        assert!(plan.find(&Caller::default(), model).is_ok(), "{model}");
     }
     let missing = Plan::compile(&text, &Environment::new()).unwrap_err();
     let paths: Vec<&str> = missing.0.iter().map(|(path, _)| path.as_str()).collect();

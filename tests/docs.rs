@@ -15,12 +15,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fairlead::base::error::Kind;
+use fairlead::base::metric::{COUNTERS, HISTOGRAMS, Row};
 use fairlead::config;
 use fairlead::dialect::embedding;
 use fairlead::dialect::fates::Fate;
 use fairlead::dialect::image::words::{Rule, Word};
 use fairlead::dialect::openai::image::fields;
-use fairlead::dialect::{Client, Upstream, image};
+use fairlead::dialect::{Client, Upstream, anthropic, image};
+use fairlead::pipeline::Plan;
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -30,29 +32,41 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
     for &client in Client::ALL {
         holds(&format!("fates {}", client.name()), &fates(client));
     }
+    holds("fates count_tokens", &count_fates());
     holds("embedding models", &embedding_models());
     holds("fates embeddings", &embedding_fates());
     holds("fates images", &image_fates());
     holds("words images", &image_words());
     holds("errors", &errors());
+    holds("metrics", &metrics());
 }
 
-/// The fate of every field of a chat. Editions of one dialect share a column.
+/// The fate of every field of a chat.
 fn fates(client: Client) -> String {
-    let mut columns: Vec<Column<'_>> = Vec::new();
-    for upstream in Upstream::ALL {
+    fates_of(client.fields(), columns(|upstream| upstream.fates(client)))
+}
+
+/// Editions of one dialect share a column.
+fn columns<'t>(table: impl Fn(Upstream) -> &'t [(&'t str, Fate)]) -> Vec<Column<'t>> {
+    let mut columns: Vec<Column<'t>> = Vec::new();
+    for &upstream in Upstream::ALL.iter().filter(|upstream| !table(**upstream).is_empty()) {
         let title = match upstream {
             Upstream::Converse | Upstream::Gemini => upstream.title(),
             Upstream::Messages(_) => "Claude's Messages API",
             Upstream::Completions(_) => "Chat completions",
         };
-        let edition = (upstream.title(), upstream.fates(client));
+        let edition = (upstream.title(), table(upstream));
         match columns.last_mut().filter(|(known, _)| *known == title) {
             Some((_, editions)) => editions.push(edition),
             None => columns.push((title, vec![edition])),
         }
     }
-    fates_of(client.fields(), columns)
+    columns
+}
+
+/// The fate of every field of a count.
+fn count_fates() -> String {
+    fates_of(anthropic::fields::COUNT_FIELDS, columns(Upstream::count_fates))
 }
 
 /// The fate of every field of a request for images.
@@ -188,6 +202,32 @@ fn errors() -> String {
     table
 }
 
+/// Every counter.
+fn metrics() -> String {
+    let mut table = String::from("| metric | labels | what it counts |\n| --- | --- | --- |\n");
+    for Row { name, labels, meaning } in COUNTERS.iter().chain(HISTOGRAMS) {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        writeln!(table, "| `{name}` | {} | {meaning} |", labels.join(", ")).unwrap();
+    }
+    table
+}
+
+#[test]
+fn every_label_is_taken_out_of_its_name_by_the_example_of_envoy() {
+    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
+    let written: BTreeSet<&str> = gateway
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
+        .collect();
+    let labels: BTreeSet<&str> =
+        COUNTERS.iter().chain(HISTOGRAMS).flat_map(|row| row.labels).copied().collect();
+    assert_eq!(written, labels);
+    for label in labels {
+        let regex = format!(r"'^wasmcustom\.(?:fairlead|gen_ai)_.*?(;{label}=([^;]*))'");
+        assert!(gateway.contains(&regex), "{label}");
+    }
+}
+
 /// Every field of the configuration.
 fn configuration() -> String {
     let schema = schema();
@@ -198,6 +238,13 @@ fn configuration() -> String {
         ("backends.*.credentials.", &schema["$defs"]["credentials"]),
         ("models[].", &schema["$defs"]["model"]),
         ("limits.", &schema["$defs"]["limits"]),
+        ("teams.*.", &schema["$defs"]["team"]),
+        ("teams.*.keys[].", &schema["$defs"]["key"]),
+        ("teams.*.limits.", &schema["$defs"]["teamQuota"]),
+        ("teams.*.limits.budget.", &schema["$defs"]["budget"]),
+        ("identity.", &schema["$defs"]["identity"]),
+        ("admin.", &schema["$defs"]["admin"]),
+        ("prices[].", &schema["$defs"]["price"]),
     ] {
         for (name, property) in object["properties"].as_object().unwrap() {
             let Some(meaning) = property["description"].as_str() else { continue };
@@ -216,22 +263,64 @@ fn the_readme_configures_with_the_example_of_envoy() {
     assert_eq!(parse(first), parse(&example), "README's configuration is not envoy/plugin.json");
 }
 
+/// What the README shows beside the example is taken with it.
+#[test]
+fn the_readmes_teams_are_a_configuration() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("## Teams and limits").nth(1).unwrap();
+    let teams: Value =
+        serde_json::from_str(section.split("```json\n").nth(1).unwrap().split("```").next().unwrap())
+            .unwrap();
+    let example = fs::read_to_string(root().join("envoy/plugin.json")).unwrap();
+    let mut whole: Value = serde_json::from_str(&example).unwrap();
+    whole.as_object_mut().unwrap().extend(teams.as_object().unwrap().clone());
+    let variables =
+        ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name.to_owned(), "x".to_owned()));
+    Plan::compile(whole.to_string().as_bytes(), &variables.into()).unwrap();
+}
+
 /// serde tells every name it would have taken where it finds one it does not know.
 #[test]
 fn the_schema_names_exactly_the_fields_that_the_code_reads() {
     let schema = schema();
     let example: Value =
         serde_json::from_str(&fs::read_to_string(root().join("envoy/plugin.json")).unwrap()).unwrap();
-    let limits = json!({ "request_bytes": 1 });
+    let quota = json!({
+        "requests_per_minute": 1, "tokens_per_minute": 1, "concurrent_requests": 1,
+        "budget": { "usd": 1, "per": "1d" }
+    });
+    let mut team_quota = quota.clone();
+    team_quota["models"] = json!({ "*": quota });
+    let key = json!({ "sha256": "0", "name": "n", "expires": "e", "limits": quota });
+    let full = [
+        ("limits", json!({ "request_bytes": 1, "total": quota })),
+        ("teams", json!({ "a": { "keys": [key], "identities": [], "models": [], "limits": team_quota } })),
+        ("identity", json!({ "metadata": [], "header": "h" })),
+        ("admin", json!({ "keys": [{ "sha256": "0" }] })),
+        ("prices", json!([{ "model": "*", "input": 1, "output": 1 }])),
+        ("drop_params", json!(true)),
+    ];
+    let whole = |mut config: Value| {
+        full.iter().for_each(|(name, value)| config[name] = value.clone());
+        config
+    };
     for (pointer, object) in [
         ("", &schema),
         ("/backends/bedrock-us-east-1", &schema["$defs"]["backend"]),
         ("/backends/bedrock-us-east-1/credentials", &schema["$defs"]["credentials"]),
         ("/models/0", &schema["$defs"]["model"]),
         ("/limits", &schema["$defs"]["limits"]),
+        ("/limits/total", &schema["$defs"]["quota"]),
+        ("/limits/total/budget", &schema["$defs"]["budget"]),
+        ("/teams/a", &schema["$defs"]["team"]),
+        ("/teams/a/keys/0", &schema["$defs"]["key"]),
+        ("/teams/a/limits", &schema["$defs"]["teamQuota"]),
+        ("/identity", &schema["$defs"]["identity"]),
+        ("/admin", &schema["$defs"]["admin"]),
+        ("/admin/keys/0", &schema["$defs"]["adminKey"]),
+        ("/prices/0", &schema["$defs"]["price"]),
     ] {
-        let mut broken = example.clone();
-        broken["limits"] = limits.clone();
+        let mut broken = whole(example.clone());
         broken.pointer_mut(pointer).unwrap()["xyzzy"] = json!(1);
         let problems = config::parse(broken.to_string().as_bytes()).unwrap_err();
         let message = problems.to_string();
@@ -244,8 +333,7 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         let required: BTreeSet<&str> =
             object["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for name in &written {
-            let mut without = example.clone();
-            without["limits"] = limits.clone();
+            let mut without = whole(example.clone());
             without.pointer_mut(pointer).unwrap().as_object_mut().unwrap().remove(*name);
             let refused = config::parse(without.to_string().as_bytes()).is_err();
             assert_eq!(refused, required.contains(name), "{pointer}/{name} required");

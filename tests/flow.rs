@@ -264,7 +264,7 @@ fn a_token_that_is_about_to_end_is_not_sent() {
 fn unauthorised(plan: &Rc<Plan>, host: &FakeHost) -> Got {
     let mut exchange = Exchange::new(plan, host);
     exchange.forward(HELLO);
-    host.set_property("response.code_details", "via_upstream");
+    host.set_attribute("response.code_details", "via_upstream");
     let body =
         br#"{"error":{"code":401,"message":"ya29.token is bad","status":"UNAUTHENTICATED"}}"#.as_slice();
     exchange.receive(headers(&[(":status", "401"), ("content-type", "application/json")]), [body])
@@ -401,7 +401,7 @@ fn nothing_of_the_clouds_headers_reaches_the_client() {
     reply.add("set-cookie", "a=b");
     reply.add("content-length", "9999");
     reply.add("transfer-encoding", "chunked");
-    host.set_property("upstream.request_attempt_count", 2_u64.to_le_bytes());
+    host.set_attribute("upstream.request_attempt_count", 2_u64.to_le_bytes());
     let body = br#"{"output":{"message":{"content":[{"text":"Hi"}]}},"stopReason":"end_turn"}"#.as_slice();
     let got = exchange.receive(reply, [body]);
     let expected = [
@@ -441,7 +441,7 @@ fn what_is_not_ours_passes_untouched_both_ways() {
     {
         let mut whole = Whole::new(bedrock());
         assert_eq!(
-            whole.request_headers(&headers(&[(":method", method), (":path", path)]), false),
+            whole.request_headers(&host, &headers(&[(":method", method), (":path", path)]), false),
             Step::Pass
         );
         assert_eq!(whole.request_growing(1 << 40), Step::Pass);
@@ -487,7 +487,7 @@ fn a_request_without_an_id_of_envoys_gets_no_empty_one() {
     let host = FakeHost::new();
     let mut whole = Whole::new(bedrock());
     let request = headers(&[(":method", "POST"), (":path", "/v1/chat/completions")]);
-    assert_eq!(whole.request_headers(&request, false), Step::Wait);
+    assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
     let got = answered(whole.request_body(&host, b"{"));
     assert_eq!(got.header("x-request-id"), None);
 }
@@ -507,13 +507,13 @@ fn a_body_over_the_limit_is_refused_as_soon_as_that_is_known() {
     let declaring = |length: &str| {
         let mut declared = request_headers();
         declared.add("content-length", length);
-        Whole::new(Rc::clone(&plan)).request_headers(&declared, false)
+        Whole::new(Rc::clone(&plan)).request_headers(&host, &declared, false)
     };
     too_large(declaring("60"));
     assert_eq!(declaring("59"), Step::Wait);
 
     let mut growing = Whole::new(Rc::clone(&plan));
-    assert_eq!(growing.request_headers(&request_headers(), false), Step::Wait);
+    assert_eq!(growing.request_headers(&host, &request_headers(), false), Step::Wait);
     assert_eq!(growing.request_growing(59), Step::Wait);
     too_large(growing.request_growing(60));
     assert_eq!(growing.request_growing(61), Step::Pass, "answered once");
@@ -540,7 +540,7 @@ fn an_error_page_that_never_ends_is_read_to_its_end_and_not_kept() {
     let host = FakeHost::new();
     let mut exchange = Exchange::new(&bedrock(), &host);
     exchange.forward(HELLO);
-    host.set_property("response.code_details", "via_upstream");
+    host.set_attribute("response.code_details", "via_upstream");
     let page = vec![b'<'; 1024 * 1024];
     let got = exchange.receive(
         headers(&[(":status", "500"), ("content-type", "text/html")]),
@@ -639,7 +639,7 @@ fn what_envoy_answers_itself_becomes_openais_error_and_its_details_stay_in_the_l
         let host = FakeHost::new();
         let mut exchange = Exchange::new(&bedrock(), &host);
         exchange.forward(HELLO);
-        host.set_property("response.code_details", details);
+        host.set_attribute("response.code_details", details);
         let head = headers(&[(":status", &status.to_string()), ("content-type", "text/plain")]);
         let body = (!text.is_empty()).then_some(text.as_bytes());
         let got = exchange.receive(head, body);
@@ -657,8 +657,8 @@ fn what_envoy_answers_before_the_request_has_left_becomes_openais_error_too() {
     for (status, expected) in [(413, (413, "request_too_large")), (408, (504, "upstream_timeout"))] {
         let host = FakeHost::new();
         let mut whole = Whole::new(bedrock());
-        assert_eq!(whole.request_headers(&request_headers(), false), Step::Wait);
-        host.set_property("response.code_details", "by_envoy");
+        assert_eq!(whole.request_headers(&host, &request_headers(), false), Step::Wait);
+        host.set_attribute("response.code_details", "by_envoy");
         let mut exchange = Exchange::begun(whole, &host);
         let got =
             exchange.receive(headers(&[(":status", &status.to_string())]), [b"Payload Too Large".as_slice()]);
@@ -668,7 +668,7 @@ fn what_envoy_answers_before_the_request_has_left_becomes_openais_error_too() {
     let plan = vertex();
     let host = &process(&plan, 1)[0];
     let mut exchange = parked(&plan, host);
-    host.set_property("response.code_details", "request_overall_timeout");
+    host.set_attribute("response.code_details", "request_overall_timeout");
     let got = exchange.receive(headers(&[(":status", "408")]), []);
     assert_eq!(error(&got).0, 504);
     assert_eq!(exchange.whole.wake(host), Step::Pass, "and it is over then");
@@ -709,11 +709,82 @@ fn routes_of_ours_that_are_called_wrongly_are_answered_at_once() {
         ),
     ] {
         let request = headers(&[(":method", method), (":path", path), ("x-request-id", REQUEST_ID), more]);
-        let got = answered(Whole::new(bedrock()).request_headers(&request, last));
+        let got = answered(Whole::new(bedrock()).request_headers(&FakeHost::new(), &request, last));
         assert_eq!(error(&got), (expected.0, expected.1.to_owned()), "{method} {path}");
         assert_eq!(got.header("allow"), (expected.0 == 405).then_some("POST"));
     }
     let health = headers(&[(":method", "GET"), (":path", "/health"), ("x-request-id", REQUEST_ID)]);
-    let got = answered(Whole::new(bedrock()).request_headers(&health, true));
+    let got = answered(Whole::new(bedrock()).request_headers(&FakeHost::new(), &health, true));
     assert_eq!((got.status, got.body.as_str()), (200, r#"{"status":"ok"}"#));
+}
+
+// What is left out.
+
+const LOSSY: &[u8] =
+    br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}],"seed":1,"user":"u","xyzzy":2}"#;
+
+#[test]
+fn what_is_left_out_is_counted_by_the_names_of_the_documentation_alone() {
+    let host = FakeHost::new();
+    let worker = host.worker();
+    for host in [&host, &worker] {
+        Exchange::new(&bedrock(), host).forward(LOSSY);
+    }
+    let counted = |field: &str| (format!("fairlead_dropped_total;field={field};upstream=converse"), 2);
+    assert_eq!(host.counts().into_iter().collect::<Vec<_>>(), ["other", "seed", "user"].map(counted));
+    Exchange::new(&bedrock(), &host).forward(HELLO);
+    assert_eq!(host.counts().len(), 3);
+}
+
+#[test]
+fn what_a_request_waits_with_is_counted_once() {
+    let plan = vertex();
+    let host = &process(&plan, 1)[0];
+    let mut exchange = Exchange::new(&plan, host);
+    assert_eq!(exchange.send(LOSSY), Step::Park);
+    assert_eq!(exchange.whole.wake(host), Step::Park);
+    assert!(client::fetch(&plan, host).is_some());
+    answer(&plan, host, Some((200, &client::token("late", 3599))));
+    forwarded(exchange.whole.wake(host));
+    assert_eq!(host.counts().get("fairlead_dropped_total;field=user;upstream=gemini"), Some(&1));
+}
+
+#[test]
+fn a_gateway_that_leaves_nothing_out_refuses_with_the_paths_of_all_that_it_would() {
+    let plan = client::compile(
+        r#"{
+            "backends": { "aws": {
+                "provider": "bedrock", "region": "us-east-1", "cluster": "bedrock_us_east_1",
+                "credentials": { "source": "static", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "x" }
+            } },
+            "models": [{ "name": "bedrock/*", "backend": "aws" }],
+            "drop_params": false
+        }"#,
+    );
+    let host = FakeHost::new();
+    let send = |fields: &str, path: &str| {
+        let model = "bedrock/anthropic.claude-opus-4-8";
+        let body = format!(
+            r#"{{"model":"{model}","max_tokens":9,"messages":[{{"role":"user","content":"Hi"}}]{fields}}}"#
+        );
+        let mut whole = Whole::new(Rc::clone(&plan));
+        let request = headers(&[(":method", "POST"), (":path", path), ("x-request-id", REQUEST_ID)]);
+        assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
+        whole.request_body(&host, body.as_bytes())
+    };
+    let chat = "/v1/chat/completions";
+    forwarded(send("", chat));
+    let got = answered(send(r#","seed":1,"user":"u","xyzzy":2"#, chat));
+    assert_eq!(error(&got), (400, "unsupported_parameter".to_owned()));
+    let refusal = got.json()["error"].clone();
+    assert_eq!(refusal["param"], "seed");
+    assert!(refusal["message"].as_str().unwrap().starts_with("seed, user, xyzzy: "), "{refusal}");
+    // What only this model makes the upstream leave out counts as well.
+    let got = answered(send(r#","temperature":0.5"#, chat));
+    assert_eq!(got.json()["error"]["param"], "temperature");
+    let got = answered(send(r#","speed":"fast""#, "/v1/messages"));
+    assert_eq!(got.status, 400);
+    assert_eq!(got.json()["error"]["type"], "invalid_request_error");
+    assert!(got.body.contains("speed: "), "{}", got.body);
+    assert!(host.counts().is_empty(), "nothing was left out");
 }

@@ -91,7 +91,7 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
         Step::Answer(reply) => return Err(reply.into()),
         other => panic!("{}: neither sent nor refused: {}", case.name, client::show(&other)),
     };
-    let upstream = asked(&outgoing, upstream);
+    let upstream = client::asked(outgoing.headers.get(":path").unwrap(), upstream);
     check_headers(&outgoing, upstream);
     let body = String::from_utf8(outgoing.body.clone()).unwrap();
     strict::check(upstream, case.client, &body, &case.name);
@@ -111,6 +111,7 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
     Ok(layout(&file))
 }
 
+<<<<<<< ours
 /// Clouds ask some models in another of their dialects; the path tells.
 fn asked(outgoing: &Outgoing, upstream: Upstream) -> Upstream {
     let path = outgoing.headers.get(":path").unwrap();
@@ -126,6 +127,8 @@ fn asked(outgoing: &Outgoing, upstream: Upstream) -> Upstream {
     }
 }
 
+=======
+>>>>>>> theirs
 const AWS: &[&str] = &["x-amz-date", "authorization", "x-amz-security-token"];
 
 /// Nothing of the client's, and nothing that is not asked for by the cloud.
@@ -274,7 +277,7 @@ fn error(exchange: &mut Exchange<'_>, said: &Said<'_>) -> Got {
         Ok(text) => text,
         Err(_) => raw.get().to_owned(),
     });
-    exchange.host.set_property("response.code_details", "via_upstream");
+    exchange.host.set_attribute("response.code_details", "via_upstream");
     exchange.receive(headers, body.as_deref().map(str::as_bytes))
 }
 

@@ -125,7 +125,7 @@ fn outcome(case: &str, files: &Files) -> Files {
         client::sign_in(&plan, &host);
         let mut exchange = Exchange::at("/v1/images/generations", &plan, &host);
         exchange.forward(request.as_bytes());
-        host.set_property("response.code_details", "via_upstream");
+        host.set_attribute("response.code_details", "via_upstream");
         let headers = client::headers(if what == "reply" { REPLY } else { REFUSAL });
         let got = exchange.receive(headers, [text.as_bytes(), b""]);
         assert!(!format!("{:?}", host.take_log()).contains("fox"), "{case}: a prompt in the log");

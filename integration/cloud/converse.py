@@ -29,6 +29,11 @@ STOPS = {
 }
 
 
+#: CountTokens takes ids of foundation models, no inference profiles, and of Claude alone:
+#: https://docs.aws.amazon.com/bedrock/latest/userguide/count-tokens.html and pydantic-ai issue 4001.
+COUNTED = re.compile(r"(arn:aws:bedrock:[a-z0-9-]+::foundation-model/)?anthropic\.claude-[a-z0-9.:-]+")
+
+
 class CountTokens(aws.Api):
     """Counts the words of a conversation."""
 
@@ -36,6 +41,8 @@ class CountTokens(aws.Api):
 
     def admit(self, body: Any) -> Turn:
         _shape(self.model, "CountTokens", body)
+        if not COUNTED.fullmatch(self.model):
+            raise Refused("rule", "The provided model doesn't support counting tokens.")
         conversation = body["input"].get("converse")
         if conversation is None:
             raise Refused("rule", "the stand-in counts what Converse would get, and nothing else")

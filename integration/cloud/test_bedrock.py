@@ -526,7 +526,19 @@ def test_a_client_that_leaves_midway_is_noticed(cloud: StandIn) -> None:
 
 def test_tokens_are_counted_by_words(cloud: StandIn) -> None:
     body = {"input": {"converse": say("one two three")}}
-    assert json.loads(post(cloud, body, path="/model/x.y/count-tokens")[2]) == {"inputTokens": 3}
+    path = "/model/anthropic.claude-sonnet-4-6/count-tokens"
+    assert json.loads(post(cloud, body, path=path)[2]) == {"inputTokens": 3}
+
+
+@pytest.mark.parametrize("model", ["us.anthropic.claude-sonnet-4-6", "amazon.nova-lite-v1%3A0"])
+def test_tokens_are_counted_for_foundation_models_of_claude_alone(cloud: StandIn, model: str) -> None:
+    status, _, reply = post(cloud, {"input": {"converse": say("one")}}, path=f"/model/{model}/count-tokens")
+    assert status == 400 and b"doesn't support counting tokens" in reply
+
+
+def test_what_counting_has_no_place_for_is_refused(cloud: StandIn) -> None:
+    body = {"input": {"converse": say("one") | {"inferenceConfig": {"maxTokens": 9}}}}
+    assert post(cloud, body, path="/model/anthropic.claude-sonnet-4-6/count-tokens")[0] == 400
 
 
 def test_one_connection_serves_many_requests_and_chunked_bodies(cloud: StandIn) -> None:

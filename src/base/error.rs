@@ -69,6 +69,10 @@ kinds! {
         "the cloud's filter withheld every image, or refused the prompt for what it shows";
     UnknownModel: 404, "invalid_request_error", Some("model_not_found"), "not_found_error",
         "no rule of the configuration, or no model of the cloud, has this name";
+    Unauthenticated: 401, "invalid_request_error", Some("invalid_api_key"), "authentication_error",
+        "the gateway does not know who asks: no key, an unknown one or an expired one";
+    NotAllowed: 403, "invalid_request_error", Some("model_not_allowed"), "permission_error",
+        "the team may not use this model";
     WrongMethod: 405, "invalid_request_error", Some("method_not_allowed"), INVALID,
         "the route takes another method";
     TooLarge: 413, "invalid_request_error", Some("request_too_large"), "request_too_large",
@@ -77,6 +81,10 @@ kinds! {
         "the body is compressed; send it plain";
     Denied: 403, "permission_error", Some("upstream_denied"), "permission_error",
         "the cloud refused the gateway's credentials, or they lack the right to this model";
+    Exhausted: 429, "rate_limit_error", Some("rate_limit_exceeded"), "rate_limit_error",
+        "a limit of the team, its key, the model or everyone is reached";
+    OverBudget: 429, "insufficient_quota", Some("insufficient_quota"), "rate_limit_error",
+        "the budget of the team, its key, the model or everyone is spent";
     Throttled: 429, "rate_limit_error", Some("rate_limit_exceeded"), "rate_limit_error",
         "the cloud asks to slow down";
     NoCredentials: 503, "server_error", Some("credentials_unavailable"), FAILED,
@@ -190,6 +198,10 @@ impl Error {
         let mut headers = vec![("content-type", "application/json".to_owned())];
         if let Some(seconds) = self.retry_after {
             headers.push(("retry-after", seconds.to_string()));
+        }
+        if self.kind == Kind::OverBudget {
+            // The SDKs would try twice more at once; this header of OpenAI's and Anthropic's stops them.
+            headers.push(("x-should-retry", "false".to_owned()));
         }
         headers
     }

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::headers::Headers;
+use super::metric::{Counter, Histogram};
 
 /// All that the core may ask of the outside world, synchronously.
 pub trait Host {
@@ -16,6 +17,12 @@ pub trait Host {
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
     /// Writes a line to Envoy's log. Never a key, a prompt or an answer.
     fn log(&self, level: Level, message: &str);
+    /// Adds to a counter, of which all workers of this Envoy process have one.
+    fn count(&self, counter: Counter<'_>, by: u64);
+    /// Adds a value to a histogram, of which all workers of this Envoy process have one.
+    fn record(&self, histogram: Histogram<'_>, value: u64);
+    /// Leaves a text for other filters and the access log, which find it in the filter state as `wasm.<name>`.
+    fn set_property(&self, name: &str, value: &str);
 }
 
 /// When a shared value was read.

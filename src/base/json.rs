@@ -39,6 +39,11 @@ impl<'a> Text<'a> {
         self.0
     }
 
+    /// Bytes of its JSON form, without the quotes.
+    pub fn length(self) -> usize {
+        self.escaped().len()
+    }
+
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }

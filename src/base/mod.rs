@@ -5,3 +5,4 @@ pub mod error;
 pub mod headers;
 pub mod host;
 pub mod json;
+pub mod metric;

@@ -1,7 +1,10 @@
 //! What becomes of the top-level fields of a client's request. Every upstream has a table of its own for each
 //! client dialect, in its folder; the README shows them side by side, and a test holds all of them together.
 
+use std::borrow::Cow;
+
 use crate::base::error::{Error, Kind};
+use crate::chat::{Extra, LeftOut};
 
 /// What becomes of a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,20 +47,47 @@ pub const NO_ANIMATION: Fate =
 pub const NO_VECTORS: Fate =
     Refused("belongs to `output_format` `svg`, which the model does not make; leave it out");
 
-/// Gives every field of a request its fate: the names of those that are left out, or the refusal of the
-/// first that may not be.
+/// A field that was given, and what becomes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Given {
+    /// Its path in the client's body. Borrowed where the client's API documents it, owned for anything else
+    /// that a client may write.
+    pub path: Cow<'static, str>,
+    /// Never [`Fate::Refused`].
+    pub fate: Fate,
+}
+
+/// Gives every field of a request its fate, or the refusal of the first that has no other.
 pub fn settle<'f>(
     fields: impl IntoIterator<Item = &'f str>,
-    table: &[(&str, Fate)],
-) -> Result<Vec<&'f str>, Error> {
-    let mut dropped = Vec::new();
-    for field in fields {
+    table: &[(&'static str, Fate)],
+) -> Result<Vec<Given>, Error> {
+    let settle = |field: &str| match table.iter().find(|(name, _)| *name == field) {
+        Some((name, Refused(way_out))) => Err(Error::at(Kind::Unsupported, *name, way_out)),
+        Some((name, fate)) => Ok(Given { path: Cow::Borrowed(name), fate: *fate }),
         // What no table lists is nothing that the client's API documents.
-        match table.iter().find(|(name, _)| *name == field).map_or(Dropped, |(_, fate)| *fate) {
-            Mapped(_) => {}
-            Dropped => dropped.push(field),
-            Refused(way_out) => return Err(Error::at(Kind::Unsupported, field, way_out)),
+        None => Ok(Given { path: Cow::Owned(field.to_owned()), fate: Dropped }),
+    };
+    fields.into_iter().map(settle).collect()
+}
+
+/// Adds what one model made the upstream leave out, each once.
+pub fn also(given: &mut Vec<Given>, left_out: LeftOut) {
+    for path in left_out.0 {
+        let known = given.iter().position(|known| known.path == path);
+        match known.and_then(|index| given.get(index)) {
+            Some(Given { fate: Dropped, .. }) => continue,
+            Some(_) => drop(known.map(|index| given.remove(index))),
+            None => {}
         }
+        given.push(Given { path: Cow::Borrowed(path), fate: Dropped });
     }
-    Ok(dropped)
+}
+
+/// Adds what a client says to the cloud itself: as it is, where the upstream takes it.
+pub fn own(given: &mut Vec<Given>, extra: &[Extra<'_>], takes: impl Fn(&str) -> bool) {
+    given.extend(extra.iter().map(|extra| Given {
+        path: Cow::Owned(extra.path.clone()),
+        fate: if takes(extra.name.as_str()) { Mapped("as it is") } else { Dropped },
+    }));
 }

@@ -4,6 +4,7 @@ pub mod anthropic;
 mod call_ids;
 mod claude;
 pub mod converse;
+pub mod count;
 pub mod embedding;
 mod events;
 mod extra;
@@ -11,6 +12,7 @@ pub mod fates;
 pub mod gemini;
 pub mod image;
 mod media;
+pub mod models;
 pub mod names;
 pub mod openai;
 mod proof;
@@ -26,7 +28,7 @@ use crate::base::json::{Str, Text, Writer};
 use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
 pub use anthropic::Edition;
-use fates::Fate;
+use fates::{Fate, Given};
 use names::Names;
 
 /// A dialect that a client speaks; the route tells which.
@@ -43,6 +45,8 @@ pub enum Client {
 pub enum Task {
     /// The next message of a conversation.
     Chat(Client),
+    /// How many tokens a conversation has, for a client of Anthropic's API.
+    CountTokens,
     /// The vectors of texts, as OpenAI's API has it.
     Embeddings,
     /// Images from a text, by OpenAI's images API.
@@ -54,6 +58,7 @@ impl Task {
     pub const fn client(self) -> Client {
         match self {
             Task::Chat(client) => client,
+            Task::CountTokens => Client::Anthropic,
             Task::Embeddings => Client::OpenAi,
             Task::Images => Client::OpenAi,
         }
@@ -371,17 +376,17 @@ impl Upstream {
     }
 
     /// Edits the body of a client whose dialect this upstream [`Upstream::speaks`], into an empty buffer.
-    /// Gives the names of the fields that were left out.
+    /// Gives what becomes of the fields that were given.
     ///
     /// # Errors
     /// What the upstream has no place for, named by its path.
-    pub fn pass<'b>(
+    pub fn pass(
         self,
-        body: &'b relay::Body<'_>,
+        body: &relay::Body<'_>,
         model: &str,
         betas: &str,
         out: &mut Vec<u8>,
-    ) -> Result<Vec<&'b str>, Error> {
+    ) -> Result<Vec<Given>, Error> {
         match self {
             Upstream::Messages(edition) => anthropic::pass(edition, body, model, betas, out),
             Upstream::Completions(edition) => openai::pass(edition, body, model, out),
@@ -413,6 +418,84 @@ impl Upstream {
             Upstream::Gemini => gemini::WORDS,
             Upstream::Messages(_) => anthropic::WORDS,
             Upstream::Completions(_) => openai::WORDS,
+        }
+    }
+
+    /// What becomes of each of the [`anthropic::fields::COUNT_FIELDS`]; empty for an API that counts no tokens,
+    /// for which nothing below is asked.
+    pub const fn count_fates(self) -> &'static [(&'static str, Fate)] {
+        match self {
+            Upstream::Converse => converse::fates::ANTHROPIC_COUNT,
+            Upstream::Gemini => gemini::fates::ANTHROPIC_COUNT,
+            Upstream::Messages(edition) => anthropic::fates::count(edition),
+            Upstream::Completions(_) => &[],
+        }
+    }
+
+    /// The members of a chat request's body that this upstream counts.
+    pub const fn count_members(self) -> &'static [&'static str] {
+        match self {
+            Upstream::Converse => converse::count::TAKEN,
+            Upstream::Gemini => gemini::count::TAKEN,
+            Upstream::Messages(edition) => anthropic::counted(edition),
+            Upstream::Completions(_) => &[],
+        }
+    }
+
+    /// Writes the body that asks the upstream for the number of tokens, like [`Upstream::write`].
+    ///
+    /// # Errors
+    /// Those of [`Upstream::write`].
+    pub fn write_count(
+        self,
+        request: &mut Request<'_>,
+        model: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<LeftOut, Error> {
+        let mut chat = Vec::new();
+        let Written { left_out, .. } = self.write(request, model, &mut chat)?;
+        let taken = self.count_members();
+        Writer::new(out).object(|w| match self {
+            Upstream::Converse => {
+                w.key("input").object(|w| w.key("converse").object(|w| count::pick(&chat, taken, w)))
+            }
+            Upstream::Gemini | Upstream::Completions(_) => count::pick(&chat, taken, w),
+            Upstream::Messages(edition) => {
+                edition.write_count_head(model, w);
+                count::pick(&chat, taken, w)
+            }
+        })?;
+        Ok(left_out)
+    }
+
+    /// Edits the body of a request to count tokens, like [`Upstream::pass`].
+    ///
+    /// # Errors
+    /// What is refused by [`Upstream::count_fates`].
+    pub fn pass_count(
+        self,
+        body: &relay::Body<'_>,
+        model: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<Given>, Error> {
+        let head = |w: &mut Writer<'_>| match self {
+            Upstream::Messages(edition) => edition.write_count_head(model, w),
+            Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => {}
+        };
+        body.write(out, |name| self.count_members().contains(&name), head);
+        fates::settle(body.given().map(|(name, _)| name), self.count_fates())
+    }
+
+    /// Reads the number of tokens from a reply of status 200.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::UpstreamGarbled`] when there is none.
+    pub fn read_count(self, body: &str) -> Result<u64, Error> {
+        match self {
+            Upstream::Converse => converse::count::read(body),
+            Upstream::Gemini => gemini::count::read(body),
+            Upstream::Messages(_) => anthropic::read_count(body),
+            Upstream::Completions(_) => Err(count::garbled()),
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Str, Text, Writer};
-use crate::chat::{Content, Event, Place, Request, Sink, ToolChoice};
+use crate::chat::{Content, Event, Frame, Place, Request, Sink, ToolChoice};
 
 /// What an upstream takes as the name of a tool and as the id of a call.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,13 @@ impl Names {
         decode(&mut Restored { names: self, sink })
     }
 
+    /// The renamed tools: the client's name and the upstream's.
+    pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        self.0.iter().map(|Renamed { upstreams, clients }| {
+            (Text::from_escaped(clients).unescape(), upstreams.as_str())
+        })
+    }
+
     fn client<'n>(&'n self, name: Text<'n>) -> Text<'n> {
         let upstreams = name.unescape();
         let known = self.0.iter().find(|renamed| renamed.upstreams == upstreams);
@@ -120,6 +127,10 @@ impl Sink for Restored<'_> {
             | Event::Tier(_)
             | Event::Extra { .. } => self.sink.event(event),
         }
+    }
+
+    fn frame(&mut self, frame: Frame<'_>) {
+        self.sink.frame(frame);
     }
 }
 

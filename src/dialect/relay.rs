@@ -66,6 +66,12 @@ impl<'a> Body<'a> {
         self.given().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
+    /// The most tokens that the reply may have, under any of its names, if the client says.
+    pub fn most_output(&self) -> Option<u64> {
+        let most = self.get("max_completion_tokens").or_else(|| self.get("max_tokens"))?;
+        most.get().parse().ok()
+    }
+
     /// Writes an object of what `add` writes and of the given members that `keep` holds on to, as they
     /// came and in their order. `add` must not write a member that `keep` keeps.
     pub fn write(&self, out: &mut Vec<u8>, keep: impl Fn(&str) -> bool, add: impl FnOnce(&mut Json<'_>)) {

@@ -1,22 +1,31 @@
 //! One request on its way to one backend: translated, and then authorised.
 
+use std::borrow::Cow;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Outgoing};
+use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
+use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::Names;
 use crate::dialect::{Cloud, Task, Upstream, embedding, image as images};
 use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
-use super::{Plan, chat, embed, image};
+use super::gate::{self, Wish};
+use super::meter::Meter;
+use super::{Plan, chat, count, embed, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
 pub const CLUSTER_HEADER: &str = "x-fairlead-cluster";
+
+/// Headers that every request to a cloud has.
+const FIXED: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// A translated request that is not sent yet.
 #[derive(Debug)]
@@ -28,6 +37,10 @@ pub struct Attempt {
     /// The bodies of further calls to the same address, where one call cannot hold all that is asked.
     pub more: Vec<Vec<u8>>,
     pub asked: Asked,
+    /// The most tokens that the reply may have, as the client says.
+    pub most_output: Option<u64>,
+    /// How many tokens the request may have.
+    pub estimate: u64,
 }
 
 /// What the reply needs to know of its request.
@@ -43,10 +56,14 @@ pub struct Asked {
     /// The operator's name of the backend, and the backend's own name of the model: for response headers.
     pub backend_name: String,
     pub backend_model: String,
+    /// The model by its full name, such as `bedrock/us.amazon.nova-lite-v1:0`.
+    pub full_model: String,
     /// How often Envoy has sent it; known when the reply begins.
     pub attempts: u64,
-    /// Fields that were left out, as a header value; empty when none were.
-    pub dropped: String,
+    /// What becomes of the fields that were given.
+    pub given: Vec<Given>,
+    /// What it uses.
+    pub meter: Rc<Meter>,
 }
 
 /// How the reply of status 200 is to be read, and to be written for the client.
@@ -56,20 +73,76 @@ pub enum Expects {
     Chat { upstream: Upstream, delivery: Delivery, names: Names },
     /// The same in the client's own dialect: it passes as it is.
     Relay { upstream: Upstream, delivery: Delivery },
+    /// The number of a request's tokens.
+    Count { upstream: Upstream },
     /// Vectors; `calls` are the numbers of the texts of each call.
     Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
     /// So many images.
     Images { upstream: images::Upstream, count: u64 },
 }
 
+impl Expects {
+    /// How many images were asked for.
+    const fn images(&self) -> u64 {
+        match self {
+            Expects::Images { count, .. } => *count,
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Embeddings { .. } => 0,
+        }
+    }
+
+    /// Whether a good reply costs its caller tokens or money.
+    pub const fn is_billed(&self) -> bool {
+        match self {
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Embeddings { .. }
+            | Expects::Images { .. } => true,
+            // The clouds count for nothing.
+            Expects::Count { .. } => false,
+        }
+    }
+
+    /// The name of the dialect that the upstream was addressed in.
+    pub const fn upstream(&self) -> &'static str {
+        match self {
+            Expects::Chat { upstream, .. }
+            | Expects::Relay { upstream, .. }
+            | Expects::Count { upstream } => upstream.name(),
+            Expects::Embeddings { upstream, .. } => upstream.name(),
+            Expects::Images { upstream, .. } => upstream.name(),
+        }
+    }
+}
+
 impl Attempt {
     /// Reads a client's body and writes the upstream's.
     pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
-        match caller.task {
-            Task::Chat(client) => chat::translate(plan, caller, client, body),
-            Task::Embeddings => embed::translate(plan, body),
-            Task::Images => image::translate(plan, body),
+        let attempt = match caller.task {
+            Task::Chat(client) => chat::translate(plan, caller, client, body)?,
+            Task::CountTokens => count::translate(plan, caller, body)?,
+            Task::Embeddings => embed::translate(plan, caller, body)?,
+            Task::Images => image::translate(plan, caller, body)?,
+        };
+        if !plan.drop_params {
+            attempt.asked.must_be_whole()?;
         }
+        Ok(attempt)
+    }
+
+    /// Takes what the request may use from the limits that it counts against.
+    pub fn admit(mut self, plan: &Plan, caller: &mut Caller, host: &dyn Host) -> Result<Self, Error> {
+        let wish = Wish {
+            asked: &self.asked.model,
+            full: &self.asked.full_model,
+            input: self.estimate,
+            output: self.most_output,
+            images: self.asked.expects.images(),
+        };
+        self.asked.meter = Rc::new(gate::admit(plan, caller, host, wish)?);
+        Ok(self)
     }
 
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
@@ -89,6 +162,13 @@ impl Attempt {
         headers.add("content-length", self.body.len().to_string());
         headers.add(CLUSTER_HEADER, backend.cluster.as_str());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
+    }
+
+    /// The names of the headers that reach the cloud.
+    pub fn header_names(&self, backend: &Backend) -> impl Iterator<Item = &'static str> {
+        let fixed = FIXED.iter().map(|(name, _)| *name).chain(["content-length"]);
+        let more = self.headers.iter().map(|(name, _)| *name);
+        fixed.chain(more).chain(backend.proof_names().iter().copied())
     }
 }
 
@@ -120,11 +200,9 @@ fn sign<'p>(
     more: &[(&'static str, String)],
     body: &[u8],
 ) -> Result<Option<Signed<'p>>, Error> {
-    let backend = plan
-        .backend(backend)
-        .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))?;
-    let mut covered = vec![("content-type", "application/json")];
-    covered.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
+    let backend = plan.backend(backend)?;
+    let more = more.iter().map(|(name, value)| (*name, value.as_str()));
+    let covered: Vec<(&'static str, &str)> = FIXED.iter().copied().chain(more).collect();
     let proof = match backend.authorise(host, address, &covered, body)? {
         Authorisation::Headers(proof) => proof,
         Authorisation::Pending => return Ok(None),
@@ -141,13 +219,13 @@ fn sign<'p>(
 
 impl Asked {
     /// Notes where a request goes. `model` is what the client asked for, `backend_model` what the backend
-    /// calls it, `dropped` the names of the fields that were left out.
+    /// calls it, `given` what becomes of its fields.
     pub fn new(
         (index, backend, backend_model): (usize, &Backend, &str),
         model: String,
         cloud: Cloud,
         expects: Expects,
-        dropped: &[&str],
+        given: Vec<Given>,
     ) -> Self {
         Self {
             backend: index,
@@ -156,9 +234,43 @@ impl Asked {
             attempts: 0,
             backend_name: backend.name.clone(),
             backend_model: header_value(backend_model),
-            dropped: dropped.iter().map(|name| header_value(name)).collect::<Vec<_>>().join(", "),
+            full_model: format!("{}{backend_model}", backend.prefix),
+            given,
             model,
+            meter: Rc::default(),
         }
+    }
+
+    /// What was left out.
+    pub fn dropped(&self) -> impl Iterator<Item = &Given> {
+        self.given.iter().filter(|given| given.fate == Fate::Dropped)
+    }
+
+    /// The paths of all that was left out, as a header has them; empty when nothing was.
+    pub fn paths(&self) -> String {
+        self.dropped().map(|given| header_value(&given.path)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Counts what was left out.
+    pub fn count(&self, host: &dyn Host) {
+        for given in self.dropped() {
+            let field = match given.path {
+                Cow::Borrowed(path) => path,
+                Cow::Owned(_) => OTHER,
+            };
+            host.count(Counter::Dropped { field, upstream: self.expects.upstream() }, 1);
+        }
+    }
+
+    /// Refuses the request if something had to be left out.
+    fn must_be_whole(&self) -> Result<(), Error> {
+        let Some(first) = self.dropped().next() else { return Ok(()) };
+        let message = format!(
+            "{}: has no counterpart at this model's cloud, and this gateway leaves nothing out \
+             (`drop_params` is false); leave it out of the request",
+            self.paths()
+        );
+        Err(Error { param: Some(header_value(&first.path)), ..Error::new(Kind::Unsupported, message) })
     }
 }
 

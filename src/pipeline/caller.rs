@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
+use crate::policy::identity::Member;
 
 /// The client of one request.
 #[derive(Debug)]
@@ -12,11 +13,24 @@ pub struct Caller {
     pub request_id: String,
     /// The value of the header `anthropic-beta`.
     pub betas: String,
+    /// Who it is, where not everyone may call.
+    pub member: Option<Member>,
+    /// What the client is told of his limits.
+    pub limits: Vec<(&'static str, String)>,
+    /// Only a look at what would be sent is asked for.
+    pub dry: bool,
 }
 
 impl Default for Caller {
     fn default() -> Self {
-        Self { task: Task::Chat(Client::OpenAi), request_id: String::new(), betas: String::new() }
+        Self {
+            task: Task::Chat(Client::OpenAi),
+            request_id: String::new(),
+            betas: String::new(),
+            dry: false,
+            member: None,
+            limits: Vec::new(),
+        }
     }
 }
 
@@ -26,13 +40,29 @@ impl Caller {
         self.task.client()
     }
 
-    /// The headers that tell the client Envoy's id of its request. The SDKs show the one that they know
-    /// with every exception.
-    pub fn ids(&self) -> Vec<(&'static str, String)> {
-        if self.request_id.is_empty() {
-            return Vec::new();
+    /// Refuses a model that the caller may not use.
+    pub fn may_use(&self, model: &str) -> Result<(), Error> {
+        match &self.member {
+            Some(member) if !member.may_use(model) => {
+                let problem = format!(
+                    "team {} may not use this model, or not what it stands for here; ask the operator of \
+                     this gateway, or list the models that you may use with GET /v1/models",
+                    member.team.name
+                );
+                Err(Error::at(Kind::NotAllowed, "model", &problem))
+            }
+            Some(_) | None => Ok(()),
         }
-        let mut headers = vec![("x-request-id", self.request_id.clone())];
+    }
+
+    /// The headers of every reply: Envoy's id of the request, of which the SDKs show the one that they know
+    /// with every exception, and what is left of the caller's limits.
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = self.limits.clone();
+        if self.request_id.is_empty() {
+            return headers;
+        }
+        headers.push(("x-request-id", self.request_id.clone()));
         match self.client() {
             Client::OpenAi => {}
             Client::Anthropic => headers.push(("request-id", self.request_id.clone())),

@@ -2,20 +2,24 @@
 
 use crate::base::error::Error;
 use crate::base::host::{Host, Level};
+use crate::chat::Usage;
 use crate::dialect::{embedding, fates};
 use crate::embedding::Encoding;
 
 use super::Plan;
+use crate::policy::estimate::{self, Size};
+
 use super::attempt::{Asked, Attempt, Expects};
+use super::caller::Caller;
 use super::chat::text;
 
 /// Reads a client's body and writes the bodies of the calls.
-pub fn translate(plan: &Plan, body: &[u8]) -> Result<Attempt, Error> {
+pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
     let embedding::Asked { model, request } = embedding::parse(body)?;
-    let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
+    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let (known, address) = backend.embeddings(backend_model)?;
     let upstream = known.upstream;
-    let dropped = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
+    let given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
     let calls = known.calls(&request.inputs);
     let mut bodies = Vec::with_capacity(calls.len());
     for texts in &calls {
@@ -26,8 +30,9 @@ pub fn translate(plan: &Plan, body: &[u8]) -> Result<Attempt, Error> {
     let more = bodies.split_off(1.min(bodies.len()));
     let first = bodies.pop().unwrap_or_default();
     let expects = Expects::Embeddings { upstream, encoding: request.encoding, calls };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Attempt { address, headers: Vec::new(), body: first, more, asked })
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
+    let estimate = estimate::tokens(&Size { text: body.len(), ..Size::default() });
+    Ok(Attempt { address, headers: Vec::new(), body: first, more, asked, estimate, most_output: Some(0) })
 }
 
 /// The vectors of one call as the client gets them, and how many tokens its texts had.
@@ -52,9 +57,11 @@ pub fn part(
 }
 
 /// The client's whole reply.
-pub fn whole(parts: Vec<Part>, model: &str, host: &dyn Host) -> Vec<u8> {
+pub fn whole(parts: Vec<Part>, asked: &Asked, host: &dyn Host) -> Vec<u8> {
     let tokens = parts.iter().try_fold(0u64, |all, part| Some(all.saturating_add(part.tokens?)));
-    if tokens.is_none() {
+    if let Some(input) = tokens {
+        asked.meter.counted(Usage { input, ..Usage::default() });
+    } else {
         // Clients read the number without a look whether it is there; a sum of some calls only would be wrong.
         host.log(
             Level::Warn,
@@ -62,5 +69,5 @@ pub fn whole(parts: Vec<Part>, model: &str, host: &dyn Host) -> Vec<u8> {
         );
     }
     let pieces = parts.into_iter().map(|part| part.items).collect();
-    embedding::whole(pieces, model, tokens.unwrap_or_default())
+    embedding::whole(pieces, &asked.model, tokens.unwrap_or_default())
 }

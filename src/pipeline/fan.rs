@@ -65,7 +65,7 @@ pub enum Progress {
 impl Fan {
     /// Makes one of a translated request that takes several calls.
     pub fn new(attempt: Attempt, now: SystemTime) -> Self {
-        let Attempt { address, headers: _, body, more, asked } = attempt;
+        let Attempt { address, body, more, asked, .. } = attempt;
         let bodies: Vec<Vec<u8>> = std::iter::once(body).chain(more).collect();
         let parts = bodies.iter().map(|_| None).collect();
         let held = bodies.iter().map(Vec::len).sum();
@@ -138,7 +138,7 @@ impl Fan {
             return Ok(Progress::More(calls));
         }
         let parts = std::mem::take(&mut self.parts).into_iter().flatten().collect();
-        let body = embed::whole(parts, &self.asked.model, host);
+        let body = embed::whole(parts, &self.asked, host);
         Ok(Progress::Whole(reply::made(&self.asked, body)))
     }
 
@@ -158,6 +158,7 @@ impl Fan {
         if body.len() > MOST_ANSWER {
             return Err(Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB"));
         }
+        self.asked.meter.answered();
         let Expects::Embeddings { upstream, encoding, calls } = &self.asked.expects else {
             return Err(Error::new(Kind::Internal, "a reply came to several calls where one was made"));
         };
@@ -170,7 +171,9 @@ impl Fan {
         let about_text = matches!(error.kind, Kind::BadRequest | Kind::TooLong);
         let calls = match &self.asked.expects {
             Expects::Embeddings { calls, .. } => calls.as_slice(),
-            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Images { .. } => &[],
+            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } | Expects::Images { .. } => {
+                &[]
+            }
         };
         let only = calls.get(number).filter(|texts| texts.len() == 1);
         if let Some(text) = only.filter(|_| about_text && error.param.is_none()) {

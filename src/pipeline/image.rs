@@ -4,28 +4,38 @@ use crate::base::error::Error;
 use crate::dialect::fates;
 use crate::dialect::image::Upstream;
 use crate::dialect::openai::image::{self, Asked as Parsed};
+use crate::policy::estimate::{self, Size};
 
 use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
+use super::caller::Caller;
 use super::chat::text;
 
 /// Reads a client's body and writes the upstream's.
-pub fn translate(plan: &Plan, body: &[u8]) -> Result<Attempt, Error> {
+pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
     let Parsed { model, request } = image::parse(body)?;
-    let target @ (_, backend, backend_model) = plan.find(model.as_str())?;
+    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let (upstream, address) = backend.images(backend_model)?;
     let fields = request.fields.iter().map(AsRef::as_ref);
-    let mut dropped = fates::settle(fields, upstream.fates())?;
+    let mut given = fates::settle(fields, upstream.fates())?;
     let mut written = Vec::with_capacity(body.len() + 256);
     let left_out = upstream.write(&request, backend_model, &mut written)?;
-    for name in left_out.0 {
-        if !dropped.contains(&name) {
-            dropped.push(name);
-        }
-    }
+    fates::own(&mut given, &request.extra, |_| true);
+    fates::also(&mut given, left_out);
     let expects = Expects::Images { upstream, count: request.count };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, &dropped);
-    Ok(Attempt { address, headers: Vec::new(), body: written, more: Vec::new(), asked })
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
+    let size = Size { text: request.prompt.escaped().len(), ..Size::default() };
+    let estimate = estimate::tokens(&size);
+    // The reply has no text: images have a price of their own.
+    Ok(Attempt {
+        address,
+        headers: Vec::new(),
+        body: written,
+        more: Vec::new(),
+        asked,
+        estimate,
+        most_output: Some(0),
+    })
 }
 
 /// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it.

@@ -3,14 +3,23 @@
 mod attempt;
 mod caller;
 mod chat;
+mod count;
+mod dry;
 mod embed;
 mod fan;
+mod gate;
 mod image;
+mod measure;
+mod meter;
+mod models;
 mod plan;
 mod reply;
+mod report;
 mod route;
+mod usage;
 mod whole;
 
+pub use caller::Caller;
 pub use fan::MOST_ANSWER;
 pub use plan::Plan;
 pub use whole::Whole;

@@ -1,19 +1,36 @@
 //! The configuration, checked and compiled: what requests see.
 
+use std::rc::Rc;
+
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
 use crate::dialect::Client;
+use crate::dialect::models::Model;
+use crate::policy::identity::Directory;
+use crate::policy::limits;
+use crate::policy::prices::Prices;
+use crate::policy::quota::{Limits, Scope};
 use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
+
+use super::caller::Caller;
 
 /// Everything that requests need of the configuration.
 #[derive(Debug)]
 pub struct Plan {
     backends: Vec<Backend>,
     rules: Rules,
+    /// Who may call.
+    pub directory: Directory,
+    /// What models cost.
+    pub prices: Prices,
+    /// The limits of everyone together.
+    pub total: Option<Rc<Scope>>,
     /// Largest request body in bytes.
     pub request_bytes: usize,
+    /// Whether fields without a counterpart are left out rather than refused.
+    pub drop_params: bool,
 }
 
 impl Plan {
@@ -32,24 +49,57 @@ impl Plan {
             .filter_map(|(name, written)| Backend::compile(name, written, environment, &mut problems))
             .collect();
         let rules = Rules::compile(&config.models, &providers, &mut problems);
+        let directory = Directory::compile(&config, &mut problems);
+        let prices = Prices::compile(&config.prices, &mut problems);
+        let total = limits::compile(&config.limits.total, "limits.total", &mut problems);
+        let total = (total != Limits::default())
+            .then(|| Rc::new(Scope::new("total", "", "this gateway".to_owned(), total)));
         if config.limits.request_bytes == 0 {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
         if problems.0.is_empty() {
-            Ok(Self { backends, rules, request_bytes: config.limits.request_bytes })
+            let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
+            Ok(Self { backends, rules, directory, prices, total, request_bytes, drop_params })
         } else {
             Err(problems)
         }
     }
 
-    /// Where a request for a model goes, and what the model is called there.
-    pub fn find<'a>(&'a self, asked: &'a str) -> Result<(usize, &'a Backend, &'a str), Error> {
-        let Target { backend: index, model } = self.rules.find(asked)?;
-        let backend = self
-            .backends
-            .get(index)
-            .ok_or_else(|| Error::new(Kind::Internal, "a model rule leads to no backend"))?;
-        Ok((index, backend, model))
+    /// Where a caller's request for a model goes, and what the model is called there.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`]; [`Kind::NotAllowed`] when the caller may not use it by this name, or not
+    /// what the name leads to.
+    pub fn find<'a>(
+        &'a self,
+        caller: &Caller,
+        asked: &'a str,
+    ) -> Result<(usize, &'a Backend, &'a str), Error> {
+        let Target { backend: index, provider, model, .. } = self.rules.find(asked)?;
+        caller.may_use(asked)?;
+        if asked.strip_prefix(provider) != Some(model) {
+            caller.may_use(&format!("{provider}{model}"))?;
+        }
+        Ok((index, self.backend(index)?, model))
+    }
+
+    /// The names and patterns that clients may ask for, in the order of the configuration.
+    pub fn models(&self) -> impl Iterator<Item = Model<'_>> {
+        self.rules.names().map(|(id, owner)| Model { id, owner })
+    }
+
+    /// A model that a client may ask for, listed by its name or not.
+    ///
+    /// # Errors
+    /// Those of [`Plan::find`].
+    pub fn model<'a>(&self, id: &'a str) -> Result<Model<'a>, Error> {
+        let Target { owner, .. } = self.rules.find(id)?;
+        Ok(Model { id, owner })
+    }
+
+    /// The rule that a model's name matches, as the operator wrote it.
+    pub fn label(&self, asked: &str) -> &str {
+        self.rules.label(asked).unwrap_or_default()
     }
 
     /// Whether a client's own dialect could be spoken by any backend.
@@ -58,8 +108,10 @@ impl Plan {
     }
 
     /// The backend of an index that [`Plan::find`] gave.
-    pub fn backend(&self, index: usize) -> Option<&Backend> {
-        self.backends.get(index)
+    pub fn backend(&self, index: usize) -> Result<&Backend, Error> {
+        self.backends
+            .get(index)
+            .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))
     }
 
     /// The sources of tokens, each once.
@@ -78,5 +130,6 @@ impl Plan {
         for source in self.token_sources() {
             source.prepare(host);
         }
+        self.directory.scopes().chain(&self.total).for_each(|scope| scope.prepare(host));
     }
 }

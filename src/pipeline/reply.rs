@@ -11,7 +11,7 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
-use super::{Plan, chat, embed, image};
+use super::{Plan, chat, count, embed, image};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -58,7 +58,9 @@ pub fn begin(
 ) -> (Incoming, ReplyStep) {
     asked.attempts = attempts(host);
     let status = headers.status();
-    if let Some(backend) = plan.backend(asked.backend).filter(|_| status == 401) {
+    if let Ok(backend) = plan.backend(asked.backend)
+        && status == 401
+    {
         backend.unauthorised(host);
     }
     if !(200..300).contains(&status) {
@@ -74,6 +76,9 @@ pub fn begin(
     }
     if !encoding.eq_ignore_ascii_case("identity") {
         return garbled(&asked, "in a compressed form that was not asked for");
+    }
+    if asked.expects.is_billed() {
+        asked.meter.answered();
     }
     let title = Title {
         // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
@@ -103,6 +108,7 @@ pub fn begin(
         }
         Expects::Chat { delivery: Delivery::Whole, .. }
         | Expects::Relay { delivery: Delivery::Whole, .. }
+        | Expects::Count { .. }
         | Expects::Embeddings { .. }
         | Expects::Images { .. } => {
             if media_type != "application/json" {
@@ -200,8 +206,8 @@ impl Incoming {
 
 impl Stream {
     fn chunk(&mut self, bytes: &[u8], last: bool) -> Result<(), Error> {
-        let Self { names, decoder, writer, .. } = self;
-        names.restored(writer.sink(), |sink| {
+        let Self { asked, names, decoder, writer, .. } = self;
+        names.restored(&mut asked.meter.tap(writer.sink()), |sink| {
             decoder.feed(bytes, sink)?;
             if last { decoder.finish(sink) } else { Ok(()) }
         })?;
@@ -240,7 +246,10 @@ impl Expects {
     /// The largest whole reply in bytes.
     const fn most_bytes(&self) -> usize {
         match self {
-            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Embeddings { .. } => MOST_REPLY,
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Embeddings { .. } => MOST_REPLY,
             Expects::Images { .. } => MOST_IMAGES,
         }
     }
@@ -257,15 +266,20 @@ fn whole(
 ) -> Result<(Vec<u8>, u64), Error> {
     match &asked.expects {
         Expects::Chat { upstream, names, .. } => {
-            chat::whole(caller.client(), *upstream, names, title, body).map(|body| (body, 0))
+            chat::whole(caller.client(), *upstream, names, title, &asked.meter, body).map(|body| (body, 0))
         }
-        Expects::Relay { upstream, .. } => chat::passed(*upstream, body).map(|body| (body, 0)),
+        Expects::Relay { upstream, .. } => chat::passed(*upstream, &asked.meter, body).map(|body| (body, 0)),
         Expects::Embeddings { upstream, encoding, calls } => {
             let texts = calls.first().cloned().unwrap_or_default();
             let part = embed::part(*upstream, *encoding, &texts, tokens, body)?;
-            Ok((embed::whole(vec![part], &title.model, host), 0))
+            Ok((embed::whole(vec![part], asked, host), 0))
         }
-        Expects::Images { upstream, count } => image::whole(*upstream, *count, title.created, body),
+        Expects::Images { upstream, count } => {
+            let (body, withheld) = image::whole(*upstream, *count, title.created, body)?;
+            asked.meter.pictured(count.saturating_sub(withheld));
+            Ok((body, withheld))
+        }
+        Expects::Count { upstream } => count::whole(*upstream, body).map(|body| (body, 0)),
     }
 }
 
@@ -279,7 +293,7 @@ pub fn made(asked: &Asked, body: Vec<u8>) -> Reply {
 /// The error behind the answer to one of several calls. Envoy answers with plain text when it could not reach
 /// the cloud, and the clouds never do.
 pub fn call_refused(asked: &Asked, plan: &Plan, host: &dyn Host, headers: &Headers, body: &[u8]) -> Error {
-    if let Some(backend) = plan.backend(asked.backend).filter(|_| headers.status() == 401) {
+    if let (401, Ok(backend)) = (headers.status(), plan.backend(asked.backend)) {
         backend.unauthorised(host);
     }
     if headers.media_type() == "text/plain" && matches!(headers.status(), 503 | 504) {
@@ -305,7 +319,7 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
 
 fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
     let mut error = match &asked.expects {
-        Expects::Chat { .. } | Expects::Relay { .. } | Expects::Embeddings { .. } => {
+        Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => {
             asked.cloud.refusal(headers.status(), headers, body)
         }
         Expects::Images { upstream, .. } => upstream.refusal(headers.status(), headers, body),
@@ -374,14 +388,16 @@ fn head(status: u16, asked: &Asked, content_type: &str) -> Headers {
     headers
 }
 
-fn about(asked: &Asked) -> Vec<(&'static str, String)> {
+/// What every reply says of the request's way.
+pub fn about(asked: &Asked) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("x-fairlead-backend", asked.backend_name.clone()),
         ("x-fairlead-model", asked.backend_model.clone()),
         ("x-fairlead-attempts", asked.attempts.to_string()),
     ];
-    if !asked.dropped.is_empty() {
-        headers.push(("x-fairlead-dropped", asked.dropped.clone()));
+    let dropped = asked.paths();
+    if !dropped.is_empty() {
+        headers.push(("x-fairlead-dropped", dropped));
     }
     headers
 }

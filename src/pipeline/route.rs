@@ -5,6 +5,8 @@ use crate::base::headers::Headers;
 use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
 
+use super::{models, usage};
+
 /// What a request is to us.
 #[derive(Debug, PartialEq)]
 pub enum Route {
@@ -14,6 +16,10 @@ pub enum Route {
     Ask(Task),
     /// Answered at once.
     Answer(Reply),
+    /// Somebody wants to see what is used.
+    Usage,
+    /// A question about the models, in this dialect.
+    Models(Client),
     /// Refused at once.
     Refuse(Task, Error),
 }
@@ -31,6 +37,10 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/messages" | "/messages" => {
             ask(Task::Chat(Client::Anthropic), method, path, headers, bodiless, most_bytes)
         }
+        "/v1/messages/count_tokens" | "/messages/count_tokens" => {
+            ask(Task::CountTokens, method, path, headers, bodiless, most_bytes)
+        }
+        usage::PATH if method == "GET" => Route::Usage,
         "/v1/embeddings" | "/embeddings" => {
             ask(Task::Embeddings, method, path, headers, bodiless, most_bytes)
         }
@@ -42,6 +52,8 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
             headers: vec![("content-type", "application/json".to_owned())],
             body: br#"{"status":"ok"}"#.to_vec(),
         }),
+        // A browser's question before it asks, for Envoy's CORS filter.
+        _ if models::is_models(path) && method != "OPTIONS" => Route::Models(models::client(headers)),
         _ => Route::NotOurs,
     }
 }
@@ -100,7 +112,7 @@ mod tests {
         match route {
             Route::Answer(reply) => reply.status,
             Route::Refuse(_, error) => error.kind.row().status,
-            Route::NotOurs | Route::Ask(_) => 0,
+            Route::NotOurs | Route::Usage | Route::Ask(_) | Route::Models(_) => 0,
         }
     }
 
@@ -114,6 +126,10 @@ mod tests {
             let route = route(&request("POST", path, &[]), false, 10);
             assert_eq!(route, Route::Ask(Task::Chat(Client::Anthropic)), "{path}");
         }
+        for path in ["/v1/messages/count_tokens", "/messages/count_tokens?beta=true"] {
+            let route = route(&request("POST", path, &[]), false, 10);
+            assert_eq!(route, Route::Ask(Task::CountTokens), "{path}");
+        }
         for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?api-version=1"] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::Ask(Task::Embeddings), "{path}");
         }
@@ -123,12 +139,12 @@ mod tests {
         for path in [
             "/",
             "/v1/images/edits",
-            "/v1/messages/count_tokens",
             "/v1/messages/batches",
             "/v1/chat/completions/",
             "/v1/chat/completions/../x",
             "/V1/chat/completions",
-            "/v1/models",
+            "/v1/modelsx",
+            "/v2/models",
         ] {
             assert_eq!(route(&request("POST", path, &[]), false, 10), Route::NotOurs, "{path}");
         }

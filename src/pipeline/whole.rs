@@ -6,15 +6,18 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
-use crate::dialect::Client;
+use crate::dialect::{Client, Task};
 use crate::provider::token;
 
 use super::Plan;
 use super::attempt::{Asked, Attempt};
 use super::caller::Caller;
 use super::fan::{Fan, Progress};
+use super::meter::Meter;
 use super::reply::{self, Incoming};
+use super::report::Report;
 use super::route::{self, Route};
+use super::{dry, models, usage};
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
@@ -25,6 +28,8 @@ pub struct Whole {
     plan: Rc<Plan>,
     phase: Phase,
     caller: Caller,
+    meter: Rc<Meter>,
+    report: Report,
 }
 
 enum Phase {
@@ -56,24 +61,56 @@ enum Ready {
 
 impl Whole {
     pub fn new(plan: Rc<Plan>) -> Self {
-        Self { plan, phase: Phase::Idle, caller: Caller::default() }
+        Self {
+            plan,
+            phase: Phase::Idle,
+            caller: Caller::default(),
+            meter: Rc::default(),
+            report: Report::default(),
+        }
     }
 
     /// The request's headers have come; `last`: it has no body.
-    pub fn request_headers(&mut self, headers: &Headers, last: bool) -> Step {
+    pub fn request_headers(&mut self, host: &dyn Host, headers: &Headers, last: bool) -> Step {
         let route = route::route(headers, last, self.plan.request_bytes);
         if route != Route::NotOurs {
+            self.report.begin(host.now());
             self.caller.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
         }
         match route {
             Route::NotOurs => Step::Pass,
             Route::Answer(reply) => Step::Answer(self.finished(reply)),
+            Route::Usage => match self.plan.directory.viewer(host, headers) {
+                Ok(viewer) => {
+                    let reply = usage::reply(&self.plan, host, viewer.as_ref());
+                    Step::Answer(self.finished(reply))
+                }
+                Err(error) => self.answer(&error),
+            },
+            Route::Models(client) => {
+                self.caller.task = Task::Chat(client);
+                match self.plan.directory.identify(host, headers) {
+                    Ok(member) => self.caller.member = member,
+                    Err(error) => return self.refuse(host, &error),
+                }
+                let header = |name| headers.get(name).unwrap_or_default();
+                let reply = models::answer(&self.plan, &self.caller, header(":method"), header(":path"));
+                Step::Answer(self.finished(reply))
+            }
             Route::Refuse(task, error) => {
                 self.caller.task = task;
                 self.answer(&error)
             }
             Route::Ask(task) => {
                 self.caller.task = task;
+                match self.plan.directory.identify(host, headers) {
+                    Ok(member) => self.caller.member = member,
+                    Err(error) => return self.refuse(host, &error),
+                }
+                if let Some(member) = &self.caller.member {
+                    self.report.team(host, &member.team.name);
+                }
+                self.caller.dry = dry::is_asked(headers);
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }
@@ -121,8 +158,23 @@ impl Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        match Attempt::translate(&self.plan, &self.caller, body) {
+        let translated = Attempt::translate(&self.plan, &self.caller, body);
+        if let Ok(attempt) = &translated
+            && self.caller.dry
+        {
+            return match dry::show(&self.plan, attempt) {
+                Ok(reply) => Step::Answer(self.finished(reply)),
+                Err(error) => self.answer(&error),
+            };
+        }
+        let admitted = translated.and_then(|attempt| {
+            self.report.model(host, self.plan.label(&attempt.asked.model), &attempt.asked.full_model);
+            attempt.admit(&self.plan, &mut self.caller, host)
+        });
+        match admitted {
             Ok(attempt) => {
+                self.meter = Rc::clone(&attempt.asked.meter);
+                attempt.asked.count(host);
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
                 let ready = if attempt.more.is_empty() {
                     Ready::One(Box::new(attempt))
@@ -131,7 +183,7 @@ impl Whole {
                 };
                 self.send(host, ready, deadline)
             }
-            Err(error) => self.answer(&error),
+            Err(error) => self.refuse(host, &error),
         }
     }
 
@@ -193,7 +245,7 @@ impl Whole {
             }
             Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
         };
-        self.replying(Box::new(incoming), step)
+        self.replying(host, Box::new(incoming), step)
     }
 
     /// The next bytes of the reply; what is to be sent is left in `out`.
@@ -207,7 +259,12 @@ impl Whole {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Replying(mut incoming) => {
                 let step = incoming.chunk(&self.caller, host, bytes, last, out);
-                self.replying(incoming, step)
+                let step = self.replying(host, incoming, step);
+                if last {
+                    // Before the client has the end: his next request finds what this one left over.
+                    self.settle(host);
+                }
+                step
             }
             other @ (Phase::Idle
             | Phase::Gathering
@@ -222,13 +279,14 @@ impl Whole {
     }
 
     /// Goes on with a reply, unless the client is answered in its place.
-    fn replying(&mut self, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
+    fn replying(&mut self, host: &dyn Host, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
         match step {
             ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
             ReplyStep::Begin(mut headers) => {
-                for (name, value) in self.caller.ids() {
+                for (name, value) in self.caller.headers() {
                     headers.add(name, value);
                 }
+                self.report.first(host.now());
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
             }
@@ -242,7 +300,8 @@ impl Whole {
     /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
     fn finished(&mut self, mut reply: Reply) -> Reply {
         self.phase = Phase::Answered;
-        reply.headers.extend(self.caller.ids());
+        self.report.answered(reply.status);
+        reply.headers.extend(self.caller.headers());
         reply
     }
 
@@ -284,6 +343,16 @@ impl Whole {
         self.finished(self.caller.refuse(&token::unavailable(1000)))
     }
 
+    /// The exchange is over, one way or another: what it used is settled.
+    pub fn done(&mut self, host: &dyn Host) {
+        self.settle(host);
+    }
+
+    fn settle(&mut self, host: &dyn Host) {
+        self.meter.settle(host);
+        self.report.end(host, &self.meter);
+    }
+
     /// How many bytes a request holds that was told to [`Step::Park`] or [`Step::Call`].
     pub fn held(&self) -> usize {
         match &self.phase {
@@ -291,6 +360,12 @@ impl Whole {
             Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Fanned(fan) => fan.held(),
             Phase::Idle | Phase::Gathering | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => 0,
         }
+    }
+
+    /// Refuses on the gateway's own account.
+    fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
+        self.report.refused(host, error);
+        self.answer(error)
     }
 
     /// Whether answers to calls are still waited for.

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proxy_wasm::types::{BufferType, LogLevel, MapType};
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
 
 use crate::base::headers::Headers;
 use crate::base::host::{Reply, Stamp};
@@ -42,6 +42,10 @@ unsafe extern "C" {
         stamp: *mut u32,
     ) -> u32;
     fn proxy_set_shared_data(key: *const u8, size: usize, data: *const u8, length: usize, stamp: u32) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, size: usize, metric: *mut u32) -> u32;
+    fn proxy_increment_metric(metric: u32, by: i64) -> u32;
+    fn proxy_record_metric(metric: u32, value: u64) -> u32;
+    fn proxy_set_property(path: *const u8, size: usize, value: *const u8, length: usize) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_send_local_response(
@@ -188,6 +192,28 @@ pub fn set_shared(key: &str, value: &[u8], stamp: Stamp) -> bool {
     let status =
         unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), stamp.0) };
     status == OK
+}
+
+/// A metric of this name; the same for all workers, though each has a number of its own for it.
+pub fn metric(kind: MetricType, name: &str) -> Option<u32> {
+    let mut metric = 0;
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut metric) };
+    (status == OK).then_some(metric)
+}
+
+/// Adds to a counter that [`metric`] gave.
+pub fn add(metric: u32, by: u64) {
+    unsafe { proxy_increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX)) };
+}
+
+/// Adds a value to a histogram that [`metric`] gave.
+pub fn record(metric: u32, value: u64) {
+    unsafe { proxy_record_metric(metric, value) };
+}
+
+/// Sets a text in the filter state, under `wasm.` and this name.
+pub fn set_property(name: &str, value: &str) {
+    unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
 }
 
 /// Lets a request go on that was paused.

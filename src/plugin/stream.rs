@@ -234,6 +234,14 @@ impl Stream {
 }
 
 impl Context for Stream {
+    /// The stream is over, also when the client has gone.
+    fn on_done(&mut self) -> bool {
+        if let Some(whole) = &self.whole {
+            whole.borrow_mut().done(&Envoy);
+        }
+        true
+    }
+
     fn on_http_call_response(&mut self, token: u32, _headers: usize, size: usize, _trailers: usize) {
         Calls::answered(&self.calls, token, size);
     }
@@ -255,7 +263,7 @@ impl HttpContext for Stream {
                 abi::remove_header(MapType::HttpRequestHeaders, name);
             }
         }
-        let step = whole.borrow_mut().request_headers(&headers, last);
+        let step = whole.borrow_mut().request_headers(&Envoy, &headers, last);
         self.request(step)
     }
 

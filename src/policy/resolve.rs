@@ -11,10 +11,14 @@ pub struct Rules {
     exact: HashMap<String, Rule>,
     /// Prefixes that a trailing `*` left, the longest first.
     prefixes: Vec<(String, Rule)>,
+    /// All names and patterns as they are written, each with its provider's name.
+    names: Vec<(String, &'static str)>,
 }
 
 #[derive(Debug)]
 struct Rule {
+    /// The name or pattern as the operator wrote it.
+    label: String,
     /// Index of the backend.
     backend: usize,
     /// Prefix that names the backend's provider, such as `bedrock/`.
@@ -23,23 +27,24 @@ struct Rule {
     model: Option<String>,
 }
 
+impl Rule {
+    /// The name of the backend's provider, as clients know it.
+    fn owner(&self) -> &'static str {
+        self.provider.trim_end_matches('/')
+    }
+}
+
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     /// Index of the backend.
     pub backend: usize,
+    /// Prefix that names the backend's provider, such as `bedrock/`.
+    pub provider: &'static str,
     /// The provider's own name of the model.
     pub model: &'a str,
-}
-
-/// The prefix by which clients name a provider.
-pub const fn prefix(provider: Provider) -> &'static str {
-    match provider {
-        Provider::Bedrock => "bedrock/",
-        Provider::Vertex => "vertex_ai/",
-        Provider::Anthropic => "anthropic/",
-        Provider::OpenAi => "openai/",
-    }
+    /// The provider's name, as clients know it.
+    pub owner: &'static str,
 }
 
 impl Rules {
@@ -59,20 +64,21 @@ impl Rules {
                 problems.add(&at("backend"), format!("is none of `backends` ({})", known.join(", ")));
                 continue;
             };
-            let provider = backends.get(backend).map_or("", |(_, provider)| prefix(*provider));
+            let provider = backends.get(backend).map_or("", |(_, provider)| provider.prefix());
             let name = model.model.as_deref().map(|name| name.strip_prefix(provider).unwrap_or(name));
             if name.is_some_and(|name| name.is_empty() || name.contains('*')) {
                 problems.add(&at("model"), "must be one model, such as `bedrock/us.amazon.nova-lite-v1:0`");
             }
             // Behind its own prefix a cloud may have models of other makers: `vertex_ai/openai/gpt-oss-20b-maas`.
             let bare = name.filter(|name| model.model.as_deref() == Some(*name));
-            let foreign = |other: &&Provider| bare.is_some_and(|name| name.starts_with(prefix(**other)));
+            let foreign = |other: &&Provider| bare.is_some_and(|name| name.starts_with(other.prefix()));
             if let Some(other) = Provider::ALL.iter().find(foreign) {
                 let problem =
-                    format!("is a model of `{}`; this backend's start with `{provider}`", prefix(*other));
+                    format!("is a model of `{}`; this backend's start with `{provider}`", other.prefix());
                 problems.add(&at("model"), problem);
             }
-            let rule = Rule { backend, provider, model: name.map(str::to_owned) };
+            let rule = Rule { label: model.name.clone(), backend, provider, model: name.map(str::to_owned) };
+            rules.names.push((model.name.clone(), rule.owner()));
             match model.name.strip_suffix('*') {
                 Some(rest) if rest.contains('*') => {
                     problems.add(&at("name"), "may have one `*`, at its end");
@@ -97,21 +103,37 @@ impl Rules {
         rules
     }
 
+    /// The rule that matches a name, as the operator wrote it.
+    pub fn label(&self, asked: &str) -> Option<&str> {
+        self.rule(asked).map(|rule| rule.label.as_str())
+    }
+
+    fn rule(&self, asked: &str) -> Option<&Rule> {
+        self.exact.get(asked).or_else(|| {
+            let (_, rule) = self.prefixes.iter().find(|(prefix, _)| asked.starts_with(prefix.as_str()))?;
+            Some(rule)
+        })
+    }
+
+    /// All names and patterns, in the order in which they are written, each with its provider's name.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.names.iter().map(|(name, owner)| (name.as_str(), *owner))
+    }
+
     /// Finds where `asked` goes.
     ///
     /// # Errors
     /// [`Kind::UnknownModel`] when no rule matches, or the name ends where the model should stand.
     pub fn find<'a>(&'a self, asked: &'a str) -> Result<Target<'a>, Error> {
-        let rule = self.exact.get(asked).or_else(|| {
-            let (_, rule) = self.prefixes.iter().find(|(prefix, _)| asked.starts_with(prefix.as_str()))?;
-            Some(rule)
-        });
+        let rule = self.rule(asked);
         let model = rule.map(|rule| match &rule.model {
             Some(model) => model.as_str(),
             None => asked.strip_prefix(rule.provider).unwrap_or(asked),
         });
         match (rule, model) {
-            (Some(rule), Some(model)) if !model.is_empty() => Ok(Target { backend: rule.backend, model }),
+            (Some(rule), Some(model)) if !model.is_empty() => {
+                Ok(Target { backend: rule.backend, provider: rule.provider, model, owner: rule.owner() })
+            }
             _ => Err(Error::at(
                 Kind::UnknownModel,
                 "model",

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::sigv4::{self, Credentials};
-use super::{Address, superfluous, word};
+use super::{Address, decoded, segment, superfluous, word};
 use crate::base::error::{Error, Kind};
 use crate::config::{Api, Backend, Environment, Problems, Source, variable};
 use crate::dialect::{Client, Edition, Upstream, image};
@@ -60,6 +60,22 @@ impl Site {
         }
     }
 
+    /// The names of the headers that make a signature.
+    pub fn proof_names(&self) -> &'static [&'static str] {
+        self.credentials.header_names()
+    }
+
+    /// Where the tokens of a chat with a model are counted.
+    ///
+    /// # Errors
+    /// Those of [`foundation_model`].
+    pub fn count_address(&self, model: &str) -> Result<Address, Error> {
+        if self.api == Api::Mantle {
+            return Ok(Address { path: "/anthropic/v1/messages/count_tokens".to_owned(), query: "" });
+        }
+        Ok(count_address(&segment(foundation_model(&decoded(model)?)?)?))
+    }
+
     /// Signs a call.
     pub fn sign(
         &self,
@@ -100,6 +116,33 @@ pub fn address(upstream: Upstream, model: &str, stream: bool) -> Address {
         (Upstream::Converse | Upstream::Gemini | Upstream::Completions(_), true) => "converse-stream",
     };
     Address { path: format!("/model/{model}/{operation}"), query: "" }
+}
+
+/// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html. `model` is a path segment.
+pub fn count_address(model: &str) -> Address {
+    Address { path: format!("/model/{model}/count-tokens"), query: "" }
+}
+
+/// What stands before a model's id in that of an inference profile:
+/// docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html.
+const GEOGRAPHIES: &[&str] = &["global.", "us.", "us-gov.", "eu.", "apac.", "jp.", "au.", "ca."];
+
+/// The foundation model behind an id or an ARN. CountTokens takes nothing else ("The provided model doesn't
+/// support counting tokens", pydantic-ai issue 4001), and an inference profile of AWS has its model's tokenizer.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for an ARN that does not tell its model.
+pub fn foundation_model(model: &str) -> Result<&str, Error> {
+    let id = match model.split_once('/') {
+        Some((arn, id)) if arn.ends_with(":foundation-model") || arn.ends_with(":inference-profile") => id,
+        Some(_) | None if model.starts_with("arn:") => {
+            let problem = "Bedrock counts tokens for foundation models only, and this ARN does not tell which \
+                           one it stands for; name the model by its id";
+            return Err(Error::at(Kind::Unsupported, "model", problem));
+        }
+        Some(_) | None => model,
+    };
+    Ok(GEOGRAPHIES.iter().find_map(|geography| id.strip_prefix(geography)).unwrap_or(id))
 }
 
 /// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html. `model` is a path segment.
@@ -178,6 +221,28 @@ fn credentials(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_are_counted_for_the_foundation_model_behind_a_profile() {
+        let arn = |kind: &str| format!("arn:aws:bedrock:us-east-1:123456789012:{kind}");
+        let claude = "anthropic.claude-sonnet-4-5-20250929-v1:0";
+        for model in [
+            claude.to_owned(),
+            format!("us.{claude}"),
+            format!("global.{claude}"),
+            format!("us-gov.{claude}"),
+            arn(&format!("inference-profile/eu.{claude}")),
+            format!("arn:aws:bedrock:us-east-1::foundation-model/{claude}"),
+        ] {
+            assert_eq!(foundation_model(&model), Ok(claude), "{model}");
+        }
+        assert_eq!(foundation_model("zai.glm-4.6"), Ok("zai.glm-4.6"));
+        for kind in
+            ["application-inference-profile/a1b2", "provisioned-model/x", "prompt", "imported-model/us.x"]
+        {
+            assert_eq!(foundation_model(&arn(kind)).unwrap_err().kind, Kind::Unsupported, "{kind}");
+        }
+    }
 
     #[test]
     fn hosts_and_paths_are_those_of_the_region_and_the_operation() {

@@ -106,6 +106,14 @@ impl Site {
         (name, self.key.0.clone())
     }
 
+    /// The name of the header that [`Site::authorise`] gives.
+    pub const fn proof_names(&self) -> &'static [&'static str] {
+        match self.vendor {
+            Vendor::Anthropic => &["x-api-key"],
+            Vendor::OpenAi => &["authorization"],
+        }
+    }
+
     /// Whose API it is.
     pub const fn vendor(&self) -> Vendor {
         self.vendor
@@ -118,5 +126,13 @@ impl Site {
             Vendor::OpenAi => "/v1/chat/completions",
         };
         Address { path: path.to_owned(), query: "" }
+    }
+
+    /// docs.claude.com/en/api/messages-count-tokens; OpenAI counts for its Responses API only.
+    pub fn count_address(&self) -> Option<Address> {
+        match self.vendor {
+            Vendor::Anthropic => Some(Address { path: "/v1/messages/count_tokens".to_owned(), query: "" }),
+            Vendor::OpenAi => None,
+        }
     }
 }

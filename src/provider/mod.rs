@@ -6,6 +6,8 @@ pub mod sigv4;
 pub mod token;
 pub mod vertex;
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::base::error::{Error, Kind};
@@ -20,6 +22,8 @@ pub struct Backend {
     pub name: String,
     /// Envoy's cluster.
     pub cluster: String,
+    /// What the names of its models begin with for clients, such as `bedrock/`.
+    pub prefix: &'static str,
     /// `:authority` of requests.
     pub host: String,
     site: Site,
@@ -95,7 +99,13 @@ impl Backend {
             let problem = "must be a host name such as `vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com`, with a port at most";
             problems.add(&format!("{path}.host"), problem);
         }
-        Some(Self { name: name.to_owned(), cluster: written.cluster.clone(), host, site })
+        Some(Self {
+            name: name.to_owned(),
+            cluster: written.cluster.clone(),
+            prefix: written.provider.prefix(),
+            host,
+            site,
+        })
     }
 
     /// The dialect in which this backend takes chat requests for a model, from clients of a dialect.
@@ -133,6 +143,37 @@ impl Backend {
             Site::Bedrock(_) => bedrock::address(upstream, &model, stream),
             Site::Vertex(site) => site.address(upstream, &model, stream),
             Site::Direct(site) => site.address(),
+        })
+    }
+
+    /// The dialect in which this backend counts the tokens of a chat with `model`.
+    pub fn count_upstream(&self, model: &str) -> Upstream {
+        match self.upstream(Client::Anthropic, model) {
+            // Its CountTokens takes what Converse would get.
+            Upstream::Messages(Edition::InvokeModel) => Upstream::Converse,
+            upstream @ (Upstream::Converse
+            | Upstream::Gemini
+            | Upstream::Messages(_)
+            | Upstream::Completions(_)) => upstream,
+        }
+    }
+
+    /// Where to ask how many tokens a chat with `model` has.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
+    /// the provider does not count for.
+    pub fn count_address(&self, model: &str) -> Result<Address, Error> {
+        let address = match &self.site {
+            Site::Bedrock(site) => Some(site.count_address(model)?),
+            Site::Vertex(site) => {
+                site.count_address(self.upstream(Client::Anthropic, model), &segment(model)?)
+            }
+            Site::Direct(site) => site.count_address(),
+        };
+        address.ok_or_else(|| {
+            let problem = "has no API that counts its tokens; a dry run of the request estimates them";
+            Error::at(Kind::Unsupported, "model", problem)
         })
     }
 
@@ -204,6 +245,15 @@ impl Backend {
         }
     }
 
+    /// The names of the headers that [`Backend::authorise`] gives.
+    pub fn proof_names(&self) -> &'static [&'static str] {
+        match &self.site {
+            Site::Bedrock(site) => site.proof_names(),
+            Site::Vertex(_) => &["authorization"],
+            Site::Direct(site) => site.proof_names(),
+        }
+    }
+
     /// The cloud said 401 to what [`Backend::authorise`] gave: a token that is kept may have been revoked.
     pub fn unauthorised(&self, host: &dyn Host) {
         match &self.site {
@@ -231,12 +281,16 @@ const LONGEST_MODEL: usize = 2048;
 /// Makes one path segment of a model id, encoded once: clients send ARNs with `:` and `/`, plain or
 /// encoded already. No id of either cloud has a `%` of its own.
 fn segment(model: &str) -> Result<String, Error> {
+    Ok(utf8_percent_encode(&decoded(model)?, SEGMENT).to_string())
+}
+
+fn decoded(model: &str) -> Result<Cow<'_, str>, Error> {
     let decoded = percent_decode_str(model).decode_utf8_lossy();
     // The two names of folders would climb out of their place in the path.
     if decoded.len() > LONGEST_MODEL || decoded == "." || decoded == ".." {
         return Err(Error::at(Kind::UnknownModel, "model", "is no name that a model could have"));
     }
-    Ok(utf8_percent_encode(&decoded, SEGMENT).to_string())
+    Ok(decoded)
 }
 
 /// A field that the operator must fill with a plain word: letters, digits, `-` and what else is allowed.

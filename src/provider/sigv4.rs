@@ -52,6 +52,14 @@ impl Credentials {
         Ok(Self { keys, derived: RefCell::default() })
     }
 
+    /// The names of the headers that [`sign`] gives.
+    pub fn header_names(&self) -> &'static [&'static str] {
+        match self.keys.session_token() {
+            Some(_) => &["x-amz-date", "authorization", "x-amz-security-token"],
+            None => &["x-amz-date", "authorization"],
+        }
+    }
+
     /// Signs a text with the key of a scope.
     fn sign(&self, scope: &str, now: SystemTime, region: &str, service: &str, text: &str) -> String {
         let mut derived = self.derived.borrow_mut();

@@ -51,6 +51,16 @@ impl Site {
         Address { query, ..self.published(publisher, model, method) }
     }
 
+    /// …/projects.locations.publishers.models/countTokens, which open models do not have. `model` is a path segment.
+    pub fn count_address(&self, upstream: Upstream, model: &str) -> Option<Address> {
+        match upstream {
+            // `_prepare_options` of the `anthropic` package's client for Vertex AI; the body names the model.
+            Upstream::Messages(_) => Some(self.published("anthropic", "count-tokens", "rawPredict")),
+            Upstream::Converse | Upstream::Gemini => Some(self.method(model, "countTokens")),
+            Upstream::Completions(_) => None,
+        }
+    }
+
     /// Where a method of one of Google's models is; `model` is a path segment.
     pub fn method(&self, model: &str, method: &str) -> Address {
         self.published("google", model, method)

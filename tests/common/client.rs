@@ -86,6 +86,16 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
     ))
 }
 
+/// Clouds ask some models in another of their dialects; the path tells.
+pub fn asked(path: &str, upstream: Upstream) -> Upstream {
+    match path.rsplit(['/', ':']).next().unwrap() {
+        "converse" | "converse-stream" | "count-tokens" => Upstream::Converse,
+        "generateContent" | "streamGenerateContent?alt=sse" => Upstream::Gemini,
+        "rawPredict" | "streamRawPredict" => Upstream::Messages(Edition::Vertex),
+        _ => upstream,
+    }
+}
+
 /// The key that the plan for Anthropic's own API calls it with.
 pub const API_KEY: &str = "sk-ant-api03-plan";
 
@@ -244,7 +254,7 @@ impl<'h> Exchange<'h> {
 
     /// Sends a chat request.
     pub fn send(&mut self, body: &[u8]) -> Step {
-        let step = self.whole.request_headers(&self.headers, false);
+        let step = self.whole.request_headers(self.host, &self.headers, false);
         assert_eq!(step, Step::Wait, "a chat request waits for its body");
         self.whole.request_body(self.host, body)
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairlead::base::host::{Host, Level, Raced, Stamp};
+use fairlead::base::metric::{Counter, Histogram};
 
 /// When every test begins: 2026-01-02 03:04:05 UTC.
 pub const NOW: Duration = Duration::from_secs(1_767_323_045);
@@ -21,6 +22,7 @@ pub struct FakeHost {
 struct Process {
     now: Cell<SystemTime>,
     shared: RefCell<BTreeMap<String, (Vec<u8>, Stamp)>>,
+    counts: RefCell<BTreeMap<String, u64>>,
     /// How many writes will find that somebody else was quicker.
     races: Cell<usize>,
     writes: Cell<u32>,
@@ -32,6 +34,7 @@ impl FakeHost {
         let process = Process {
             now: Cell::new(UNIX_EPOCH + NOW),
             shared: RefCell::default(),
+            counts: RefCell::default(),
             races: Cell::new(0),
             writes: Cell::new(0),
         };
@@ -59,8 +62,19 @@ impl FakeHost {
     }
 
     /// An attribute, its path joined by dots.
-    pub fn set_property(&self, path: &str, value: impl Into<Vec<u8>>) {
+    pub fn set_attribute(&self, path: &str, value: impl Into<Vec<u8>>) {
         self.properties.borrow_mut().insert(path.to_owned(), value.into());
+    }
+
+    /// What was left for the access log.
+    pub fn field(&self, name: &str) -> Option<String> {
+        let value = self.properties.borrow().get(&format!("filter_state.wasm.fairlead.{name}"))?.clone();
+        String::from_utf8(value).ok()
+    }
+
+    /// All counters of the process, and the sums of its histograms, by name.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        self.process.counts.borrow().clone()
     }
 
     /// What this worker has logged, and forgets it.
@@ -108,5 +122,21 @@ impl Host for FakeHost {
 
     fn log(&self, level: Level, message: &str) {
         self.log.borrow_mut().push((level, message.to_owned()));
+    }
+
+    fn count(&self, counter: Counter<'_>, by: u64) {
+        let mut name = String::new();
+        counter.write_name(&mut name);
+        *self.process.counts.borrow_mut().entry(name).or_default() += by;
+    }
+
+    fn record(&self, histogram: Histogram<'_>, value: u64) {
+        let mut name = String::new();
+        histogram.write_name(&mut name);
+        *self.process.counts.borrow_mut().entry(name).or_default() += value;
+    }
+
+    fn set_property(&self, name: &str, value: &str) {
+        self.properties.borrow_mut().insert(format!("filter_state.wasm.{name}"), value.into());
     }
 }

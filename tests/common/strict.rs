@@ -690,7 +690,7 @@ fn completions(edition: Completions, body: &Value, case: &str) {
         "reasoning_effort",
     ];
     known.extend(match edition {
-        Completions::OpenAi => ["stream_options", "max_completion_tokens", "seed"].as_slice(),
+        Completions::OpenAi => ["stream_options", "max_completion_tokens", "seed", "service_tier"].as_slice(),
         Completions::OpenModels => &["stream_options", "max_tokens", "seed"],
         Completions::Mistral => &["max_tokens", "random_seed"],
     });

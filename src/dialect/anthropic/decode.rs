@@ -8,7 +8,7 @@ use crate::base::base64;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer};
 use crate::chat::{Arguments, Citation, CitedSource, Event, Frame, Sink, Stop, Tier, Usage};
-use crate::dialect::converse;
+use crate::dialect::{converse, count};
 use crate::frame::{eventstream, sse};
 
 /// Decodes the body of a reply of status 200. Nothing reaches the sink unless all of it is there.
@@ -36,6 +36,18 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
     sink.event(Event::Stop { why: stop(reason.as_str()), sequence: reply.stop_sequence });
     Counts::default().told(reply.usage.as_ref(), sink);
     Ok(())
+}
+
+/// Reads the number of tokens of a reply of status 200.
+///
+/// # Errors
+/// [`Kind::UpstreamGarbled`] when there is none.
+pub fn read_count(body: &str) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Reply {
+        input_tokens: u64,
+    }
+    json::read(body).map(|Reply { input_tokens }| input_tokens).map_err(|_| count::garbled())
 }
 
 /// Blocks of types that are not listed belong to tools that Anthropic runs itself: they say nothing to a

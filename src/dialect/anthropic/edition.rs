@@ -52,6 +52,14 @@ impl Edition {
         }
     }
 
+    /// Writes the members that begin the body of a request to count tokens, whose path names no model.
+    pub(in crate::dialect) fn write_count_head(self, model: &str, w: &mut Writer<'_>) {
+        self.write_head(model, false, &[], w);
+        if self == Edition::Vertex {
+            w.key("model").string(model);
+        }
+    }
+
     /// Members that [`Edition::write_head`] writes, or that would contradict it.
     pub(super) fn is_head(name: &str) -> bool {
         matches!(name, "model" | "stream" | "anthropic_version" | "anthropic_beta")

@@ -162,3 +162,35 @@ const INVOKE_MODEL: &[(&str, Fate)] = cloud!(IN_PATH, IN_PATH, Dropped);
 /// `_move_user_profile_id_to_body` of the `anthropic` package's client for mantle.
 const MANTLE: &[(&str, Fate)] = cloud!(Mapped("`model`"), SAME, SAME);
 const VERTEX: &[(&str, Fate)] = cloud!(IN_PATH, SAME, Dropped);
+
+/// The table of an edition for `POST /v1/messages/count_tokens`.
+pub const fn count(edition: Edition) -> &'static [(&'static str, Fate)] {
+    match edition {
+        Edition::Anthropic => COUNT_ANTHROPIC,
+        Edition::InvokeModel | Edition::Mantle | Edition::Vertex => COUNT_CLOUD,
+    }
+}
+
+macro_rules! count {
+    ($mcp_servers:expr, $context_management:expr) => {
+        &[
+            ("model", Mapped("`model`")),
+            ("messages", SAME),
+            ("system", SAME),
+            ("tools", SAME),
+            ("tool_choice", SAME),
+            ("thinking", SAME),
+            ("output_config", SAME),
+            ("cache_control", Dropped),
+            ("mcp_servers", $mcp_servers),
+            ("speed", Dropped),
+            ("context_management", $context_management),
+            ("compaction", Dropped),
+            ("billing_policy", Dropped),
+            ("user_profile_id", Dropped),
+        ]
+    };
+}
+
+const COUNT_ANTHROPIC: &[(&str, Fate)] = count!(SAME, SAME);
+const COUNT_CLOUD: &[(&str, Fate)] = count!(NO_MCP, Dropped);

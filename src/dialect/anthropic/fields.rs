@@ -38,3 +38,22 @@ pub const FIELDS: &[&str] = &[
 /// Fields that say nothing when they hold the API's own default, written as a JSON token.
 pub const DEFAULTS: &[(&str, &str)] =
     &[("metadata", "{}"), ("speed", r#""standard""#), ("mcp_servers", "[]")];
+
+/// Every documented field of `POST /v1/messages/count_tokens`, in the order of the README's table:
+/// docs.claude.com/en/api/messages-count-tokens.
+pub const COUNT_FIELDS: &[&str] = &[
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "cache_control",
+    "mcp_servers",
+    "speed",
+    "context_management",
+    "compaction",
+    "billing_policy",
+    "user_profile_id",
+];

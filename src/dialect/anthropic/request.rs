@@ -44,6 +44,24 @@ const SPELLING: Spelling = Spelling {
 /// # Errors
 /// The first thing that is wrong, named by its path.
 pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
+    parse_for(Purpose::Answer, body, betas)
+}
+
+/// Reads a request to count tokens: a Messages request, but for what shapes the reply.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_count<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
+    parse_for(Purpose::Count, body, betas)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Answer,
+    Count,
+}
+
+fn parse_for<'a>(purpose: Purpose, body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
@@ -51,13 +69,15 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     let betas: Vec<&str> = list(betas).collect();
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
-    let Some(max_tokens) = body.max_tokens else {
-        return Err(missing("max_tokens", "bounds the length of the reply"));
+    let max_tokens = match (purpose, body.max_tokens) {
+        (Purpose::Count, _) => None,
+        (Purpose::Answer, None) => return Err(missing("max_tokens", "bounds the length of the reply")),
+        (Purpose::Answer, Some(most)) if most.value() == 0 => {
+            let problem = "must be at least 1; only Anthropic's own API warms its cache without a reply";
+            return Err(Error::at(Kind::WrongValue, "max_tokens", problem));
+        }
+        (Purpose::Answer, most) => most,
     };
-    if max_tokens.value() == 0 {
-        let problem = "must be at least 1; only Anthropic's own API warms its cache without a reply";
-        return Err(Error::at(Kind::WrongValue, "max_tokens", problem));
-    }
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
     let mut conversation = Conversation { system: system(body.system, &mut fields)?, ..Default::default() };
     for (index, raw) in messages.into_iter().enumerate() {
@@ -75,7 +95,7 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
     }
 
     let interleaved = betas.iter().any(|beta| beta.starts_with("interleaved-thinking-"));
-    let longest = Some(max_tokens).filter(|_| !interleaved);
+    let longest = max_tokens.filter(|_| !interleaved);
     let config = body.output_config;
     let (effort, format) = match config {
         None => (None, body.output_format),
@@ -94,26 +114,29 @@ pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
         tools: tools(body.tools.unwrap_or_default(), &mut fields)?,
         tool_choice,
         parallel_tool_calls,
-        sampling: Sampling {
-            max_tokens: Some(max_tokens),
-            temperature: body.temperature,
-            top_p: body.top_p,
-            top_k: body.top_k,
-            // An empty stop sequence would stop nothing, and the clouds refuse it.
-            stop: body
-                .stop_sequences
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|text| !text.is_empty())
-                .collect(),
-            name_stop: true,
-            ..Sampling::default()
+        sampling: match purpose {
+            Purpose::Count => Sampling::default(),
+            Purpose::Answer => Sampling {
+                max_tokens,
+                temperature: body.temperature,
+                top_p: body.top_p,
+                top_k: body.top_k,
+                // An empty stop sequence would stop nothing, and the clouds refuse it.
+                stop: body
+                    .stop_sequences
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|text| !text.is_empty())
+                    .collect(),
+                name_stop: true,
+                ..Sampling::default()
+            },
         },
         reasoning: reasoning(body.thinking, effort.as_ref(), longest, &mut fields)?,
         format: format.map_or(Ok(Format::Text), |format| output_format(format, &mut fields))?,
         delivery: match body.stream {
-            Some(true) => Delivery::Stream { usage: true },
-            Some(false) | None => Delivery::Whole,
+            Some(true) if purpose == Purpose::Answer => Delivery::Stream { usage: true },
+            Some(_) | None => Delivery::Whole,
         },
         user: None,
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,

@@ -14,7 +14,7 @@ use crate::chat::{
     SearchResult, Thinking, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::claude::{Version, Words};
-use crate::dialect::fates::Fate;
+use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::{Rule, Word};
 use crate::dialect::{extra, fates as settled, media, relay, schema};
 
@@ -22,13 +22,13 @@ use crate::dialect::{extra, fates as settled, media, relay, schema};
 ///
 /// # Errors
 /// What the edition has no place for, named by its path.
-pub fn pass<'b>(
+pub fn pass(
     edition: Edition,
-    body: &'b relay::Body<'_>,
+    body: &relay::Body<'_>,
     model: &str,
     betas: &str,
     out: &mut Vec<u8>,
-) -> Result<Vec<&'b str>, Error> {
+) -> Result<Vec<Given>, Error> {
     let betas = edition.betas(list(betas));
     if let Some((name, _)) = body.given().find(|(name, _)| extra::is_extra(name, extra::CHAT)) {
         let problem = "is no field that Claude takes from here; leave it out for this model";
@@ -43,12 +43,20 @@ pub fn pass<'b>(
         Some((_, Fate::Mapped(_))) => true,
         Some((_, Fate::Dropped | Fate::Refused(_))) => false,
         // Anthropic adds fields, and its own refusal names one that it does not know; the clouds follow later.
-        None => edition == Edition::Anthropic,
+        None => edition == Edition::Anthropic && !Edition::is_head(name),
     };
     let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
-    let left: Vec<&str> =
-        body.given().filter(says).map(|(name, _)| name).filter(|name| !takes(name)).collect();
-    settled::settle(left.iter().copied(), table)?;
+    let mut given = settled::settle(body.given().filter(says).map(|(name, _)| name), table)?;
+    for field in &mut given {
+        match (takes(&field.path), field.fate) {
+            (true, Fate::Mapped(_)) => {}
+            (true, Fate::Dropped | Fate::Refused(_)) => field.fate = Fate::Mapped("as it is"),
+            (false, _) => field.fate = Fate::Dropped,
+        }
+    }
+    if betas.is_cut {
+        settled::also(&mut given, LeftOut(vec!["anthropic-beta"]));
+    }
     let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
     let config = body.get(CONFIG).filter(|_| format.is_some());
     let keeps = |name: &str| {
@@ -61,8 +69,7 @@ pub fn pass<'b>(
             w.key(CONFIG).object(|w| write_config(config, format, w));
         }
     });
-    let cut = betas.is_cut.then_some("anthropic-beta");
-    Ok(left.into_iter().filter(|name| !Edition::is_head(name)).chain(cut).collect())
+    Ok(given)
 }
 
 /// How the names of the features begin that `context_management` belongs to.
@@ -132,6 +139,25 @@ pub fn write(
         Ok::<(), Error>(())
     })?;
     Ok(body.left_out)
+}
+
+/// `MessageCountTokensParams` of the `anthropic` package, and what its beta client adds.
+pub const fn counted(edition: Edition) -> &'static [&'static str] {
+    match edition {
+        Edition::Anthropic => &[
+            "messages",
+            "system",
+            "tools",
+            "tool_choice",
+            "thinking",
+            "output_config",
+            "mcp_servers",
+            "context_management",
+        ],
+        Edition::InvokeModel | Edition::Mantle | Edition::Vertex => {
+            &["messages", "system", "tools", "tool_choice", "thinking", "output_config"]
+        }
+    }
 }
 
 /// What it takes as names of tools and ids of calls: `^[a-zA-Z0-9_-]{1,128}$` and `^[a-zA-Z0-9_-]+$`.

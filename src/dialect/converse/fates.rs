@@ -86,3 +86,21 @@ pub const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("fallbacks", Dropped),
     ("fallback_credit_token", Dropped),
 ];
+
+/// Fields of `POST /v1/messages/count_tokens`.
+pub const ANTHROPIC_COUNT: &[(&str, Fate)] = &[
+    ("model", Mapped("the model of the path")),
+    ("messages", Mapped("`messages`, `system`")),
+    ("system", Mapped("`system`")),
+    ("tools", Mapped("`toolConfig.tools`")),
+    ("tool_choice", Mapped("`toolConfig.toolChoice`")),
+    ("thinking", Mapped("`additionalModelRequestFields.thinking`; left out for models that do not reason")),
+    ("output_config", Dropped),
+    ("cache_control", Mapped("a `cachePoint` at the end; left out for models but Claude and Nova")),
+    ("mcp_servers", NO_MCP),
+    ("speed", Dropped),
+    ("context_management", Dropped),
+    ("compaction", Dropped),
+    ("billing_policy", Dropped),
+    ("user_profile_id", Dropped),
+];

@@ -3,6 +3,7 @@
 //! Shapes and bounds are those of the service's own model, `bedrock-runtime` 2023-09-30 in botocore
 //! 1.44.5, and of <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>.
 
+pub mod count;
 mod decode;
 mod extra;
 pub mod fates;

@@ -161,6 +161,17 @@ impl Upstream {
         }
     }
 
+    /// The name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Titan(_) => "titan_embed",
+            Cohere(_) => "cohere_embed",
+            Nova => "nova_embed",
+            Predict => "vertex_predict",
+            EmbedContent => "vertex_embed_content",
+        }
+    }
+
     /// What becomes of each of the [`FIELDS`].
     pub const fn fates(self) -> &'static [(&'static str, Fate)] {
         match self {

@@ -78,3 +78,21 @@ pub const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("fallbacks", Dropped),
     ("fallback_credit_token", Dropped),
 ];
+
+/// Fields of `POST /v1/messages/count_tokens`.
+pub const ANTHROPIC_COUNT: &[(&str, Fate)] = &[
+    ("model", Mapped("the model of the path")),
+    ("messages", Mapped("`contents`, `systemInstruction`")),
+    ("system", Mapped("`systemInstruction`")),
+    ("tools", Mapped("`tools[0].functionDeclarations`")),
+    ("tool_choice", Dropped),
+    ("thinking", Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5")),
+    ("output_config", Mapped("`generationConfig.responseJsonSchema`, `.thinkingConfig`")),
+    ("cache_control", Dropped),
+    ("mcp_servers", NO_MCP),
+    ("speed", Dropped),
+    ("context_management", Dropped),
+    ("compaction", Dropped),
+    ("billing_policy", Dropped),
+    ("user_profile_id", Dropped),
+];

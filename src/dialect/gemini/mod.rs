@@ -1,5 +1,6 @@
 //! Gemini: Google Vertex AI's `generateContent` and `streamGenerateContent?alt=sse`, REST v1.
 
+pub mod count;
 mod decode;
 mod extra;
 pub mod fates;

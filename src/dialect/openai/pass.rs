@@ -1,5 +1,7 @@
 //! A chat completion request on its way to an upstream of the same dialect: its top edited, the rest as it came.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::edition::{Edition, family};
@@ -7,20 +9,21 @@ use super::fields::DEFAULTS;
 use super::{fates, foreign};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Writer, wrong_type};
-use crate::dialect::fates::Fate;
+use crate::chat::LeftOut;
+use crate::dialect::fates::{Fate, Given};
 use crate::dialect::{Client, extra, fates as settled, relay};
 
 /// Edits the top of a request: the model, what the edition does not take, and the token counts, which are asked
-/// for in any case. Gives the names of what was left out.
+/// for in any case. Gives what becomes of the fields that were given.
 ///
 /// # Errors
 /// What the edition has no place for, named by its path.
-pub fn pass<'b>(
+pub fn pass(
     edition: Edition,
-    body: &'b relay::Body<'_>,
+    body: &relay::Body<'_>,
     model: &str,
     out: &mut Vec<u8>,
-) -> Result<Vec<&'b str>, Error> {
+) -> Result<Vec<Given>, Error> {
     let more = extras(edition, body)?;
     let table = fates::fates(edition, Client::OpenAi);
     let takes = |name: &str| match table.iter().find(|(known, _)| *known == name) {
@@ -31,13 +34,17 @@ pub fn pass<'b>(
         None => name != EXTRA,
     };
     let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
-    let left: Vec<&str> = body
-        .given()
-        .filter(says)
-        .map(|(name, _)| name)
-        .filter(|name| !takes(name) && *name != EXTRA)
-        .collect();
-    settled::settle(left.iter().copied(), table)?;
+    let names = body.given().filter(says).map(|(name, _)| name).filter(|name| *name != EXTRA);
+    let mut given = settled::settle(names, table)?;
+    for field in given.iter_mut().filter(|field| field.fate == Fate::Dropped && takes(&field.path)) {
+        field.fate = AS_IT_IS;
+    }
+    given.extend(
+        more.0.iter().map(|(name, _)| Given {
+            path: Cow::Owned(format!("{EXTRA}.{}", name.as_str())),
+            fate: AS_IT_IS,
+        }),
+    );
     let counts = body.stream && edition.asks_for_usage();
     let bound = body.get(OLD_BOUND).filter(|_| family(edition, model).picks() && body.get(BOUND).is_none());
     let lists: Vec<(&'static str, &RawValue, Vec<&'static str>)> = ["messages", "tools"]
@@ -68,13 +75,10 @@ pub fn pass<'b>(
             w.foreign_key(name.as_str()).raw(value);
         }
     });
-    let mut left = left;
-    for name in lists.into_iter().flat_map(|(_, _, found)| found) {
-        if !left.contains(&name) {
-            left.push(name);
-        }
+    for (_, _, found) in lists {
+        settled::also(&mut given, LeftOut(found));
     }
-    Ok(left)
+    Ok(given)
 }
 
 /// Whether a request asks for the token counts of its stream.
@@ -82,6 +86,7 @@ pub fn wants_usage(body: &relay::Body<'_>) -> bool {
     members(body.get(OPTIONS)).given().any(|(name, value)| name == COUNTS && value.get() == "true")
 }
 
+const AS_IT_IS: Fate = Fate::Mapped("as it is");
 const EXTRA: &str = "extra";
 /// OpenAI's models that reason refuse the older name: "Unsupported parameter: 'max_tokens' is not supported with
 /// this model" (getcmd-dev/cmd#36).

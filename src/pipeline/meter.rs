@@ -1,0 +1,133 @@
+//! What a request uses: taken in advance, listened for in its reply, settled when it ends.
+
+use std::cell::{Cell, RefCell};
+
+use crate::base::host::Host;
+use crate::chat::{Event, Frame, Sink, Usage};
+use crate::policy::prices::Price;
+use crate::policy::quota::{Cost, Reservation};
+
+/// Bytes of a reply's text for a token, where the upstream did not come to count them.
+const BYTES: u64 = 4;
+
+/// The meter of one request.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Gone once it is settled.
+    reservation: RefCell<Option<Reservation>>,
+    price: Option<Price>,
+    /// Input tokens as estimated.
+    input: u64,
+    heard: Cell<Heard>,
+}
+
+/// What was heard of the reply so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    /// The upstream has begun to answer with success: what it did will be billed.
+    answered: bool,
+    /// Token counts, if the upstream told any.
+    usage: Option<Usage>,
+    /// The reply came to its end, so that the counts are the last ones.
+    complete: bool,
+    /// Bytes of text, thoughts and arguments.
+    said: u64,
+    images: u64,
+}
+
+impl Meter {
+    /// `input` are the tokens of the request as estimated.
+    pub fn new(reservation: Option<Reservation>, price: Option<Price>, input: u64) -> Self {
+        Self { reservation: RefCell::new(reservation), price, input, heard: Cell::default() }
+    }
+
+    /// The upstream answers with success.
+    pub fn answered(&self) {
+        self.hear(|heard| heard.answered = true);
+    }
+
+    /// The upstream told how many tokens it took, outside of a conversation.
+    pub fn counted(&self, usage: Usage) {
+        self.hear(|heard| {
+            heard.usage = Some(usage);
+            heard.complete = true;
+        });
+    }
+
+    /// So many images came.
+    pub fn pictured(&self, images: u64) {
+        self.hear(|heard| heard.images = images);
+    }
+
+    /// Listens to the events that go to `sink`.
+    pub fn tap<'s>(&'s self, sink: &'s mut dyn Sink) -> Tap<'s> {
+        Tap { meter: self, sink }
+    }
+
+    fn hear(&self, change: impl FnOnce(&mut Heard)) {
+        let mut heard = self.heard.get();
+        change(&mut heard);
+        self.heard.set(heard);
+    }
+
+    /// What the request has used: as the upstream counted, or by what was seen of its reply.
+    pub fn used(&self) -> Usage {
+        let heard = self.heard.get();
+        if !heard.answered {
+            return Usage::default();
+        }
+        let said = heard.said.div_ceil(BYTES);
+        match heard.usage {
+            Some(usage) if heard.complete => usage,
+            // Counted at the beginning, and cut off before the end.
+            Some(usage) => Usage { output: usage.output.max(said), ..usage },
+            None => Usage { input: self.input, output: said, ..Usage::default() },
+        }
+    }
+
+    /// What that costs, in billionths of a dollar; `None` where no price is known.
+    pub fn cost(&self) -> Option<u64> {
+        self.price.map(|price| price.of(&self.used(), self.heard.get().images))
+    }
+
+    /// Settles the reservation, once; what comes later is not counted any more.
+    pub fn settle(&self, host: &dyn Host) {
+        let Some(reservation) = self.reservation.take() else { return };
+        let used = self.used();
+        let tokens = used.input.saturating_add(used.output);
+        reservation.settle(host, Cost { tokens, nano_usd: self.cost().unwrap_or_default() });
+    }
+}
+
+/// Passes on what it hears.
+pub struct Tap<'s> {
+    meter: &'s Meter,
+    sink: &'s mut dyn Sink,
+}
+
+impl Sink for Tap<'_> {
+    fn event(&mut self, event: Event<'_>) {
+        let said = |heard: &mut Heard, length: usize| {
+            heard.said = heard.said.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        };
+        self.meter.hear(|heard| match &event {
+            Event::Usage(usage) => heard.usage = Some(*usage),
+            Event::Stop { .. } => heard.complete = true,
+            Event::Text(text) | Event::Reasoning(text) | Event::Redacted(text) => said(heard, text.length()),
+            Event::ToolArguments { arguments, .. } => said(heard, arguments.length()),
+            Event::Start { .. }
+            | Event::Signature(_)
+            | Event::BlockEnd
+            | Event::Citation(_)
+            | Event::Tier(_)
+            | Event::Extra { .. }
+            | Event::ToolStart { .. }
+            | Event::ToolEnd { .. } => {}
+        });
+        self.sink.event(event);
+    }
+
+    fn frame(&mut self, frame: Frame<'_>) {
+        self.sink.frame(frame);
+    }
+}
