@@ -111,24 +111,6 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
     Ok(layout(&file))
 }
 
-<<<<<<< ours
-/// Clouds ask some models in another of their dialects; the path tells.
-fn asked(outgoing: &Outgoing, upstream: Upstream) -> Upstream {
-    let path = outgoing.headers.get(":path").unwrap();
-    match path.rsplit(['/', ':']).next().unwrap() {
-        "converse" | "converse-stream" => Upstream::Converse,
-        "generateContent" | "streamGenerateContent?alt=sse" => Upstream::Gemini,
-        "rawPredict" | "streamRawPredict" if path.contains("/anthropic/") => {
-            Upstream::Messages(Edition::Vertex)
-        }
-        "rawPredict" | "streamRawPredict" => Upstream::Completions(Completions::Mistral),
-        "completions" if path.starts_with("/v1/projects") => Upstream::Completions(Completions::OpenModels),
-        _ => upstream,
-    }
-}
-
-=======
->>>>>>> theirs
 const AWS: &[&str] = &["x-amz-date", "authorization", "x-amz-security-token"];
 
 /// Nothing of the client's, and nothing that is not asked for by the cloud.

@@ -91,7 +91,11 @@ pub fn asked(path: &str, upstream: Upstream) -> Upstream {
     match path.rsplit(['/', ':']).next().unwrap() {
         "converse" | "converse-stream" | "count-tokens" => Upstream::Converse,
         "generateContent" | "streamGenerateContent?alt=sse" => Upstream::Gemini,
-        "rawPredict" | "streamRawPredict" => Upstream::Messages(Edition::Vertex),
+        "rawPredict" | "streamRawPredict" if path.contains("/anthropic/") => {
+            Upstream::Messages(Edition::Vertex)
+        }
+        "rawPredict" | "streamRawPredict" => Upstream::Completions(Completions::Mistral),
+        "completions" if path.starts_with("/v1/projects") => Upstream::Completions(Completions::OpenModels),
         _ => upstream,
     }
 }
