@@ -7,7 +7,9 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import yaml
 
 from . import gateway
-from .conftest import plugin_json
+from .conftest import plugin_json, running
 from .harness import BEDROCK, SECRETS, Gate, say, until
 from .cloud.driver import StandIn
 
@@ -67,6 +69,40 @@ def test_every_filter_of_the_examples_holds_headers_and_comes_back_after_a_fault
         assert settings["allow_on_headers_stop_iteration"] is True
         assert settings["failure_policy"] == "FAIL_RELOAD"
         assert settings["vm_config"]["vm_id"], "without a name tokens would be shared with any other plugin"
+
+
+def test_without_the_pause_flag_requests_are_told_so_and_do_not_hang(version: str, cloud: StandIn) -> None:
+    def forget(config: dict[str, Any]) -> None:
+        (settings,) = gateway.wasm_settings(config)
+        del settings["allow_on_headers_stop_iteration"]
+
+    cloud.reset()
+    with running(version, cloud, "shut", edit=forget, concurrency=1) as gate, ThreadPoolExecutor() as threads:
+        gate.expected_errors.append("has shown the gateway no body")
+        begun = time.monotonic()
+        chat = threads.submit(gate.post, {"model": BEDROCK, "messages": say()})
+        message = threads.submit(gate.post, {"model": BEDROCK, "max_tokens": 9, "messages": say()}, path="/v1/messages")
+        error = chat.result().error
+        assert (chat.result().status, error["code"]) == (500, "internal_error")
+        assert "allow_on_headers_stop_iteration" in error["message"]
+        assert message.result().status == 500 and json.loads(message.result().body)["type"] == "error"
+        assert time.monotonic() - begun < 10
+        gate.nothing_was_sent()
+        gate.verify()
+
+
+def test_a_first_request_whose_body_is_slow_is_waited_for(version: str, cloud: StandIn) -> None:
+    def slowly() -> Iterator[bytes]:
+        body = json.dumps({"model": BEDROCK, "messages": say()}).encode()
+        yield body[:20]
+        time.sleep(7)
+        yield body[20:]
+
+    cloud.reset()
+    with running(version, cloud, "slow", concurrency=1) as gate:
+        answer = gate.call("POST", "/v1/chat/completions", slowly(), {"content-type": "application/json"})
+        assert answer.status == 200, answer.body
+        gate.verify()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=names)

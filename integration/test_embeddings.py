@@ -83,6 +83,30 @@ def test_hundreds_of_texts_keep_their_order(gate: Gate, model: str) -> None:
     assert gate.counters()[f"{cloud(model)}.in_flight_most"] <= 8
 
 
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        ("bedrock/amazon.titan-embed-image-v1", 1024),
+        ("bedrock/cohere.embed-multilingual-v3", 1024),
+        ("bedrock/global.cohere.embed-v4:0", 1536),
+        ("bedrock/amazon.nova-2-multimodal-embeddings-v1:0", 3072),
+        ("vertex_ai/gemini-embedding-2-preview", 3072),
+    ],
+)
+def test_pictures_have_vectors_among_those_of_texts(gate: Gate, model: str, size: int) -> None:
+    pictures = ["iVBORw0KGgo=", "/9j/4AAQ"]
+    inputs = ["before", f"data:image/png;base64,{pictures[0]}", f"data:image/jpeg;base64,{pictures[1]}", "behind"]
+    reply = gate.client.embeddings.create(model=model, input=inputs)
+    assert vectors(reply) == [vector(text, size) for text in ("before", *pictures, "behind")]
+
+
+def test_a_model_that_does_not_see_refuses_a_picture(gate: Gate) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        gate.client.embeddings.create(model=TITAN, input=["a", "data:image/png;base64,AAAA"])
+    assert refused.value.param == "input[1]"
+    gate.nothing_was_sent()
+
+
 def test_large_replies_arrive_whole(gate: Gate) -> None:
     inputs = [f"text {number}" for number in range(600)]
     reply = gate.client.embeddings.create(model=TITAN, input=inputs, encoding_format="float")

@@ -94,7 +94,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
      {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example/b"}}]}]},
      "unsupported_parameter", "messages[0].content[0].image_url.url"),
     ("audio", {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
-     "unsupported_parameter", "messages[0].content[0].type"),
+     "missing_required_parameter", "messages[0].content[0].input_audio.data"),
     ("temperature-text", {"messages": [USER], "temperature": "hot"}, "invalid_type", "temperature"),
     ("temperature-high", {"messages": [USER], "temperature": 2.5}, "invalid_value", "temperature"),
     ("top_p-negative", {"messages": [USER], "top_p": -0.1}, "invalid_value", "top_p"),

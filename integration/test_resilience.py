@@ -18,6 +18,7 @@ import pytest
 from .conftest import running
 from .harness import ANSWER, BEDROCK, CHAT, MODELS, VERTEX, Gate, error_of, events, headers_of, say, until
 from .cloud.driver import StandIn
+from .cloud.embeddings import vector
 
 MIB = 1024 * 1024
 
@@ -190,6 +191,17 @@ def test_a_reply_larger_than_envoys_buffers_comes_through(
         assert answer.headers["content-type"] == "application/json"
         assert int(answer.headers["content-length"]) == len(answer.body)
     assert len(content) == 3_000_000 and content[:45] * 3 == content[: 3 * 45]
+    tight_gate.verify()
+
+
+def test_vectors_of_several_calls_larger_than_envoys_buffers_come_through(tight_gate: Gate) -> None:
+    tight_gate.fresh()
+    inputs = [f"text {number}" for number in range(200)]
+    body = {"model": "bedrock/amazon.titan-embed-text-v2:0", "input": inputs}
+    answer = tight_gate.post(body, path="/v1/embeddings")
+    assert answer.status == 200 and len(answer.body) > 3 * MIB
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert [item["embedding"] for item in json.loads(answer.body)["data"]] == [vector(text, 1024) for text in inputs]
     tight_gate.verify()
 
 

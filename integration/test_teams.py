@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -98,4 +99,39 @@ def test_the_tokens_charged_are_the_tokens_that_the_clouds_counted(version: str,
         left = int(last.headers["x-ratelimit-remaining-tokens"])
         # The last request itself is still reserved when it is told: its bound, and its own text.
         assert 1000 < most - used - left < 1100
+        gate.verify()
+
+
+def test_an_operator_sees_requests_tokens_cost_and_times_with_real_labels(version: str, cloud: StandIn) -> None:
+    plugin = teams(blue=team(["*"], requests_per_minute=2))
+    with running(version, cloud, "metrics", plugin=plugin) as gate:
+        gate.fresh()
+        gate.completions.create(model=BEDROCK, messages=say("text in=1000 out=100"))
+        for _ in gate.completions.create(model=BEDROCK, messages=say("text in=7 out=5"), stream=True):
+            pass
+        with pytest.raises(openai.RateLimitError):
+            gate.completions.create(model=BEDROCK, messages=say())
+        text = gate.admin("GET", "/stats/prometheus?filter=wasmcustom")
+        model = 'model="bedrock/*"'
+        for line in (
+            f'fairlead_requests_total{{{model},status="200",team="blue"}} 2',
+            f'fairlead_requests_total{{{model},status="429",team="blue"}} 1',
+            f'gen_ai_client_token_usage_total{{{model},team="blue",token_type="input"}} 1007',
+            f'gen_ai_client_token_usage_total{{{model},team="blue",token_type="output"}} 105',
+            # Three dollars for a million in, fifteen out.
+            f'fairlead_cost_nanodollars_total{{{model},team="blue"}} {1007 * 3000 + 105 * 15000}',
+            'fairlead_refused_total{reason="limit",team="blue"} 1',
+            f'gen_ai_server_request_duration_milliseconds_count{{{model},team="blue"}} 3',
+            f'gen_ai_server_time_to_first_token_milliseconds_count{{{model},team="blue"}} 2',
+        ):
+            assert line in text.splitlines(), f"{line}\n{text}"
+
+        usage = gate.call("GET", "/fairlead/usage", headers={"authorization": f"Bearer {CLIENT_KEY}"})
+        (blue,) = json.loads(usage.body)["teams"]
+        assert (blue["name"], blue["limits"]["requests_per_minute"]["used"]) == ("blue", 2)
+
+        lines = [json.loads(line) for line in gate.log().splitlines() if line.startswith("{")]
+        told = [(line["team"], line["input_tokens"], line["output_tokens"], line["cost_usd"]) for line in lines[:2]]
+        assert told == [("blue", "1000", "100", "0.004500000"), ("blue", "7", "5", "0.000096000")]
+        assert all(int(line["first_token_ms"]) >= 0 for line in lines[:2])
         gate.verify()

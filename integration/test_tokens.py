@@ -16,6 +16,7 @@ from . import gateway
 from .conftest import running
 from .harness import BEDROCK, CHAT, VERTEX, Answer, Gate, say, until
 from .cloud.driver import StandIn
+from .cloud.embeddings import vector
 
 #: What Envoy's log says of a source that fails; nothing else may be wrong there.
 SOURCE_FAILS = r"the token source behind cluster gcp_metadata answered"
@@ -80,6 +81,30 @@ def test_a_hundred_cold_requests_cause_one_call(version: str, cloud_of_tokens: S
         (call,) = gate.requests("metadata")
         names = {name.lower() for name, _ in call["headers"]}
         assert names <= {"host", "metadata-flavor", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"}
+
+
+def test_embeddings_of_several_calls_wait_for_the_first_token_as_well(version: str, cloud_of_tokens: StandIn) -> None:
+    with tokens(version, cloud_of_tokens, "fan", {"delay_s": 1}) as gate:
+        inputs = [f"text {number}" for number in range(20)]
+        reply = gate.client.embeddings.create(model="vertex_ai/gemini-embedding-001", input=inputs)
+        assert [item.embedding for item in reply.data] == [vector(text, 3072) for text in inputs]
+        assert gate.counters()["metadata.token_calls"] == 1
+        assert len(gate.requests("vertex")) == 20
+
+
+def test_a_revoked_token_in_the_midst_of_several_calls_is_a_503(version: str, cloud_of_tokens: StandIn) -> None:
+    with tokens(version, cloud_of_tokens, "fan-revoked") as gate:
+        begin = time.monotonic()
+        ask = lambda: gate.client.embeddings.create(model="vertex_ai/gemini-embedding-001", input=["a", "b"])  # noqa: E731
+        assert len(ask().data) == 2
+        until("the token is old enough to be doubted", lambda: time.monotonic() > begin + 5.2)
+        gate.refusals_expected = True
+        gate.cloud.control("POST", "/tokens/revoke", {})
+        with pytest.raises(openai.InternalServerError) as raised:
+            ask()
+        assert (raised.value.status_code, raised.value.code) == (503, "credentials_unavailable")
+        until("a new token has come", lambda: gate.counters()["metadata.token_calls"] == 2)
+        assert len(ask().data) == 2
 
 
 def test_tokens_of_five_seconds_are_renewed_ahead_and_no_request_fails(version: str, cloud_of_tokens: StandIn) -> None:

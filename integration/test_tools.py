@@ -38,6 +38,10 @@ PING: dict[str, Any] = {"type": "function", "function": {"name": "ping"}}
 
 TOOLS: list[Any] = [WEATHER, CLOCK, PING]
 
+#: A Claude that knows what the one before does not.
+NEWER = "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+LLAMA = "bedrock/us.meta.llama3-3-70b-instruct-v1:0"
+
 SIGNED = "vertex_ai/gemini-3-pro-preview"
 
 
@@ -136,8 +140,9 @@ def test_tool_choice(gate: Gate, where: str, choice: Any, called: str | None) ->
     elif choice == "none":
         assert "toolConfig" not in body
     else:
-        forms = {"auto": {"auto": {}}, "required": {"any": {}}}
-        assert body["toolConfig"]["toolChoice"] == forms.get(str(choice), {"tool": {"name": "clock"}})
+        # `auto` goes without saying.
+        forms = {"auto": None, "required": {"any": {}}}
+        assert body["toolConfig"].get("toolChoice") == forms.get(str(choice), {"tool": {"name": "clock"}})
 
 
 @pytest.mark.parametrize(
@@ -259,12 +264,21 @@ def test_parse_gives_a_checked_object(gate: Gate, where: str) -> None:
     assert isinstance(report, Report)
     body = gate.body(where)
     if where == "bedrock":
-        structure = body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
-        schema = json.loads(structure["schema"])
+        # This Claude has no shaped answers of its own: it is made to call a tool, and the call is the answer.
+        (tool,) = body["toolConfig"]["tools"]
+        schema = tool["toolSpec"]["inputSchema"]["json"]
+        assert body["toolConfig"]["toolChoice"] == {"tool": {"name": tool["toolSpec"]["name"]}}
     else:
         assert body["generationConfig"]["responseMimeType"] == "application/json"
         schema = body["generationConfig"]["responseJsonSchema"]
     assert list(schema["properties"]) == ["title", "people", "mood", "note", "score"], "the order is kept"
+
+
+def test_a_newer_claude_shapes_its_answers_itself(gate: Gate) -> None:
+    reply = gate.completions.parse(model=NEWER, messages=say(), response_format=Report)
+    assert isinstance(reply.choices[0].message.parsed, Report)
+    structure = gate.body("bedrock")["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
+    assert list(json.loads(structure["schema"])["properties"]) == ["title", "people", "mood", "note", "score"]
 
 
 def test_a_stream_can_be_parsed_too(gate: Gate, where: str) -> None:
@@ -295,3 +309,47 @@ def test_a_tool_result_may_be_a_picture_where_the_model_takes_one(gate: Gate) ->
     gate.completions.create(model=BEDROCK, messages=messages, tools=TOOLS)
     content = gate.body("bedrock")["messages"][-1]["content"][0]["toolResult"]["content"]
     assert [next(iter(block)) for block in content] == ["text", "image"]
+
+
+#: Names as servers of the Model Context Protocol make them; no cloud takes them all.
+FOREIGN = ["files.read/v2", "files_read_v2", "mcp__" + "knowledge_" * 9 + "search", "läs fil"]
+
+
+def test_tools_keep_their_names_whatever_the_cloud_thinks_of_them(gate: Gate, where: str) -> None:
+    tools: list[Any] = [{"type": "function", "function": {"name": name}} for name in FOREIGN]
+    messages: list[Any] = say("tools which=all")
+    message = gate.completions.create(model=MODELS[where], messages=messages, tools=tools).choices[0].message
+    assert [call.function.name for call in message.tool_calls] == FOREIGN
+    # Some servers of open models give every call the same id, and results come in the calls' order.
+    calls = [call.model_dump() | {"id": "call_0"} for call in message.tool_calls]
+    messages += [{"role": "assistant", "tool_calls": calls}]
+    messages += [{"role": "tool", "tool_call_id": "call_0", "content": name} for name in FOREIGN]
+    with gate.completions.stream(model=MODELS[where], messages=messages, tools=tools) as stream:
+        assert stream.get_final_completion().choices[0].message.content
+    found = results_text(gate, where)
+    assert [json.dumps(content, ensure_ascii=False).count(name) for name, (_, content) in zip(FOREIGN, found)] == [1] * 4
+    assert len({name for name, _ in found}) == 4
+
+
+def test_llama_streams_its_calls_though_bedrock_does_not(gate: Gate) -> None:
+    with gate.completions.stream(model=LLAMA, messages=say("tools"), tools=TOOLS) as stream:
+        choice = stream.get_final_completion().choices[0]
+    assert choice.finish_reason == "tool_calls"
+    assert choice.message.tool_calls[0].function.name == "weather"
+    assert gate.sent("bedrock")["path"].endswith("/converse")
+
+
+def test_one_call_at_most(gate: Gate) -> None:
+    gate.completions.create(model=NEWER, messages=say(), tools=TOOLS, parallel_tool_calls=False)
+    fields = gate.body("bedrock")["additionalModelRequestFields"]
+    assert fields == {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}
+
+
+def test_bedrocks_own_fields_go_along(gate: Gate) -> None:
+    guardrail = {"guardrailIdentifier": "gr1abc", "guardrailVersion": "DRAFT", "trace": "enabled"}
+    extra = {"guardrailConfig": guardrail, "extra": {"performanceConfig": {"latency": "optimized"}}}
+    gate.completions.create(model=BEDROCK, messages=say(), service_tier="flex", metadata={"team": "blue"}, extra_body=extra)
+    body = gate.body("bedrock")
+    assert body["guardrailConfig"] == guardrail
+    assert body["performanceConfig"] == {"latency": "optimized"}
+    assert (body["serviceTier"], body["requestMetadata"]) == ({"type": "flex"}, {"team": "blue"})

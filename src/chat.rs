@@ -31,6 +31,8 @@ pub struct Request<'a> {
     pub user: Option<Text<'a>>,
     /// `None`: as the cloud likes.
     pub tier: Option<Tier>,
+    /// The model may search the web before it answers; how, in OpenAI's words.
+    pub search: Option<&'a RawValue>,
     /// What the client hangs on the request for its own books; any JSON object.
     pub metadata: Option<&'a RawValue>,
     /// Names of experimental features, as Anthropic's `anthropic-beta` header has them.
@@ -214,12 +216,17 @@ pub struct Sampling<'a> {
     pub temperature: Option<Number<'a>>,
     pub top_p: Option<Number<'a>>,
     pub top_k: Option<Count<'a>>,
+    /// None is empty: such a one would stop nothing, and the clouds refuse it.
     pub stop: Vec<Text<'a>>,
     /// The client wants to know which of `stop` ended the reply.
     pub name_stop: bool,
     pub seed: Option<Number<'a>>,
     pub presence_penalty: Option<Number<'a>>,
     pub frequency_penalty: Option<Number<'a>>,
+    /// How many replies to make; 1 where absent.
+    pub replies: Option<Count<'a>>,
+    /// Tell how likely every token of the reply was, and so many others in its place.
+    pub logprobs: Option<u64>,
 }
 
 /// How much the model is to think before it answers. Models differ in what they take: each upstream
@@ -370,7 +377,6 @@ pub struct Spelling {
     /// How to send a picture itself rather than its address.
     pub inline_image: &'static str,
     pub document: &'static str,
-    pub call_id: &'static str,
     pub call_name: &'static str,
     pub tool_name: &'static str,
     pub tool_schema: &'static str,
@@ -410,6 +416,11 @@ pub enum Event<'a> {
         id: Option<Text<'a>>,
     },
     Text(Text<'a>),
+    /// What follows is the reply of this number, of several that were asked for; until the first of these it
+    /// is reply 0. Only in whole replies.
+    Choice(usize),
+    /// How likely the next token of the reply was. Only in whole replies.
+    Logprob(Logprob<'a>),
     /// Thoughts that the model shows.
     Reasoning(Text<'a>),
     /// Anthropic's proof of the thoughts before it, which the model wants back with them.
@@ -452,6 +463,14 @@ pub enum Event<'a> {
         name: &'static str,
         json: &'a str,
     },
+}
+
+/// A token of a reply, and others that could have stood in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logprob<'a> {
+    pub token: (Text<'a>, Number<'a>),
+    /// The likeliest first; the token may be among them.
+    pub others: Vec<(Text<'a>, Number<'a>)>,
 }
 
 /// A source of what is said in a reply.

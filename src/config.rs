@@ -148,6 +148,8 @@ pub struct Model {
     /// The model to call instead of the name asked for, such as
     /// `bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0`.
     pub model: Option<String>,
+    /// What the model is, where its name does not tell: its base model, such as `claude-sonnet-4-5`.
+    pub family: Option<String>,
 }
 
 /// Bounds that operators may want to move.

@@ -1,4 +1,4 @@
-//! The vocabulary of embeddings between the two edges: texts in, vectors out.
+//! The vocabulary of embeddings between the two edges: texts and pictures in, vectors out.
 //!
 //! A vector is carried as the numbers that the cloud wrote: they leave as they came, or as the four bytes
 //! of each.
@@ -15,8 +15,10 @@ use crate::chat::Extra;
 /// What a client wants embedded.
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// Each gets a vector of its own. There is at least one, and none is empty.
-    pub inputs: Vec<Text<'a>>,
+    /// Each gets a vector of its own. There is at least one.
+    pub inputs: Vec<Input<'a>>,
+    /// The client sent them as a list, be it of one only.
+    pub listed: bool,
     /// How many numbers a vector is to have; at least one. `None`: as many as the model likes.
     pub dimensions: Option<Count<'a>>,
     pub encoding: Encoding,
@@ -25,6 +27,41 @@ pub struct Request<'a> {
     /// The names of all top-level fields that were given and say something; each upstream's table gives
     /// every one of them a fate.
     pub fields: Vec<Cow<'a, str>>,
+}
+
+impl Request<'_> {
+    /// Where in the client's body an input stands.
+    pub fn path(&self, index: usize) -> String {
+        if self.listed { format!("input[{index}]") } else { "input".to_owned() }
+    }
+}
+
+/// What gets a vector.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input<'a> {
+    /// Never empty.
+    Text(Text<'a>),
+    Image(Image<'a>),
+}
+
+/// A picture, from a data URL.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Image<'a> {
+    pub url: Text<'a>,
+    /// As declared, lower case, such as `image/png`.
+    pub media_type: Cow<'a, str>,
+    /// Base64.
+    pub data: Text<'a>,
+}
+
+impl Input<'_> {
+    /// How many bytes it takes in the client's body.
+    pub fn written_bytes(&self) -> usize {
+        match self {
+            Input::Text(text) => text.escaped().len(),
+            Input::Image(image) => image.url.escaped().len(),
+        }
+    }
 }
 
 /// How the client wants the vectors.

@@ -297,6 +297,7 @@ fn the_source_environment_wants_awss_own_variables_and_no_keys_beside_them() {
 fn model_rules_lead_somewhere_and_match_differently() {
     refuses(&[("/models", json!([]))], "models", "is empty");
     refuses(&[("/models/0/backend", json!("azure"))], "models[0].backend", "(aws, gcp)");
+    refuses(&[("/models/0/family", json!("clade"))], "models[0].family", "claude-sonnet-4-5");
     let rule = |name: &str| json!({ "name": name, "backend": "aws" });
     refuses(&[("/models/-", rule("sonnet"))], "models[3].name", "another rule");
     refuses(&[("/models/-", rule("bedrock/*"))], "models[3].name", "another rule");

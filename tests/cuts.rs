@@ -23,7 +23,7 @@ use common::envoy::{FakeHost, NOW};
 use fairlead::base::error::{Error, Kind};
 use fairlead::dialect::names::Names;
 use fairlead::dialect::{Client, Title, Upstream};
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{Caller, Plan};
 
 /// How a whole stream ends.
 fn end_of(client: Client) -> &'static str {
@@ -44,6 +44,7 @@ struct Stream<'c> {
     ends: Vec<usize>,
     plan: Rc<Plan>,
     host: FakeHost,
+    /// What the request has told of its tools.
     names: Names,
     /// What the client gets frame by frame: what the golden file holds.
     expected: Got,
@@ -60,8 +61,9 @@ fn streams(cases: &[Case]) -> Vec<Stream<'_>> {
                 *end += frame.len();
                 Some(*end)
             });
-            let mut request = case.client.parse(case.request(), "").unwrap().request;
-            let written = said.upstream.write(&mut request, "some-model", &mut Vec::new()).unwrap();
+            let mut asked = case.client.parse(case.request(), "").unwrap();
+            let (_, _, model) = plan.find(&Caller::default(), asked.model.as_str()).unwrap();
+            let written = said.upstream.write(&mut asked.request, model, &mut Vec::new()).unwrap();
             let mut stream = Stream {
                 case,
                 names: written.names,
@@ -98,10 +100,10 @@ impl Stream<'_> {
         let mut writer =
             if self.upstream.speaks(client) { client.relay(usage) } else { client.stream(title, usage) };
         let mut decoder = self.upstream.stream();
+        let mut names = self.names.clone();
         let mut outcome = Ok(());
         for piece in pieces {
-            outcome =
-                outcome.and_then(|()| self.names.restored(writer.sink(), |sink| decoder.feed(piece, sink)));
+            outcome = outcome.and_then(|()| names.restored(writer.sink(), |sink| decoder.feed(piece, sink)));
         }
         let error = outcome.and_then(|()| decoder.finish(writer.sink())).err();
         match &error {

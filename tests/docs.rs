@@ -20,7 +20,7 @@ use fairlead::config;
 use fairlead::dialect::embedding;
 use fairlead::dialect::fates::Fate;
 use fairlead::dialect::image::words::{Rule, Word};
-use fairlead::dialect::openai::image::fields;
+use fairlead::dialect::openai::{self, image::fields};
 use fairlead::dialect::{Client, Upstream, anthropic, image};
 use fairlead::pipeline::Plan;
 use serde_json::{Value, json};
@@ -155,12 +155,15 @@ fn cell(fate: Fate) -> String {
 
 /// Every model that makes embeddings.
 fn embedding_models() -> String {
-    let mut table = String::from("| models | texts in a call | `dimensions` |\n| --- | --- | --- |\n");
+    let mut table = String::from(
+        "| models | texts in a call | or pictures | `dimensions` |\n| --- | --- | --- | --- |\n",
+    );
     for (prefix, models) in [("bedrock/", embedding::BEDROCK), ("vertex_ai/", embedding::VERTEX)] {
         for model in models {
             let sizes: Vec<String> = model.sizes.iter().map(u64::to_string).collect();
             let sizes = if sizes.is_empty() { "as the cloud says".to_owned() } else { sizes.join(", ") };
-            writeln!(table, "| `{prefix}{}…` | {} | {sizes} |", model.name, model.texts).unwrap();
+            writeln!(table, "| `{prefix}{}…` | {} | {} | {sizes} |", model.name, model.texts, model.images)
+                .unwrap();
         }
     }
     table
@@ -176,7 +179,7 @@ fn embedding_fates() -> String {
     }
     let titles: Vec<&str> = upstreams.iter().map(|upstream| upstream.title()).collect();
     let mut table = format!("| field | {} |\n| --- |{}\n", titles.join(" | "), " --- |".repeat(titles.len()));
-    for (index, field) in embedding::FIELDS.iter().enumerate() {
+    for (index, field) in openai::embedding::FIELDS.iter().enumerate() {
         let fates = upstreams.iter().map(|upstream| {
             let (name, fate) = upstream.fates()[index];
             assert_eq!(name, *field, "the table of {} has another order", upstream.title());
@@ -184,7 +187,7 @@ fn embedding_fates() -> String {
         });
         writeln!(table, "| `{field}` | {} |", fates.collect::<Vec<_>>().join(" | ")).unwrap();
     }
-    assert!(upstreams.iter().all(|upstream| upstream.fates().len() == embedding::FIELDS.len()));
+    assert!(upstreams.iter().all(|upstream| upstream.fates().len() == openai::embedding::FIELDS.len()));
     table
 }
 

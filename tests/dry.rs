@@ -49,6 +49,8 @@ struct Request<'a> {
     headers: Vec<String>,
     #[serde(borrow)]
     body: &'a RawValue,
+    #[serde(borrow, default)]
+    more_bodies: Vec<&'a RawValue>,
 }
 
 /// Sends a request of a case, for show or for real.
@@ -193,15 +195,19 @@ fn a_look_waits_for_no_token_and_a_word_that_cannot_be_meant_asks_for_one() {
     }
 }
 
+/// A dry run of a task of OpenAI's at Bedrock.
+fn look(path: &str, body: &str) -> Got {
+    let host = FakeHost::new();
+    let mut whole = Whole::new(client::plan(Upstream::Converse));
+    let request = headers(&[(":method", "POST"), (":path", path), ("x-fairlead-dry-run", "true")]);
+    assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
+    answered(whole.request_body(&host, body.as_bytes()))
+}
+
 #[test]
 fn images_are_shown_as_they_are_asked_for() {
-    let body = br#"{"model":"bedrock/amazon.nova-canvas-v1:0","prompt":"A hat","user":"u"}"#;
-    let (plan, host) = (client::plan(Upstream::Converse), FakeHost::new());
-    let mut whole = Whole::new(plan);
-    let path = (":path", "/v1/images/generations");
-    let request = headers(&[(":method", "POST"), path, ("x-fairlead-dry-run", "true")]);
-    assert_eq!(whole.request_headers(&FakeHost::new(), &request, false), Step::Wait);
-    let got = answered(whole.request_body(&host, body));
+    let body = r#"{"model":"bedrock/amazon.nova-canvas-v1:0","prompt":"A hat","user":"u"}"#;
+    let got = look("/v1/images/generations", body);
     let shown: Shown<'_> = serde_json::from_str(&got.body).unwrap();
     assert_eq!(
         (shown.dialect.as_str(), shown.left_out.as_slice()),
@@ -209,4 +215,33 @@ fn images_are_shown_as_they_are_asked_for() {
     );
     assert_eq!(shown.request.path, "/model/amazon.nova-canvas-v1%3A0/invoke");
     assert!(shown.request.body.get().contains("A hat"));
+}
+
+#[test]
+fn all_calls_of_a_request_that_takes_several_are_shown() {
+    let body = r#"{"model":"bedrock/amazon.titan-embed-text-v2:0","input":["one","two","three"]}"#;
+    let got = look("/v1/embeddings", body);
+    let shown: Shown<'_> = serde_json::from_str(&got.body).unwrap();
+    assert_eq!(shown.request.path, "/model/amazon.titan-embed-text-v2%3A0/invoke");
+    let bodies: Vec<&str> = std::iter::once(&shown.request.body)
+        .chain(&shown.request.more_bodies)
+        .map(|body| body.get())
+        .collect();
+    assert_eq!(bodies.len(), 3);
+    assert!(bodies.iter().zip(["one", "two", "three"]).all(|(body, word)| body.contains(word)), "{bodies:?}");
+}
+
+#[test]
+fn a_minute_of_sound_is_not_estimated_as_a_book() {
+    // 480 kB, a minute of speech, of which Gemini makes 1,920 tokens.
+    let data = "AAAA".repeat(160_000);
+    let part = format!(r#"{{"type":"input_audio","input_audio":{{"format":"mp3","data":"{data}"}}}}"#);
+    let body = format!(r#"{{"model":"chat","messages":[{{"role":"user","content":[{part}]}}]}}"#);
+    let mut whole = Whole::new(client::plan(Upstream::Gemini));
+    let path = (":path", "/chat/completions");
+    let request = headers(&[(":method", "POST"), path, ("x-fairlead-dry-run", "true")]);
+    assert_eq!(whole.request_headers(&FakeHost::new(), &request, false), Step::Wait);
+    let got = answered(whole.request_body(&FakeHost::new(), body.as_bytes()));
+    let shown: Shown<'_> = serde_json::from_str(&got.body).unwrap();
+    assert!((1920..2500).contains(&shown.estimated_input_tokens), "{}", shown.estimated_input_tokens);
 }

@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::client::{self, Exchange, Got, headers, request_headers, show};
+use common::damage::{Chance, damage, is_json};
 use common::envoy::FakeHost;
 use common::layout::layout;
 use fairlead::base::headers::Headers;
@@ -109,11 +110,11 @@ fn ok(tokens: &str) -> Headers {
 /// A cloud that gives each text that is a number a vector of that number alone.
 fn vectors(body: &[u8]) -> Vec<u8> {
     let body: Value = serde_json::from_slice(body).unwrap();
-    let number = |text: &Value| json!([text.as_str().unwrap().parse::<u64>().unwrap_or(0)]);
-    let reply = if body.get("inputText").is_some() {
+    let number = |text: &Value| json!([text.as_str().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0)]);
+    let reply = if body.get("inputText").or(body.get("inputImage")).is_some() {
         json!({ "embedding": number(&body["inputText"]) })
-    } else if body.get("texts").is_some() {
-        json!({ "embeddings": body["texts"].as_array().unwrap().iter().map(number).collect::<Value>() })
+    } else if let Some(inputs) = body.get("texts").or(body.get("images")) {
+        json!({ "embeddings": inputs.as_array().unwrap().iter().map(number).collect::<Value>() })
     } else if body.get("singleEmbeddingParams").is_some() {
         let vector = number(&body["singleEmbeddingParams"]["text"]["value"]);
         json!({ "embeddings": [{ "embeddingType": "TEXT", "embedding": vector }] })
@@ -181,6 +182,43 @@ fn every_case_gives_what_its_files_say() {
         assert_eq!(strange, None, "in {}", folder.display());
     }
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
+}
+
+#[test]
+fn damaged_requests_and_replies_are_whole_or_refused_and_never_an_empty_success() {
+    let (plan, root) = (plan(), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/embeddings"));
+    let host = signed_in(&plan);
+    for folder in fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()) {
+        let (files, name) = (files(&folder), folder.display().to_string());
+        for (_, model) in MODELS {
+            for round in 0..10 {
+                let body = damage(&request(&files, model), &mut Chance::new(&name, round));
+                match exchange(&plan, &host).send(&body) {
+                    Step::Forward(outgoing) => assert!(is_json(&outgoing.body), "{name} {round}"),
+                    Step::Call(calls) => {
+                        assert!(calls.iter().all(|(_, call)| is_json(&call.body)), "{name} {round}")
+                    }
+                    Step::Answer(reply) => {
+                        assert!((400..500).contains(&reply.status) && is_json(&reply.body), "{name} {round}");
+                    }
+                    other => panic!("{name} {round}: {}", show(&other)),
+                }
+            }
+        }
+        for (file, reply) in &files {
+            let Some(model) = said(file) else { continue };
+            for round in 0..30 {
+                let mut exchange = exchange(&plan, &host);
+                exchange.forward(&request(&files, model));
+                let reply = damage(reply, &mut Chance::new(file, round));
+                let got = exchange.receive(ok("7"), [reply.as_slice(), b""]);
+                assert!(is_json(got.body.as_bytes()), "{name}/{file} {round}: {}", got.body);
+                assert!(matches!(got.status, 200 | 502), "{name}/{file} {round}: {}", got.body);
+                let empty = [r#""embedding":[]"#, r#""embedding":"""#, r#""data":[]"#];
+                assert!(!empty.iter().any(|empty| got.body.contains(empty)), "{name}/{file} {round}");
+            }
+        }
+    }
 }
 
 fn files(folder: &PathBuf) -> BTreeMap<String, Vec<u8>> {
@@ -449,6 +487,24 @@ fn vectors_that_never_end_do_not_fill_the_memory() {
         assert!(exchange.whole.held() <= 64 << 20);
     };
     assert_eq!((got.status, &got.json()["error"]["param"]), (400, &json!("input")));
+}
+
+#[test]
+fn calls_that_were_answered_are_counted_though_a_later_one_fails_and_so_is_a_client_that_leaves() {
+    let plan = plan();
+    for fails in [false, true] {
+        let host = signed_in(&plan);
+        let mut exchange = exchange(&plan, &host);
+        let waiting = calls(exchange.send(&body(TITAN, numbered(20))));
+        for (number, call) in waiting.iter().take(3) {
+            calls(exchange.whole.called(&host, *number, Some((&ok("5"), &vectors(&call.body)))));
+        }
+        if fails {
+            answered(exchange.whole.called(&host, 3, None));
+        }
+        exchange.whole.done(&host);
+        assert_eq!(host.field("tokens").as_deref(), Some("15"));
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn claude() -> Value {
         {"reasoningContent": {"reasoningText": {"text": "Hm. \"é\"", "signature": "c2lnMQ=="}}},
         {"reasoningContent": {"redactedContent": "cmVkYWN0ZWQ="}},
         {"text": "Looking."},
-        {"toolUse": {"toolUseId": "tooluse_1", "name": "weather", "input": {"city": "Rome", "n": 1.0}}},
+        {"toolUse": {"toolUseId": "tooluse_1", "name": "get_weather", "input": {"city": "Rome", "n": 1.0}}},
         {"reasoningContent": {"reasoningText": {"text": "", "signature": "c2lnMg=="}}},
         {"toolUse": {"toolUseId": "tooluse_2", "name": "now", "input": {}}},
         {"text": "One "},
@@ -74,14 +74,15 @@ fn claude_stream() -> Vec<u8> {
     lines.iter().map(|line| format!("{line}\n")).collect::<String>().into_bytes()
 }
 
+/// One of them has a name that Bedrock refuses.
 fn tools(client: Client) -> Value {
     let (weather, now) = (json!({"type": "object"}), json!({"type": "object"}));
     match client {
         Client::Anthropic => json!([
-            {"name": "weather", "input_schema": weather}, {"name": "now", "input_schema": now},
+            {"name": "get.weather", "input_schema": weather}, {"name": "now", "input_schema": now},
         ]),
         Client::OpenAi => json!([
-            {"type": "function", "function": {"name": "weather", "parameters": weather}},
+            {"type": "function", "function": {"name": "get.weather", "parameters": weather}},
             {"type": "function", "function": {"name": "now", "parameters": now}},
         ]),
     }

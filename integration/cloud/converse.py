@@ -63,7 +63,7 @@ class Converse(aws.Api):
     def admit(self, body: Any) -> Turn:
         self.stream = self.found["operation"] == "converse-stream"
         _shape(self.model, "ConverseStream" if self.stream else "Converse", body)
-        converse_rules.check(self.model, body)
+        converse_rules.check(self.model, body, stream=self.stream)
         self.body = body
         return _turn(self, body)
 

@@ -41,7 +41,7 @@ CLAUDE_FIELDS = frozenset(
 )
 
 
-def check(model: str, body: dict[str, Any], counting: bool = False) -> None:
+def check(model: str, body: dict[str, Any], counting: bool = False, stream: bool = False) -> None:
     """Refuse a body that has the right shape but that Bedrock would answer with ValidationException."""
     messages = body.get("messages", [])
     if not messages and not counting:
@@ -50,6 +50,7 @@ def check(model: str, body: dict[str, Any], counting: bool = False) -> None:
         raise Refused("rule", "system: must not be empty")
     claude = "anthropic.claude" in model
     _prompt(model, body)
+    _family(model, body, stream)
     _roles(messages)
     for index, message in enumerate(messages):
         _content(message, f"messages.{index}.content", claude)
@@ -86,6 +87,52 @@ def _prompt(model: str, body: dict[str, Any]) -> None:
     for name in OF_THE_PROMPT:
         if name in body:
             raise Refused("rule", f"{name}: can't be included with a prompt of Prompt management")
+
+
+#: What belongs to the beginning of a model's name, and what of Converse such a model does not take.
+#: https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html,
+#: structured-output.html beside it; the choices as its users met them (strands-agents/sdk-python issue 1241).
+LACKS = {
+    "meta.llama3-2-1b": "image toolConfig textFormat",
+    "meta.llama3-2-3b": "image toolConfig textFormat",
+    "meta.llama3-1": "image any tool streaming textFormat",
+    "meta.llama3-2": "any tool streaming textFormat",
+    "meta.llama3-3": "image any tool streaming textFormat",
+    "meta.llama4": "any tool streaming textFormat",
+    "mistral.mistral-7b": "system image toolConfig textFormat",
+    "mistral.mixtral": "system image toolConfig textFormat",
+    "mistral.mistral-large-24": "image tool streaming textFormat",
+    "amazon.titan-text": "system image toolConfig textFormat",
+    "amazon.nova-micro": "image textFormat",
+    "amazon.nova": "textFormat",
+    "anthropic.claude-3": "textFormat",
+    "anthropic.claude-sonnet-4-2": "textFormat",
+    "anthropic.claude-opus-4-2": "textFormat",
+    "anthropic.claude-opus-4-1": "textFormat",
+    "ai21.jamba": "image streaming textFormat",
+    "cohere.command-r": "image textFormat",
+    "openai.gpt-oss": "image",
+}
+
+
+def _family(model: str, body: dict[str, Any], stream: bool) -> None:
+    lacks = next((words.split() for name, words in LACKS.items() if name in model), [])
+    config = body.get("toolConfig", {})
+    blocks = [block for message in body.get("messages", []) for block in message["content"]]
+    blocks += [inner for block in blocks for inner in block.get("toolResult", {}).get("content", [])]
+    used = {
+        "system": "system" in body,
+        "image": any("image" in block for block in blocks),
+        "toolConfig": bool(config),
+        "any": "any" in config.get("toolChoice", {}),
+        "tool": "tool" in config.get("toolChoice", {}),
+        "streaming": stream and bool(config),
+        "textFormat": "textFormat" in body.get("outputConfig", {}),
+    }
+    for word in lacks:
+        if used[word]:
+            what = "tool use in streaming mode" if word == "streaming" else f"the {word} field. Remove {word} and try again"
+            raise Refused("rule", f"This model doesn't support {what}.")
 
 
 def _tool_choice(extra: dict[str, Any], config: dict[str, Any]) -> None:

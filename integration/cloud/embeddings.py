@@ -5,6 +5,7 @@ Vectors are made of a hash of their text, so that a test can tell whose vector i
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -52,6 +53,15 @@ def text(value: Any, place: str, longest: int = 50_000) -> str:
     if len(value) > longest:
         raise Refused("rule", f"#{place}: expected maxLength: {longest}, actual: {len(value)}")
     return value
+
+
+def picture(data: str, place: str) -> str:
+    """Refuse what is no base64; the picture's vector is that of its base64."""
+    try:
+        base64.b64decode(data, validate=True)
+    except ValueError:
+        raise Refused("rule", f"#{place}: not base64") from None
+    return text(data, place, 35_000_000)
 
 
 class Embeddings:
@@ -104,7 +114,9 @@ class Titan(Invoke):
             size = body.get("dimensions", 1024)
             choice(size, (256, 512, 1024), "/dimensions")
         elif "titan-embed-image" in self.model:
-            members(body, {"inputText": str, "embeddingConfig": dict}, {"inputText"}, "")
+            members(body, {"inputText": str, "inputImage": str, "embeddingConfig": dict}, set(), "")
+            if len({"inputText", "inputImage"} & set(body)) != 1:
+                raise Refused("rule", "a text or a picture; both at once would be one vector")
             config = members(
                 body.get("embeddingConfig", {}), {"outputEmbeddingLength": int}, set(), "/embeddingConfig"
             )
@@ -113,6 +125,8 @@ class Titan(Invoke):
         else:
             members(body, {"inputText": str}, {"inputText"}, "")
             size = 1536
+        if "inputImage" in body:
+            return self.asked([picture(body["inputImage"], "/inputImage")], size)
         return self.asked([text(body["inputText"], "/inputText")], size)
 
     def whole(self, reply: Reply) -> bytes:
@@ -129,18 +143,29 @@ class Cohere(Invoke):
     path = invoke(r"cohere\.embed-")
 
     def admit(self, body: Any) -> Turn:
-        known: dict[str, Any] = {"texts": list, "input_type": str, "truncate": str, "embedding_types": list}
-        longest, cuts = 2048, ("NONE", "START", "END")
+        known: dict[str, Any] = {"texts": list, "images": list, "input_type": str, "truncate": str}
+        longest, cuts, pictures = 2048, ("NONE", "START", "END"), 1
+        kinds = ("search_document", "search_query", "classification", "clustering")
         if "embed-v4" in self.model:
             known |= {"output_dimension": int, "max_tokens": int}
-            longest, cuts = 500_000, ("NONE", "LEFT", "RIGHT")
-        members(body, known, {"texts", "input_type"}, "")
-        choice(body["input_type"], ("search_document", "search_query", "classification", "clustering"), "/input_type")
+            longest, cuts, pictures = 500_000, ("NONE", "LEFT", "RIGHT"), 96
+        elif "images" in body:
+            kinds = ("image",)
+        members(body, known, {"input_type"}, "")
+        if len({"texts", "images"} & set(body)) != 1:
+            raise Refused("rule", "texts or images, and not both")
+        choice(body["input_type"], kinds, "/input_type")
         choice(body.get("truncate", "NONE"), cuts, "/truncate")
-        if not 1 <= len(body["texts"]) <= 96:
-            raise Refused("rule", f"#/texts: expected maxItems: 96, actual: {len(body['texts'])}")
+        for name, most in (("texts", 96), ("images", pictures)):
+            if name in body and not 1 <= len(body[name]) <= most:
+                raise Refused("rule", f"#/{name}: expected maxItems: {most}, actual: {len(body[name])}")
         size = body.get("output_dimension", 1536 if "embed-v4" in self.model else 1024)
         choice(size, (256, 512, 1024, 1536), "/output_dimension")
+        if "images" in body:
+            found = [re.fullmatch("data:image/(?:png|jpeg);base64,(.*)", str(one)) for one in body["images"]]
+            if None in found:
+                raise Refused("rule", "#/images: not a data URI of a PNG or JPEG")
+            return self.asked([picture(one[1], "/images") for one in found if one], size)
         return self.asked([text(one, f"/texts/{at}", longest) for at, one in enumerate(body["texts"])], size)
 
     def whole(self, reply: Reply) -> bytes:
@@ -159,13 +184,20 @@ class Nova(Invoke):
         choice(body.get("schemaVersion", "nova-multimodal-embed-v1"), ("nova-multimodal-embed-v1",), "/schemaVersion")
         choice(body["taskType"], ("SINGLE_EMBEDDING",), "/taskType")
         place = "/singleEmbeddingParams"
-        names = {"embeddingPurpose": str, "embeddingDimension": int, "text": dict}
-        params = members(body["singleEmbeddingParams"], names, {"embeddingPurpose", "text"}, place)
+        names = {"embeddingPurpose": str, "embeddingDimension": int, "text": dict, "image": dict}
+        params = members(body["singleEmbeddingParams"], names, {"embeddingPurpose"}, place)
+        if len({"text", "image"} & set(params)) != 1:
+            raise Refused("rule", f"#{place}: exactly one input")
         purposes = ("INDEX", "RETRIEVAL")
         known = [f"GENERIC_{one}" for one in purposes] + ["TEXT_RETRIEVAL", "CLASSIFICATION", "CLUSTERING"]
         choice(params["embeddingPurpose"], tuple(known), f"{place}/embeddingPurpose")
         size = params.get("embeddingDimension", 3072)
         choice(size, (256, 384, 1024, 3072), f"{place}/embeddingDimension")
+        if "image" in params:
+            image = members(params["image"], {"format": str, "source": dict}, {"format", "source"}, f"{place}/image")
+            choice(image["format"], ("png", "jpeg", "gif", "webp"), f"{place}/image/format")
+            source = members(image["source"], {"bytes": str}, {"bytes"}, f"{place}/image/source")
+            return self.asked([picture(source["bytes"], f"{place}/image/source/bytes")], size)
         said = members(
             params["text"], {"truncationMode": str, "value": str}, {"truncationMode", "value"}, f"{place}/text"
         )
@@ -241,13 +273,17 @@ class EmbedContent(Vertex):
         content = members(body["content"], {"role": str, "parts": list}, {"parts"}, "/content")
         if len(content["parts"]) != 1:
             raise Refused("rule", "several parts of a content are one vector")
-        part = members(content["parts"][0], {"text": str}, {"text"}, "/content/parts/0")
+        part = members(content["parts"][0], {"text": str, "inlineData": dict}, set(), "/content/parts/0")
         names = {"taskType": str, "title": str, "outputDimensionality": int, "autoTruncate": bool}
         config = members(body.get("embedContentConfig", {}), names, set(), "/embedContentConfig")
         choice(config.get("taskType", TASKS[0]), TASKS, "/embedContentConfig/taskType")
-        return self.asked(
-            [text(part["text"], "/content/parts/0/text", 10_000_000)], self.sized(config.get("outputDimensionality"))
-        )
+        size = self.sized(config.get("outputDimensionality"))
+        if "inlineData" in part:
+            names = {"mimeType": str, "data": str}
+            image = members(part["inlineData"], names, set(names), "/content/parts/0/inlineData")
+            choice(image["mimeType"], ("image/png", "image/jpeg"), "/content/parts/0/inlineData/mimeType")
+            return self.asked([picture(image["data"], "/content/parts/0/inlineData/data")], size)
+        return self.asked([text(part.get("text"), "/content/parts/0/text", 10_000_000)], size)
 
     def whole(self, reply: Reply) -> bytes:
         (numbers,) = self.vectors()

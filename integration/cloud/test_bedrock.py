@@ -221,7 +221,9 @@ def test_a_forced_tool_and_a_schema_are_obeyed_without_a_script(cloud: StandIn) 
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 40}}, "additionalProperties": False}
     text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": json.dumps(schema)}}}
     shaped = say("Hi", outputConfig={"textFormat": text_format})
-    text = json.loads(post(cloud, shaped)[2])["output"]["message"]["content"][0]["text"]
+    refused(cloud, post(cloud, shaped), "rule", "textFormat")
+    newer = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"
+    text = json.loads(post(cloud, shaped, path=newer)[2])["output"]["message"]["content"][0]["text"]
     assert json.loads(text) == {"n": 40}
 
 
@@ -503,6 +505,28 @@ def test_a_prompt_brings_its_own_settings(cloud: StandIn) -> None:
     status, _, answer = post(cloud, say("x", promptVariables={"name": {"text": "Ann"}}), path=path)
     assert status == 200, answer
     refused(cloud, post(cloud, say("x", system=[T]), path=path), "rule", "system")
+
+
+FAMILIES = {
+    "meta.llama3-3-70b-instruct-v1:0": say("x", toolConfig=TOOLS | {"toolChoice": {"any": {}}}),
+    "mistral.mistral-7b-instruct-v0:2": say("x", system=[T]),
+    "mistral.mistral-large-2402-v1:0": say("x", toolConfig=TOOLS | {"toolChoice": {"tool": {"name": "weather"}}}),
+    "openai.gpt-oss-20b-1:0": {"messages": [user(T, {"image": {"format": "png", "source": {"bytes": PNG}}})]},
+}
+
+
+@pytest.mark.parametrize("model", FAMILIES)
+def test_a_family_takes_what_it_can_and_nothing_else(cloud: StandIn, model: str) -> None:
+    path = f"/model/{quote(model, safe='')}/converse"
+    refused(cloud, post(cloud, FAMILIES[model], path=path), "rule", "This model doesn't support")
+    assert post(cloud, path=path)[0] == 200
+
+
+def test_llama_streams_no_tools(cloud: StandIn) -> None:
+    path = "/model/us.meta.llama3-3-70b-instruct-v1%3A0/converse"
+    tools = say("x", toolConfig=TOOLS)
+    assert post(cloud, tools, path=path)[0] == 200
+    refused(cloud, post(cloud, tools, path=path + "-stream"), "rule", "in streaming mode")
 
 
 def test_requests_are_recorded_as_they_came(cloud: StandIn) -> None:

@@ -204,6 +204,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
 pub struct Number<'a>(&'a str);
 
 impl<'a> Number<'a> {
+    pub const ZERO: Number<'static> = Number("0");
+
     /// Reads a JSON token; `None` unless it is a number.
     pub fn from_raw(raw: &'a RawValue) -> Option<Self> {
         let token = raw.get();

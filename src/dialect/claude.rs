@@ -4,7 +4,7 @@
 //! …/claude-messages-adaptive-thinking.html; platform.claude.com/docs/en/build-with-claude/thinking.
 
 use crate::base::json::{Count, Number, Writer};
-use crate::chat::{Content, Effort, LeftOut, ReasoningMode, Request, Role, ToolChoice};
+use crate::chat::{Content, Effort, LeftOut, ReasoningMode, Request, Role};
 
 /// Major and minor version; a name without one is that of a newer model than is known here.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -76,10 +76,15 @@ pub struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// Chooses the words for a request; notes what the model has none for. Without a version the name of
-    /// the model tells nothing, and it may be no Claude at all.
-    pub fn choose(request: &Request<'a>, version: Option<Version>, left_out: &mut LeftOut) -> Self {
+    /// the model tells nothing, and it may be no Claude at all. `forced`: the model is made to call a tool.
+    pub fn choose(
+        request: &Request<'a>,
+        version: Option<Version>,
+        forced: bool,
+        left_out: &mut LeftOut,
+    ) -> Self {
         let sampling = &request.sampling;
-        let thinking = think(request, version, left_out);
+        let thinking = think(request, version, forced, left_out);
         let effort = effort(request, version, thinking, left_out);
         let is_thinking = thinking != Thinking::Unsaid;
         let (mut temperature, mut top_p, mut top_k) = (sampling.temperature, sampling.top_p, sampling.top_k);
@@ -149,11 +154,11 @@ impl<'a> Words<'a> {
     }
 }
 
-fn think(request: &Request<'_>, version: Option<Version>, left_out: &mut LeftOut) -> Thinking {
+fn think(request: &Request<'_>, version: Option<Version>, forced: bool, left_out: &mut LeftOut) -> Thinking {
     let chosen = match (version, request.reasoning.mode) {
         // It does not think unless it is asked to.
         (_, None | Some(ReasoningMode::Off)) => return Thinking::Unsaid,
-        (Some(version), Some(mode)) => thinking(request, version, mode),
+        (Some(version), Some(mode)) => thinking(request, forced, version, mode),
         // Only Claude has budgets, so whoever names one knows what the name stands for.
         (None, Some(ReasoningMode::Budget(budget))) => Some(Thinking::Budget(budget.value())),
         (None, Some(ReasoningMode::Adaptive)) => None,
@@ -165,11 +170,12 @@ fn think(request: &Request<'_>, version: Option<Version>, left_out: &mut LeftOut
 }
 
 /// `None` where Claude would refuse the request for it.
-fn thinking(request: &Request<'_>, version: Version, mode: ReasoningMode<'_>) -> Option<Thinking> {
-    let forced = match request.tool_choice {
-        Some(ToolChoice::Required | ToolChoice::Named(_)) => true,
-        None | Some(ToolChoice::Auto | ToolChoice::None) => false,
-    };
+fn thinking(
+    request: &Request<'_>,
+    forced: bool,
+    version: Version,
+    mode: ReasoningMode<'_>,
+) -> Option<Thinking> {
     let prefilled = request.turns.last().is_some_and(|turn| turn.role == Role::Assistant);
     if version < THINKS || forced || prefilled {
         return None;
@@ -193,6 +199,8 @@ fn thinking(request: &Request<'_>, version: Version, mode: ReasoningMode<'_>) ->
     (budget >= LEAST_BUDGET && thinks_on(request)).then_some(Thinking::Budget(budget))
 }
 
+/// Of thinking with a budget; adaptive thinking asks for nothing ("previous assistant turns don't need to start
+/// with thinking blocks", platform.claude.com/docs/en/build-with-claude/adaptive-thinking).
 /// "When thinking is enabled, a final assistant message must start with a thinking block": if results of
 /// tools come last, the call must still have its thoughts. Many clients lose them.
 fn thinks_on(request: &Request<'_>) -> bool {

@@ -73,6 +73,32 @@ pub struct Asked<'a> {
     pub request: Request<'a>,
 }
 
+/// A model as its upstream calls it, and what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'m> {
+    pub name: &'m str,
+    /// The model that it is made of, as the operator has written it, where the name does not tell.
+    pub family: Option<&'m str>,
+}
+
+impl<'m> From<&'m str> for Model<'m> {
+    fn from(name: &'m str) -> Self {
+        Self { name, family: None }
+    }
+}
+
+impl<'m> Model<'m> {
+    /// What tells what it takes.
+    pub fn base(self) -> &'m str {
+        self.family.unwrap_or(self.name)
+    }
+
+    /// Whether an operator's word for what a model is means something here.
+    pub fn is_family(word: &str) -> bool {
+        ["gemini-", "claude-"].iter().any(|name| word.starts_with(name)) || converse::is_family(word)
+    }
+}
+
 /// What became of a request beside its body.
 #[derive(Debug)]
 pub struct Written {
@@ -80,6 +106,8 @@ pub struct Written {
     pub left_out: LeftOut,
     /// Tools that the reply will know by other names than the client.
     pub names: Names,
+    /// A stream was asked for, but the model can only answer whole.
+    pub whole: bool,
 }
 
 /// What every reply says of itself.
@@ -400,15 +428,35 @@ impl Upstream {
     ///
     /// # Errors
     /// What the upstream has no way to say, named by its path in the client's body.
-    pub fn write(self, request: &mut Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Written, Error> {
-        let names = names::fit(request, self.words())?;
-        let left_out = match self {
-            Upstream::Converse => converse::write(request, model, out),
-            Upstream::Gemini => gemini::write(request, model, out),
-            Upstream::Messages(edition) => anthropic::write(edition, request, model, out),
-            Upstream::Completions(edition) => openai::write(edition, request, model, out),
-        }?;
-        Ok(Written { left_out, names })
+    pub fn write<'m>(
+        self,
+        request: &mut Request<'_>,
+        model: impl Into<Model<'m>>,
+        out: &mut Vec<u8>,
+    ) -> Result<Written, Error> {
+        let model = model.into();
+        let mut names = names::fit(request, self.words())?;
+        match self {
+            Upstream::Converse => {
+                let converse::Outcome { left_out, answer, whole } = converse::write(request, model, out)?;
+                if let Some(tool) = answer {
+                    names.answered_by(tool);
+                }
+                Ok(Written { left_out, names, whole })
+            }
+            Upstream::Gemini => {
+                let left_out = gemini::write(request, model.base(), out)?;
+                Ok(Written { left_out, names, whole: false })
+            }
+            Upstream::Messages(edition) => {
+                let left_out = anthropic::write(edition, request, model, out)?;
+                Ok(Written { left_out, names, whole: false })
+            }
+            Upstream::Completions(edition) => {
+                let left_out = openai::write(edition, request, model, out)?;
+                Ok(Written { left_out, names, whole: false })
+            }
+        }
     }
 
     /// What it takes as names of tools and ids of calls.
@@ -446,13 +494,14 @@ impl Upstream {
     ///
     /// # Errors
     /// Those of [`Upstream::write`].
-    pub fn write_count(
+    pub fn write_count<'m>(
         self,
         request: &mut Request<'_>,
-        model: &str,
+        model: impl Into<Model<'m>>,
         out: &mut Vec<u8>,
     ) -> Result<LeftOut, Error> {
         let mut chat = Vec::new();
+        let model = model.into();
         let Written { left_out, .. } = self.write(request, model, &mut chat)?;
         let taken = self.count_members();
         Writer::new(out).object(|w| match self {
@@ -461,7 +510,7 @@ impl Upstream {
             }
             Upstream::Gemini | Upstream::Completions(_) => count::pick(&chat, taken, w),
             Upstream::Messages(edition) => {
-                edition.write_count_head(model, w);
+                edition.write_count_head(model.name, w);
                 count::pick(&chat, taken, w)
             }
         })?;
@@ -566,6 +615,7 @@ impl Cloud {
 }
 
 /// Bytes of an upstream's stream in, events out.
+#[allow(clippy::large_enum_variant, reason = "there is one for each stream, and the stream is in a box")]
 pub enum StreamDecoder {
     Converse(converse::StreamDecoder),
     Gemini(gemini::StreamDecoder),

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Str, Text, Writer};
-use crate::chat::{Content, Event, Frame, Place, Request, Sink, ToolChoice};
+use crate::chat::{Arguments, Content, Event, Frame, Place, Request, Sink, Stop, ToolChoice};
 
 /// What an upstream takes as the name of a tool and as the id of a call.
 #[derive(Clone, Copy, Debug)]
@@ -66,55 +66,81 @@ impl Word {
     }
 }
 
-/// Which tools the upstream knows by another name than the client.
-#[derive(Debug, Default)]
-pub struct Names(Vec<Renamed>);
+/// Which tools the upstream knows by another name than the client, and which one stands for the reply itself.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    renamed: Vec<Renamed>,
+    answer: Option<Answer>,
+}
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Renamed {
     upstreams: String,
     /// Escaped for JSON.
     clients: String,
 }
 
+/// A tool that the model is made to call with the reply as arguments.
+#[derive(Clone, Debug)]
+struct Answer {
+    tool: &'static str,
+    /// What each of the upstream's calls so far is to the client.
+    calls: Vec<Call>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Call {
+    /// The reply's text; `bare`: nothing of it has come.
+    Text { bare: bool },
+    /// The client's call of this number.
+    Client(usize),
+    /// A second answer: two would be no JSON.
+    Nothing,
+}
+
 impl Names {
-    /// Runs `decode` with a sink before `sink` that gives it the client's names.
-    pub fn restored<T>(&self, sink: &mut dyn Sink, decode: impl FnOnce(&mut dyn Sink) -> T) -> T {
-        if self.0.is_empty() {
+    /// The reply will be the arguments of a call of `tool`.
+    pub fn answered_by(&mut self, tool: &'static str) {
+        self.answer = Some(Answer { tool, calls: Vec::new() });
+    }
+
+    /// Runs `decode` with a sink before `sink` that gives it what the client is to see.
+    pub fn restored<T>(&mut self, sink: &mut dyn Sink, decode: impl FnOnce(&mut dyn Sink) -> T) -> T {
+        if self.renamed.is_empty() && self.answer.is_none() {
             return decode(sink);
         }
-        decode(&mut Restored { names: self, sink })
+        decode(&mut Restored { renamed: &self.renamed, answer: self.answer.as_mut(), sink })
     }
 
     /// The renamed tools: the client's name and the upstream's.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
-        self.0.iter().map(|Renamed { upstreams, clients }| {
+        self.renamed.iter().map(|Renamed { upstreams, clients }| {
             (Text::from_escaped(clients).unescape(), upstreams.as_str())
         })
     }
-
-    fn client<'n>(&'n self, name: Text<'n>) -> Text<'n> {
-        let upstreams = name.unescape();
-        let known = self.0.iter().find(|renamed| renamed.upstreams == upstreams);
-        known.map_or(name, |renamed| Text::from_escaped(&renamed.clients))
-    }
 }
 
-/// Passes events on with the client's names of tools.
+/// Passes events on as the client is to see them.
 struct Restored<'s> {
-    names: &'s Names,
+    renamed: &'s [Renamed],
+    answer: Option<&'s mut Answer>,
     sink: &'s mut dyn Sink,
 }
 
 impl Sink for Restored<'_> {
     fn event(&mut self, event: Event<'_>) {
-        match event {
+        let Self { renamed, answer, sink } = self;
+        let event = match event {
             Event::ToolStart { id, name, signature } => {
-                let name = self.names.client(name);
-                self.sink.event(Event::ToolStart { id, name, signature });
+                let upstreams = name.unescape();
+                let known = renamed.iter().find(|renamed| renamed.upstreams == upstreams);
+                let name = known.map_or(name, |renamed| Text::from_escaped(&renamed.clients));
+                Event::ToolStart { id, name, signature }
             }
-            Event::Start { .. }
+            other @ (Event::Start { .. }
             | Event::Text(_)
+            | Event::Choice(_)
+            | Event::Logprob(_)
             | Event::Reasoning(_)
             | Event::Signature(_)
             | Event::Redacted(_)
@@ -125,12 +151,74 @@ impl Sink for Restored<'_> {
             | Event::Stop { .. }
             | Event::Usage(_)
             | Event::Tier(_)
-            | Event::Extra { .. } => self.sink.event(event),
+            | Event::Extra { .. }) => other,
+        };
+        match answer {
+            None => sink.event(event),
+            Some(answer) => answer.event(event, *sink),
         }
     }
 
     fn frame(&mut self, frame: Frame<'_>) {
         self.sink.frame(frame);
+    }
+}
+
+impl Answer {
+    fn event(&mut self, event: Event<'_>, sink: &mut dyn Sink) {
+        match event {
+            Event::ToolStart { name, .. } if name.escaped() == self.tool => {
+                let is_first = self.calls.iter().all(|call| matches!(call, Call::Client(_)));
+                self.calls.push(if is_first { Call::Text { bare: true } } else { Call::Nothing });
+            }
+            Event::ToolStart { .. } => {
+                self.calls.push(Call::Client(self.clients()));
+                sink.event(event);
+            }
+            Event::ToolArguments { call, arguments } => match self.calls.get_mut(call) {
+                Some(Call::Text { bare }) => {
+                    *bare = false;
+                    match arguments {
+                        Arguments::Piece(text) => sink.event(Event::Text(text)),
+                        Arguments::Object(json) => {
+                            sink.event(Event::Text(Text::from_escaped(&escaped(json))));
+                        }
+                    }
+                }
+                Some(Call::Client(call)) => sink.event(Event::ToolArguments { call: *call, arguments }),
+                Some(Call::Nothing) | None => {}
+            },
+            Event::ToolEnd { call } => match self.calls.get(call) {
+                Some(Call::Text { bare }) => {
+                    if *bare {
+                        sink.event(Event::Text(Text::from_escaped("{}")));
+                    }
+                    sink.event(Event::BlockEnd);
+                }
+                Some(Call::Client(call)) => sink.event(Event::ToolEnd { call: *call }),
+                Some(Call::Nothing) | None => {}
+            },
+            Event::Stop { why: Stop::ToolCalls, sequence } if self.clients() == 0 => {
+                sink.event(Event::Stop { why: Stop::End, sequence });
+            }
+            Event::Start { .. }
+            | Event::Text(_)
+            | Event::Reasoning(_)
+            | Event::Signature(_)
+            | Event::Redacted(_)
+            | Event::Citation(_)
+            | Event::BlockEnd
+            | Event::Stop { .. }
+            | Event::Usage(_)
+            | Event::Tier(_)
+            | Event::Extra { .. }
+            | Event::Choice(_)
+            | Event::Logprob(_) => sink.event(event),
+        }
+    }
+
+    fn clients(&self) -> usize {
+        self.calls.iter().filter(|call| matches!(call, Call::Client(_))).count()
     }
 }
 
@@ -195,7 +283,7 @@ fn fit_names(request: &mut Request<'_>, rule: Word) -> Result<Names, Error> {
         }
     }
     let back = |(clients, upstreams): (String, String)| Renamed { upstreams, clients: escaped(&clients) };
-    Ok(Names(renamed.into_iter().map(back).collect()))
+    Ok(Names { renamed: renamed.into_iter().map(back).collect(), answer: None })
 }
 
 /// Every name of a tool: of those that are offered, then of those that were called.

@@ -70,7 +70,14 @@ pub struct Asked {
 #[derive(Debug)]
 pub enum Expects {
     /// The next message of a conversation.
-    Chat { upstream: Upstream, delivery: Delivery, names: Names },
+    Chat {
+        upstream: Upstream,
+        /// How the client wants it.
+        delivery: Delivery,
+        /// The upstream was asked for a stream.
+        streamed: bool,
+        names: Names,
+    },
     /// The same in the client's own dialect: it passes as it is.
     Relay { upstream: Upstream, delivery: Delivery },
     /// The number of a request's tokens.

@@ -2,9 +2,9 @@
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::Count;
-use crate::chat::Delivery;
+use crate::chat::{Delivery, Sink};
 use crate::dialect::names::Names;
-use crate::dialect::{self, Client, Title, Upstream, Written, fates, relay};
+use crate::dialect::{self, Client, Model, Title, Upstream, Written, fates, relay};
 use crate::policy::estimate;
 
 use super::attempt::{Asked, Attempt, Expects};
@@ -19,21 +19,23 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     }
     let dialect::Asked { model, mut request } = client.parse(body, &caller.betas)?;
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
-    let upstream = backend.upstream(client, backend_model);
+    let kind = Model { name: backend_model, family: plan.family(model.as_str()) };
+    let upstream = backend.upstream(client, kind.base());
     let estimate = estimate::tokens(&measure::conversation(&request));
     let fields = std::mem::take(&mut request.fields);
     let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.fates(client))?;
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    let Written { left_out, names } = upstream.write(&mut request, backend_model, &mut written)?;
+    let Written { left_out, names, whole } = upstream.write(&mut request, kind, &mut written)?;
     // What an upstream does not take of these it has refused.
     fates::own(&mut given, &request.extra, |_| true);
     fates::also(&mut given, left_out);
     let delivery = request.delivery;
-    let address = backend.address(upstream, backend_model, delivery.is_stream())?;
-    let headers = upstream.headers(&caller.betas);
     let most_output = request.sampling.max_tokens.map(Count::value);
-    let expects = Expects::Chat { upstream, delivery, names };
+    let streamed = delivery.is_stream() && !whole;
+    let address = backend.address(upstream, backend_model, streamed)?;
+    let headers = upstream.headers(&caller.betas);
+    let expects = Expects::Chat { upstream, delivery, streamed, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
     Ok(Attempt { address, headers, body: written, more: Vec::new(), asked, estimate, most_output })
 }
@@ -48,7 +50,8 @@ fn pass(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Opt
     let Ok(target @ (_, backend, backend_model)) = plan.find(caller, top.model.as_str()) else {
         return Ok(None);
     };
-    let upstream = backend.upstream(client, backend_model);
+    let kind = Model { name: backend_model, family: plan.family(top.model.as_str()) };
+    let upstream = backend.upstream(client, kind.base());
     if !upstream.speaks(client) {
         return Ok(None);
     }
@@ -70,21 +73,35 @@ pub fn passed(upstream: Upstream, meter: &Meter, body: &[u8]) -> Result<Vec<u8>,
     Ok(body.to_vec())
 }
 
-/// A whole reply of status 200 in the client's dialect.
+/// A whole reply of status 200 in the client's dialect, and its media type. A client that wants a stream
+/// gets all of it at once.
 pub fn whole(
     client: Client,
     upstream: Upstream,
-    names: &Names,
+    delivery: Delivery,
+    names: &mut Names,
     title: &Title,
     meter: &Meter,
     body: &[u8],
-) -> Result<Vec<u8>, Error> {
-    let mut writer = client.whole(title.clone());
-    let body = text(body)?;
-    names.restored(&mut meter.tap(writer.sink()), |sink| upstream.decode(body, sink))?;
-    let mut out = Vec::with_capacity(body.len() + 512);
-    writer.finish(&mut out);
-    Ok(out)
+) -> Result<(Vec<u8>, &'static str), Error> {
+    let text = text(body)?;
+    let mut decode =
+        |sink: &mut dyn Sink| names.restored(&mut meter.tap(sink), |sink| upstream.decode(text, sink));
+    match delivery {
+        Delivery::Whole => {
+            let mut writer = client.whole(title.clone());
+            decode(writer.sink())?;
+            let mut out = Vec::with_capacity(body.len() + 512);
+            writer.finish(&mut out);
+            Ok((out, "application/json"))
+        }
+        Delivery::Stream { usage } => {
+            let mut writer = client.stream(title.clone(), usage);
+            decode(writer.sink())?;
+            writer.finish();
+            Ok((std::mem::take(writer.out()), "text/event-stream"))
+        }
+    }
 }
 
 /// The body of a whole reply, checked once for all.

@@ -1,7 +1,7 @@
 //! A request to count tokens: read as the chat request that it stands for, counted by the upstream itself.
 
 use crate::base::error::{Error, Kind};
-use crate::dialect::{self, Client, Upstream, fates, relay};
+use crate::dialect::{self, Client, Model, Upstream, fates, relay};
 use crate::policy::estimate;
 
 use super::attempt::{Asked, Attempt, Expects};
@@ -15,14 +15,15 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     }
     let dialect::Asked { model, mut request } = dialect::anthropic::parse_count(body, &caller.betas)?;
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
-    let upstream = backend.count_upstream(backend_model);
+    let kind = Model { name: backend_model, family: plan.family(model.as_str()) };
+    let upstream = backend.count_upstream(kind.base());
     let address = backend.count_address(backend_model)?;
     let headers = upstream.headers(&caller.betas);
     let estimate = estimate::tokens(&measure::conversation(&request));
     let fields = std::mem::take(&mut request.fields);
     let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.count_fates())?;
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    fates::also(&mut given, upstream.write_count(&mut request, backend_model, &mut written)?);
+    fates::also(&mut given, upstream.write_count(&mut request, kind, &mut written)?);
     fates::own(&mut given, &request.extra, |name| upstream.count_members().contains(&name));
     let expects = Expects::Count { upstream };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
@@ -40,7 +41,8 @@ fn pass(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Option<Attempt>, Er
     let Ok(target @ (_, backend, backend_model)) = plan.find(caller, top.model.as_str()) else {
         return Ok(None);
     };
-    let upstream = backend.count_upstream(backend_model);
+    let kind = Model { name: backend_model, family: plan.family(top.model.as_str()) };
+    let upstream = backend.count_upstream(kind.base());
     if !upstream.speaks(Client::Anthropic) {
         return Ok(None);
     }

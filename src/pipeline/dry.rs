@@ -22,10 +22,12 @@ pub fn is_asked(headers: &Headers) -> bool {
 /// # Errors
 /// [`Kind::Internal`] when what was translated is of no use.
 pub fn show(plan: &Plan, attempt: &Attempt) -> Result<Reply, Error> {
-    let Attempt { address, body, asked, estimate, .. } = attempt;
+    let Attempt { address, body, more, asked, estimate, .. } = attempt;
     let backend = plan.backend(asked.backend)?;
     let text =
-        std::str::from_utf8(body).map_err(|_| Error::new(Kind::Internal, "the request is not UTF-8"))?;
+        |body| std::str::from_utf8(body).map_err(|_| Error::new(Kind::Internal, "the request is not UTF-8"));
+    let first = text(body)?;
+    let more = more.iter().map(|body| text(body)).collect::<Result<Vec<_>, _>>()?;
     let mut out = Vec::with_capacity(body.len().saturating_add(2048));
     Writer::new(&mut out).object(|w| {
         w.key("backend").string(&asked.backend_name);
@@ -56,7 +58,10 @@ pub fn show(plan: &Plan, attempt: &Attempt) -> Result<Reply, Error> {
             w.key("host").string(&backend.host);
             w.key("path").string(&address.target());
             w.key("headers").array(|w| attempt.header_names(backend).for_each(|name| w.string(name)));
-            w.key("body").token(text);
+            w.key("body").token(first);
+            if !more.is_empty() {
+                w.key("more_bodies").array(|w| more.iter().for_each(|body| w.token(body)));
+            }
         });
     });
     let mut headers = vec![("content-type", "application/json".to_owned()), (HEADER, "true".to_owned())];

@@ -3,8 +3,9 @@
 use crate::base::error::Error;
 use crate::base::host::{Host, Level};
 use crate::chat::Usage;
+use crate::dialect::openai::embedding as client;
 use crate::dialect::{embedding, fates};
-use crate::embedding::Encoding;
+use crate::embedding::{Encoding, Input};
 
 use super::Plan;
 use crate::policy::estimate::{self, Size};
@@ -15,11 +16,12 @@ use super::chat::text;
 
 /// Reads a client's body and writes the bodies of the calls.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
-    let embedding::Asked { model, request } = embedding::parse(body)?;
+    let client::Asked { model, request } = client::parse(body)?;
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let (known, address) = backend.embeddings(backend_model)?;
     let upstream = known.upstream;
-    let given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
+    let mut given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
+    fates::own(&mut given, &request.extra, |_| true);
     let calls = known.calls(&request.inputs);
     let mut bodies = Vec::with_capacity(calls.len());
     for texts in &calls {
@@ -31,8 +33,20 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let first = bodies.pop().unwrap_or_default();
     let expects = Expects::Embeddings { upstream, encoding: request.encoding, calls };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
-    let estimate = estimate::tokens(&Size { text: body.len(), ..Size::default() });
+    let estimate = estimate::tokens(&size(&request.inputs));
     Ok(Attempt { address, headers: Vec::new(), body: first, more, asked, estimate, most_output: Some(0) })
+}
+
+/// What there is to embed.
+fn size(inputs: &[Input<'_>]) -> Size {
+    let mut size = Size::default();
+    for input in inputs {
+        match input {
+            Input::Text(text) => size.text = size.text.saturating_add(text.escaped().len()),
+            Input::Image(_) => size.images = size.images.saturating_add(1),
+        }
+    }
+    size
 }
 
 /// The vectors of one call as the client gets them, and how many tokens its texts had.
@@ -52,7 +66,7 @@ pub fn part(
     body: &[u8],
 ) -> Result<Part, Error> {
     let answer = upstream.decode(text(body)?, texts.len())?;
-    let items = embedding::items(texts.start, &answer.vectors, encoding)?;
+    let items = client::items(texts.start, &answer.vectors, encoding)?;
     Ok(Part { items, tokens: counted.or(answer.tokens) })
 }
 
@@ -69,5 +83,5 @@ pub fn whole(parts: Vec<Part>, asked: &Asked, host: &dyn Host) -> Vec<u8> {
         );
     }
     let pieces = parts.into_iter().map(|part| part.items).collect();
-    embedding::whole(pieces, &asked.model, tokens.unwrap_or_default())
+    client::whole(pieces, &asked.model, tokens.unwrap_or_default())
 }

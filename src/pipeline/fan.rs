@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Reply};
+use crate::chat::Usage;
 use crate::dialect::embedding;
 use crate::provider::{Address, token};
 
@@ -49,6 +50,8 @@ pub struct Fan {
     next: usize,
     /// How many calls have been answered.
     answered: usize,
+    /// The tokens of all that are answered, as long as the cloud tells them.
+    tokens: Option<u64>,
     /// How many bytes are held.
     held: usize,
     deadline: SystemTime,
@@ -70,7 +73,17 @@ impl Fan {
         let parts = bodies.iter().map(|_| None).collect();
         let held = bodies.iter().map(Vec::len).sum();
         let deadline = now.checked_add(ALL).unwrap_or(now);
-        Self { asked: Box::new(asked), address, bodies, parts, next: 0, answered: 0, held, deadline }
+        Self {
+            asked: Box::new(asked),
+            address,
+            bodies,
+            parts,
+            next: 0,
+            answered: 0,
+            tokens: Some(0),
+            held,
+            deadline,
+        }
     }
 
     pub fn asked(&self) -> &Asked {
@@ -121,6 +134,11 @@ impl Fan {
         answer: Option<(&Headers, &[u8])>,
     ) -> Result<Progress, Error> {
         let part = self.part(plan, host, number, answer).map_err(|error| self.locate(number, error))?;
+        // Whatever becomes of the others, this call will be billed.
+        self.tokens = self.tokens.zip(part.tokens).map(|(all, more)| all.saturating_add(more));
+        if let Some(input) = self.tokens {
+            self.asked.meter.counted(Usage { input, ..Usage::default() });
+        }
         self.held = self.held.saturating_add(part.items.len());
         if self.held > MOST_BYTES {
             let problem = "holds so many texts that their vectors do not fit the gateway; send fewer at a time, \

@@ -68,8 +68,15 @@ fn part(part: &Part<'_>, size: &mut Size) {
         Content::Document(Document { source, title, context, .. }) => {
             size.text += title.iter().chain(context).map(|text| text.escaped().len()).sum::<usize>();
             match source {
-                // Base64 has four bytes for three.
-                DocumentSource::Inline { data, .. } => size.documents += data.escaped().len() / 4 * 3,
+                DocumentSource::Inline { media_type, data } => {
+                    // Base64 has four bytes for three.
+                    let bytes = data.escaped().len() / 4 * 3;
+                    if media_type.starts_with("audio/") || media_type.starts_with("video/") {
+                        size.media += bytes;
+                    } else {
+                        size.documents += bytes;
+                    }
+                }
                 DocumentSource::Texts(texts) => {
                     size.text += texts.iter().map(|text| text.escaped().len()).sum::<usize>();
                 }

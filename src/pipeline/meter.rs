@@ -122,7 +122,9 @@ impl Sink for Tap<'_> {
             | Event::Tier(_)
             | Event::Extra { .. }
             | Event::ToolStart { .. }
-            | Event::ToolEnd { .. } => {}
+            | Event::ToolEnd { .. }
+            | Event::Choice(_)
+            | Event::Logprob(_) => {}
         });
         self.sink.event(event);
     }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
-use crate::dialect::Client;
 use crate::dialect::models::Model;
+use crate::dialect::{self, Client};
 use crate::policy::identity::Directory;
 use crate::policy::limits;
 use crate::policy::prices::Prices;
@@ -49,6 +49,13 @@ impl Plan {
             .filter_map(|(name, written)| Backend::compile(name, written, environment, &mut problems))
             .collect();
         let rules = Rules::compile(&config.models, &providers, &mut problems);
+        for (index, model) in config.models.iter().enumerate() {
+            if model.family.as_deref().is_some_and(|family| !dialect::Model::is_family(family)) {
+                let problem = "is no family that is known here; name the base model, such as `claude-sonnet-4-5`, \
+                    `nova-pro` or `meta.llama3-3-70b-instruct`";
+                problems.add(&format!("models[{index}].family"), problem);
+            }
+        }
         let directory = Directory::compile(&config, &mut problems);
         let prices = Prices::compile(&config.prices, &mut problems);
         let total = limits::compile(&config.limits.total, "limits.total", &mut problems);
@@ -105,6 +112,11 @@ impl Plan {
     /// Whether a client's own dialect could be spoken by any backend.
     pub fn may_speak(&self, client: Client) -> bool {
         self.backends.iter().any(|backend| backend.may_speak(client))
+    }
+
+    /// What a model is, where its name does not tell and the operator has written it down.
+    pub fn family<'a>(&'a self, asked: &'a str) -> Option<&'a str> {
+        self.rules.find(asked).ok().and_then(|target| target.family)
     }
 
     /// The backend of an index that [`Plan::find`] gave.

@@ -88,7 +88,7 @@ pub fn begin(
     };
     let media_type = headers.media_type();
     match &mut asked.expects {
-        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, names } => {
+        Expects::Chat { upstream, delivery: Delivery::Stream { usage }, streamed: true, names } => {
             if media_type != upstream.stream_media_type() {
                 return garbled(&asked, "with something that is no stream");
             }
@@ -106,7 +106,7 @@ pub fn begin(
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
-        Expects::Chat { delivery: Delivery::Whole, .. }
+        Expects::Chat { .. }
         | Expects::Relay { delivery: Delivery::Whole, .. }
         | Expects::Count { .. }
         | Expects::Embeddings { .. }
@@ -174,9 +174,9 @@ impl Incoming {
                     return ReplyStep::Hold;
                 }
                 match whole(asked, caller, host, title, *tokens, body) {
-                    Ok((written, withheld)) => {
+                    Ok(Finished { body: written, media_type, withheld }) => {
                         *out = written;
-                        let mut headers = head(200, asked, "application/json");
+                        let mut headers = head(200, asked, media_type);
                         if withheld > 0 {
                             headers.add("x-fairlead-withheld", withheld.to_string());
                         }
@@ -255,31 +255,47 @@ impl Expects {
     }
 }
 
-/// The client's whole reply, and how many of the images that it should hold the cloud has withheld.
+/// The client's whole reply.
+struct Finished {
+    body: Vec<u8>,
+    media_type: &'static str,
+    /// How many of the images that it should hold the cloud has withheld.
+    withheld: u64,
+}
+
+impl Finished {
+    fn json(body: Vec<u8>) -> Self {
+        Self { body, media_type: "application/json", withheld: 0 }
+    }
+}
+
 fn whole(
-    asked: &Asked,
+    asked: &mut Asked,
     caller: &Caller,
     host: &dyn Host,
     title: &Title,
     tokens: Option<u64>,
     body: &[u8],
-) -> Result<(Vec<u8>, u64), Error> {
-    match &asked.expects {
-        Expects::Chat { upstream, names, .. } => {
-            chat::whole(caller.client(), *upstream, names, title, &asked.meter, body).map(|body| (body, 0))
+) -> Result<Finished, Error> {
+    match &mut asked.expects {
+        Expects::Chat { upstream, delivery, names, .. } => {
+            let client = caller.client();
+            let (body, media_type) =
+                chat::whole(client, *upstream, *delivery, names, title, &asked.meter, body)?;
+            Ok(Finished { body, media_type, withheld: 0 })
         }
-        Expects::Relay { upstream, .. } => chat::passed(*upstream, &asked.meter, body).map(|body| (body, 0)),
+        Expects::Relay { upstream, .. } => chat::passed(*upstream, &asked.meter, body).map(Finished::json),
         Expects::Embeddings { upstream, encoding, calls } => {
             let texts = calls.first().cloned().unwrap_or_default();
             let part = embed::part(*upstream, *encoding, &texts, tokens, body)?;
-            Ok((embed::whole(vec![part], asked, host), 0))
+            Ok(Finished::json(embed::whole(vec![part], asked, host)))
         }
         Expects::Images { upstream, count } => {
             let (body, withheld) = image::whole(*upstream, *count, title.created, body)?;
             asked.meter.pictured(count.saturating_sub(withheld));
-            Ok((body, withheld))
+            Ok(Finished { withheld, ..Finished::json(body) })
         }
-        Expects::Count { upstream } => count::whole(*upstream, body).map(|body| (body, 0)),
+        Expects::Count { upstream } => count::whole(*upstream, body).map(Finished::json),
     }
 }
 

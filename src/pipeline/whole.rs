@@ -212,7 +212,13 @@ impl Whole {
                     self.phase = Phase::Fanned(fan);
                     Step::Call(calls)
                 }
-                Ok(Progress::Whole(reply)) => Step::Answer(self.finished(reply)),
+                Ok(Progress::Whole(reply)) => {
+                    self.report.first(host.now());
+                    let step = Step::Answer(self.finished(reply));
+                    // Before the client has the end: his next request finds what this one left over.
+                    self.settle(host);
+                    step
+                }
                 Err(error) => {
                     let reply = reply::answer(&self.caller, fan.asked(), &error);
                     Step::Answer(self.finished(reply))

@@ -2,6 +2,7 @@
 
 mod abi;
 mod calls;
+mod doorstep;
 mod host;
 mod root;
 mod stream;

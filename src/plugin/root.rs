@@ -10,6 +10,7 @@ use proxy_wasm::types::{BufferType, ContextType, MapType};
 
 use super::abi;
 use super::calls::{Calls, dispatch};
+use super::doorstep::Doorstep;
 use super::host::Envoy;
 use super::stream::{Parking, Stream};
 use crate::base::host::{Host, Level};
@@ -17,7 +18,7 @@ use crate::config::Environment;
 use crate::pipeline::Plan;
 use crate::provider::token::Source;
 
-/// How often a worker looks whether a token is due.
+/// How often a worker looks whether a token is due, and who waits at its doorstep.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How often it looks while requests wait for one, which another worker may be fetching.
@@ -37,6 +38,7 @@ pub struct Root {
     fetches: HashMap<u32, usize>,
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
+    doorstep: Rc<RefCell<Doorstep>>,
     /// The first tick comes early; then the usual pace begins.
     started: bool,
 }
@@ -44,8 +46,8 @@ pub struct Root {
 impl Root {
     pub fn new(id: u32) -> Self {
         let (sources, fetches) = (Vec::new(), HashMap::new());
-        let (parking, calls) = (Rc::default(), Rc::default());
-        Self { id, plan: None, sources, fetches, parking, calls, started: false }
+        let (parking, calls, doorstep) = (Rc::default(), Rc::default(), Rc::default());
+        Self { id, plan: None, sources, fetches, parking, calls, doorstep, started: false }
     }
 
     fn fetch(&mut self) {
@@ -120,7 +122,7 @@ impl RootContext for Root {
                 self.started = false;
                 self.plan = Some(Rc::new(plan));
                 // The first look comes at once, so that the first request finds a token.
-                abi::tick_every(if self.sources.is_empty() { Duration::ZERO } else { WAITING });
+                abi::tick_every(WAITING);
                 true
             }
             Err(problems) => {
@@ -133,6 +135,9 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         self.fetch();
         self.wake();
+        if Doorstep::answer(&self.doorstep) {
+            abi::act_for(self.id);
+        }
         if !std::mem::replace(&mut self.started, true) && self.parking.borrow().is_empty() {
             abi::tick_every(IDLE);
         }
@@ -140,7 +145,13 @@ impl RootContext for Root {
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let plan = self.plan.clone();
-        Some(Box::new(Stream::new(id, plan, Rc::clone(&self.parking), Rc::clone(&self.calls))))
+        Some(Box::new(Stream::new(
+            id,
+            plan,
+            Rc::clone(&self.parking),
+            Rc::clone(&self.calls),
+            Rc::clone(&self.doorstep),
+        )))
     }
 
     fn get_type(&self) -> Option<ContextType> {

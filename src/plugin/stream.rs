@@ -9,6 +9,7 @@ use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::abi;
 use super::calls::Calls;
+use super::doorstep::Doorstep;
 use super::host::Envoy;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::{Headers, INTERNAL_PREFIX};
@@ -94,6 +95,7 @@ pub struct Stream {
     whole: Option<Rc<RefCell<Whole>>>,
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
+    doorstep: Rc<RefCell<Doorstep>>,
     /// Bytes for the client; reused by all chunks of a reply.
     out: Vec<u8>,
     /// So many of them are in Envoy's hands.
@@ -124,9 +126,10 @@ impl Stream {
         plan: Option<Rc<Plan>>,
         parking: Rc<RefCell<Parking>>,
         calls: Rc<RefCell<Calls>>,
+        doorstep: Rc<RefCell<Doorstep>>,
     ) -> Self {
         let whole = plan.map(|plan| Rc::new(RefCell::new(Whole::new(plan))));
-        Self { id, whole, parking, calls, out: Vec::new(), handed: 0, reply: Passage::Held }
+        Self { id, whole, parking, calls, doorstep, out: Vec::new(), handed: 0, reply: Passage::Held }
     }
 
     /// Does what the pipeline wants done with the request.
@@ -264,6 +267,9 @@ impl HttpContext for Stream {
             }
         }
         let step = whole.borrow_mut().request_headers(&Envoy, &headers, last);
+        if matches!(step, Step::Wait) {
+            self.doorstep.borrow_mut().arrived(self.id, whole);
+        }
         self.request(step)
     }
 
@@ -271,6 +277,7 @@ impl HttpContext for Stream {
         if !self.reads() {
             return Action::Continue;
         }
+        self.doorstep.borrow_mut().opened();
         if last {
             return self.complete_request(size);
         }
@@ -314,12 +321,15 @@ impl HttpContext for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Borrowed only while a stream parks, calls or the list is taken, and none of them ends a stream.
+        // Borrowed only while a stream parks, calls, comes in or the list is taken, and none of them ends one.
         if let Ok(mut parking) = self.parking.try_borrow_mut() {
             parking.waiting.retain(|waiting| waiting.id != self.id);
         }
         if let Ok(mut calls) = self.calls.try_borrow_mut() {
             calls.forget(self.id);
+        }
+        if let Ok(mut doorstep) = self.doorstep.try_borrow_mut() {
+            doorstep.left(self.id);
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Size {
     pub images: usize,
     /// Bytes of documents that are no text.
     pub documents: usize,
+    /// Bytes of sounds and films.
+    pub media: usize,
 }
 
 /// Bytes of text for a token. English has some four (ai.google.dev/gemini-api/docs/tokens), with Claude's newer
@@ -37,6 +39,10 @@ const IMAGE: u64 = 1_600;
 /// (platform.claude.com/docs/en/build-with-claude/pdf-support), which has some 50 kB.
 const DOCUMENT: u64 = 20;
 
+/// Bytes of a sound or a film for a token. Gemini makes 32 of a second of sound and some 300 of one of film
+/// (ai.google.dev/gemini-api/docs/tokens), which have 8 kB and more, and 100 kB and more.
+const MEDIA: u64 = 250;
+
 /// An estimate of the input's tokens.
 pub fn tokens(size: &Size) -> u64 {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -47,6 +53,7 @@ pub fn tokens(size: &Size) -> u64 {
         tools,
         number(size.images).saturating_mul(IMAGE),
         number(size.documents).div_ceil(DOCUMENT),
+        number(size.media).div_ceil(MEDIA),
     ]
     .into_iter()
     .fold(0, u64::saturating_add)
@@ -78,7 +85,8 @@ mod tests {
         assert_eq!(tokens(&Size::default()), 0);
         let all = usize::MAX;
         assert!(
-            tokens(&Size { text: all, turns: all, tools: all, images: all, documents: all }) > u64::MAX / 4
+            tokens(&Size { text: all, turns: all, tools: all, images: all, documents: all, media: all })
+                > u64::MAX / 4
         );
     }
 }

@@ -9,7 +9,9 @@ use super::pattern::Pattern;
 use crate::chat::Usage;
 use crate::config::{Problems, teams};
 
-/// The list that comes with the plugin.
+/// The list that comes with the plugin: list prices on demand without the higher ones for very long prompts,
+/// put together from the public price data of LiteLLM 1.109.1, where AWS's and Google's pages are gathered.
+/// Prices change: whoever bills by them writes their own.
 const SHIPPED: &str = include_str!("prices.json");
 
 /// How many names of models are remembered with their price. Clients make up names under a rule such as

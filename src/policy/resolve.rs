@@ -25,6 +25,8 @@ struct Rule {
     provider: &'static str,
     /// What to ask for instead, without the provider's prefix.
     model: Option<String>,
+    /// What the model is, where its name does not tell.
+    family: Option<String>,
 }
 
 impl Rule {
@@ -45,6 +47,8 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// The provider's name, as clients know it.
     pub owner: &'static str,
+    /// What the model is, where its name does not tell.
+    pub family: Option<&'a str>,
 }
 
 impl Rules {
@@ -77,7 +81,13 @@ impl Rules {
                     format!("is a model of `{}`; this backend's start with `{provider}`", other.prefix());
                 problems.add(&at("model"), problem);
             }
-            let rule = Rule { label: model.name.clone(), backend, provider, model: name.map(str::to_owned) };
+            let rule = Rule {
+                label: model.name.clone(),
+                backend,
+                provider,
+                model: name.map(str::to_owned),
+                family: model.family.clone(),
+            };
             rules.names.push((model.name.clone(), rule.owner()));
             match model.name.strip_suffix('*') {
                 Some(rest) if rest.contains('*') => {
@@ -132,7 +142,8 @@ impl Rules {
         });
         match (rule, model) {
             (Some(rule), Some(model)) if !model.is_empty() => {
-                Ok(Target { backend: rule.backend, provider: rule.provider, model, owner: rule.owner() })
+                let (owner, family) = (rule.owner(), rule.family.as_deref());
+                Ok(Target { backend: rule.backend, provider: rule.provider, model, owner, family })
             }
             _ => Err(Error::at(
                 Kind::UnknownModel,

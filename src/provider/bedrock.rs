@@ -42,7 +42,7 @@ impl Site {
     pub fn upstream(&self, client: Client, model: &str) -> Upstream {
         // Ids and ARNs of base models and inference profiles; the ARNs of application inference profiles,
         // provisioned models and prompts tell nothing, and Converse takes them all.
-        let is_claude = model.contains("anthropic.claude");
+        let is_claude = model.contains("anthropic.claude") || model.starts_with("claude");
         match (self.api, client) {
             (Api::Mantle, _) => Upstream::Messages(Edition::Mantle),
             (Api::Auto, Client::Anthropic) | (Api::InvokeModel, _) if is_claude => {

@@ -4,6 +4,7 @@
 pub mod blocks;
 pub mod cases;
 pub mod client;
+pub mod damage;
 pub mod envoy;
 pub mod layout;
 pub mod strict;

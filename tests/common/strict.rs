@@ -393,7 +393,9 @@ fn gemini(body: &Value, case: &str) {
     let mut names = Vec::new();
     if let Some(tools) = body.get("tools") {
         assert_eq!(list(tools, case).len(), 1, "{case}: all functions in one tool");
-        for function in list(one(&tools[0], &["functionDeclarations"], case).1, case) {
+        let (kind, tool) = one(&tools[0], &["functionDeclarations", "googleSearch"], case);
+        let functions = if kind == "googleSearch" { &[] } else { list(tool, case) };
+        for function in functions {
             members(function, &["name", "description", "parametersJsonSchema"], case);
             if let Some(schema) = function.get("parametersJsonSchema") {
                 assert_eq!(schema["type"], "object", "{case}");

@@ -295,6 +295,8 @@ impl Sink for StreamWriter {
                 self.stop = Some((why, sequence.map(|text| text.escaped().to_owned())));
             }
             Event::Usage(usage) => self.usage = usage,
+            // Nothing that Anthropic's clients can ask for.
+            Event::Choice(_) | Event::Logprob(_) => {}
             Event::Tier(tier) => self.tier = Some(tier),
             Event::Extra { name, json } => self.extra.take(name, json),
         }
@@ -476,6 +478,8 @@ impl Sink for WholeWriter {
                 self.stop = Some((why, sequence.map(|text| text.escaped().to_owned())));
             }
             Event::Usage(usage) => self.usage = usage,
+            // Nothing that Anthropic's clients can ask for.
+            Event::Choice(_) | Event::Logprob(_) => {}
             Event::Tier(tier) => self.tier = Some(tier),
             Event::Extra { name, json } => self.extra.take(name, json),
         }

@@ -16,7 +16,7 @@ use crate::chat::{
 use crate::dialect::claude::{Version, Words};
 use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::{Rule, Word};
-use crate::dialect::{extra, fates as settled, media, relay, schema};
+use crate::dialect::{Model, extra, fates as settled, media, relay, schema};
 
 /// Edits the top of a request in Anthropic's own dialect. `betas` is the value of the client's header. Gives the names of what was left out.
 ///
@@ -97,7 +97,7 @@ fn write_config(config: Option<&RawValue>, format: &RawValue, w: &mut Writer<'_>
 pub fn write(
     edition: Edition,
     request: &Request<'_>,
-    model: &str,
+    model: Model<'_>,
     out: &mut Vec<u8>,
 ) -> Result<LeftOut, Error> {
     if request.turns.is_empty() {
@@ -109,16 +109,17 @@ pub fn write(
     }
     check(request)?;
     // The ARNs of Bedrock's application inference profiles tell nothing.
-    let version = model.rsplit_once("claude-").map(|(_, name)| Version::of(name));
+    let version = model.base().rsplit_once("claude-").map(|(_, name)| Version::of(name));
     let betas = edition.betas(request.betas.iter().copied());
     let mut left_out = LeftOut::default();
-    let words = Words::choose(request, version, &mut left_out);
+    let forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
+    let words = Words::choose(request, version, forced, &mut left_out);
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
     let mut body = Body { edition, version, request, left_out };
     Writer::new(out).object(|w| {
-        edition.write_head(model, request.delivery.is_stream(), &betas.known, w);
+        edition.write_head(model.name, request.delivery.is_stream(), &betas.known, w);
         w.key("max_tokens").number(match (request.sampling.max_tokens, words.room) {
             (Some(most), _) => most.value(),
             (None, Some(room)) => room,

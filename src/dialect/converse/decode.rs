@@ -444,6 +444,7 @@ mod tests {
                 Event::Usage(Usage { input, output, cache_read, cache_write, cache_write_hour, .. }) => {
                     format!("usage {input} {output} {cache_read} {cache_write} {cache_write_hour}")
                 }
+                Event::Choice(_) | Event::Logprob(_) => "never".to_owned(),
                 Event::Tier(tier) => format!("tier {tier:?}"),
                 Event::Extra { name, json } => format!("{name} {json}"),
             });

@@ -4,11 +4,12 @@
 //! using-converse-api.html and …/nova/latest/userguide/complete-request-schema.html. gpt-oss:
 //! docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html.
 
-use super::model::Family;
+use super::model::{Choice, Family};
+use super::offer::Offer;
 use super::own::Own;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Number, Writer};
-use crate::chat::{Effort, LeftOut, ReasoningMode, Request, Tool, ToolChoice};
+use crate::chat::{Effort, LeftOut, ReasoningMode, Request};
 use crate::dialect::claude::{self, Version};
 
 /// What one request says to its model in words of the model's own.
@@ -74,8 +75,13 @@ const BETAS: &[&str] = &[
 ];
 
 impl<'a> Extra<'a> {
-    /// Chooses the words for a request that offers `tools`; notes what the model has none for.
-    pub fn choose(request: &Request<'a>, tools: &[Tool<'_>], family: Family, left_out: &mut LeftOut) -> Self {
+    /// Chooses the words for a request that makes this offer of tools; notes what the model has none for.
+    pub fn choose(
+        request: &Request<'a>,
+        offer: &Offer<'_, '_>,
+        family: Family,
+        left_out: &mut LeftOut,
+    ) -> Self {
         let sampling = &request.sampling;
         let version = match family {
             Family::Claude(version) => Some(version),
@@ -94,7 +100,7 @@ impl<'a> Extra<'a> {
         };
         match family {
             Family::Claude(_) | Family::Untold => {
-                let words = claude::Words::choose(request, version, left_out);
+                let words = claude::Words::choose(request, version, offer.choice.is_some(), left_out);
                 (chosen.effort, chosen.room) = (words.effort, words.room);
                 (chosen.temperature, chosen.top_p) = (words.temperature, words.top_p);
                 chosen.top_k = words.top_k.filter(|_| version.is_some()).map(|top_k| (TopK::Claude, top_k));
@@ -114,11 +120,11 @@ impl<'a> Extra<'a> {
         if sampling.top_k.is_some() && chosen.top_k.is_none() {
             left_out.note("top_k");
         }
-        if request.parallel_tool_calls == Some(false) && !tools.is_empty() {
+        if request.parallel_tool_calls == Some(false) && !offer.tools.is_empty() {
             if version.is_some_and(|version| version >= SINGLE) {
-                chosen.single = Some(match request.tool_choice {
-                    None | Some(ToolChoice::Auto | ToolChoice::None) => Single::OfItsOwn,
-                    Some(ToolChoice::Required | ToolChoice::Named(_)) => Single::Beside,
+                chosen.single = Some(match offer.choice {
+                    None | Some(Choice::None) => Single::OfItsOwn,
+                    Some(Choice::Any | Choice::Named) => Single::Beside,
                 });
             } else {
                 left_out.note(request.spelling.parallel);
@@ -136,11 +142,6 @@ impl<'a> Extra<'a> {
             left_out.note(request.spelling.strict);
         }
         chosen
-    }
-
-    /// The choice among the tools is said here rather than in `toolConfig`.
-    pub fn chooses(&self) -> bool {
-        self.single == Some(Single::OfItsOwn)
     }
 
     /// The names of the members that [`Extra::fields`] writes.

@@ -8,14 +8,16 @@ mod decode;
 mod extra;
 pub mod fates;
 mod model;
+mod offer;
 mod own;
 mod refusal;
 mod request;
 mod wire;
 
 pub use decode::{StreamDecoder, decode};
+pub use model::is_family;
 pub use refusal::{broken_off, exception, refusal};
-pub use request::write;
+pub use request::{Outcome, write};
 
 use super::names::{Rule, Word};
 

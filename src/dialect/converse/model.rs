@@ -1,4 +1,6 @@
-//! What the name of a model on Bedrock tells of what it takes beyond Converse's common ground.
+//! What the name of a model on Bedrock tells of what it takes: less than Converse has, or more.
+
+use std::borrow::Cow;
 
 use crate::dialect::claude::Version;
 
@@ -30,6 +32,137 @@ pub fn family(model: &str) -> Family {
         Family::Untold
     } else {
         Family::Other
+    }
+}
+
+/// Where families come from: how a word of an operator begins, and what stands before it in Bedrock's names.
+const VENDORS: &[(&str, &str)] = &[
+    ("claude", "anthropic."),
+    ("nova", "amazon."),
+    ("titan", "amazon."),
+    ("gpt-oss", "openai."),
+    ("llama", "meta."),
+    ("mistral", "mistral."),
+    ("mixtral", "mistral."),
+    ("jamba", "ai21."),
+    ("command", "cohere."),
+    ("deepseek", "deepseek."),
+    ("qwen", "qwen."),
+];
+
+/// Whether an operator's word for what a model is begins like a family.
+pub fn is_family(word: &str) -> bool {
+    VENDORS.iter().any(|(name, vendor)| word.starts_with(name) || word.contains(vendor))
+}
+
+/// An operator's word for what a model is as Bedrock's names have it: `anthropic.claude-` for `claude`.
+pub fn full_name(word: &str) -> Cow<'_, str> {
+    let known = VENDORS.iter().find(|(name, _)| word.starts_with(name));
+    match known {
+        Some((_, vendor)) if !word.contains(vendor) => {
+            let dash = if word.contains('-') { "" } else { "-" };
+            Cow::Owned(format!("{vendor}{word}{dash}"))
+        }
+        Some(_) | None => Cow::Borrowed(word),
+    }
+}
+
+/// What of Converse a model takes. What is not known to be refused counts as taken: Bedrock says itself what
+/// it does not, and its list grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Takes {
+    /// Instructions apart from the conversation.
+    pub system: bool,
+    pub images: bool,
+    pub tools: bool,
+    pub choice: Choice,
+    /// Tools in ConverseStream ("This model doesn't support tool use in streaming mode").
+    pub streamed_tools: bool,
+    pub schema: Schema,
+}
+
+/// To what calls a model can be made ("This model doesn't support the toolConfig.toolChoice.any field").
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Choice {
+    None,
+    /// To one of any tool.
+    Any,
+    /// To one of a certain tool.
+    Named,
+}
+
+/// How a model is brought to answer by a schema.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Schema {
+    /// `outputConfig.textFormat`.
+    Native,
+    /// By a tool that it is made to call.
+    Tool,
+    None,
+}
+
+const ALL: Takes = Takes {
+    system: true,
+    images: true,
+    tools: true,
+    choice: Choice::Named,
+    streamed_tools: true,
+    schema: Schema::Native,
+};
+
+/// "Only supported by Anthropic Claude 3 and Amazon Nova models", says botocore's model of `ToolChoice` of a
+/// certain tool.
+const OTHERS: Takes = Takes { choice: Choice::Any, ..ALL };
+
+/// Claude before it knew tools, and others that only talk.
+const TALKS: Takes = Takes { images: false, tools: false, choice: Choice::None, schema: Schema::None, ..ALL };
+
+/// What belongs to the beginning of a model's name; the first that fits counts.
+///
+/// docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html,
+/// …/structured-output.html and …/APIReference/API_runtime_ToolChoice.html. What choices Llama and Mistral
+/// take, and which models stream no calls, was seen by their users (strands-agents/sdk-python issue 1241,
+/// langchain-aws's table of `supports_tool_choice_values`, bifrost's `IsLlamaModel`).
+const TAKES: &[(&str, Takes)] = &[
+    ("anthropic.claude-v2", TALKS),
+    ("anthropic.claude-instant", TALKS),
+    ("amazon.nova-micro", Takes { images: false, schema: Schema::Tool, ..ALL }),
+    ("amazon.nova-", Takes { schema: Schema::Tool, ..ALL }),
+    ("amazon.titan-text", Takes { system: false, ..TALKS }),
+    ("openai.gpt-oss", Takes { images: false, ..OTHERS }),
+    ("meta.llama4", Takes { images: true, ..LLAMA }),
+    ("meta.llama3-2-11b", Takes { images: true, ..LLAMA }),
+    ("meta.llama3-2-90b", Takes { images: true, ..LLAMA }),
+    ("meta.llama3-2-", TALKS),
+    ("meta.llama3-1-", LLAMA),
+    ("meta.llama3-3-", LLAMA),
+    ("meta.llama3-", TALKS),
+    ("meta.llama2-", TALKS),
+    ("mistral.mistral-7b", Takes { system: false, ..TALKS }),
+    ("mistral.mixtral", Takes { system: false, ..TALKS }),
+    (
+        "mistral.mistral-large-24",
+        Takes { images: false, choice: Choice::Any, streamed_tools: false, schema: Schema::Tool, ..ALL },
+    ),
+    ("ai21.jamba-instruct", TALKS),
+    ("ai21.jamba", Takes { images: false, streamed_tools: false, schema: Schema::None, ..OTHERS }),
+    ("cohere.command-r", Takes { images: false, schema: Schema::None, ..OTHERS }),
+    ("deepseek.r1", Takes { images: false, streamed_tools: false, schema: Schema::None, ..OTHERS }),
+];
+
+const LLAMA: Takes =
+    Takes { images: false, choice: Choice::None, streamed_tools: false, schema: Schema::None, ..ALL };
+
+/// Reads the same names as [`family`].
+pub fn takes(model: &str) -> Takes {
+    /// The first Claude that answers by a schema of its own accord.
+    const SHAPES: Version = Version(4, 5);
+    let known = TAKES.iter().find(|(name, _)| model.contains(name));
+    match (known, family(model)) {
+        (Some((_, takes)), _) => *takes,
+        (None, Family::Claude(version)) if version < SHAPES => Takes { schema: Schema::Tool, ..ALL },
+        (None, Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Untold) => ALL,
+        (None, Family::GptOss | Family::Other) => OTHERS,
     }
 }
 
@@ -68,6 +201,43 @@ impl Family {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_may_leave_out_the_vendor() {
+        for (word, expected) in [
+            ("claude-sonnet-4-5", Family::Claude(Version(4, 5))),
+            ("anthropic.claude-opus-4-1", Family::Claude(Version(4, 1))),
+            ("us.anthropic.claude-opus-4-1", Family::Claude(Version(4, 1))),
+            ("claude", Family::Claude(Version::NEWEST)),
+            ("nova", Family::Nova),
+            ("nova-2-lite", Family::Nova2),
+            ("gpt-oss-20b", Family::GptOss),
+            ("qwen3-32b", Family::Other),
+        ] {
+            assert!(is_family(word), "{word}");
+            assert_eq!(family(&full_name(word)), expected, "{word}");
+        }
+        assert_eq!(takes(&full_name("llama3-3-70b")), LLAMA);
+        assert!(!is_family("clade"));
+    }
+
+    #[test]
+    fn what_a_model_takes_is_read_from_its_name() {
+        for (model, expected) in [
+            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", ALL),
+            ("anthropic.claude-fable-5", ALL),
+            ("us.anthropic.claude-opus-4-1-20250805-v1:0", Takes { schema: Schema::Tool, ..ALL }),
+            ("us.amazon.nova-pro-v1:0", Takes { schema: Schema::Tool, ..ALL }),
+            ("us.meta.llama3-3-70b-instruct-v1:0", LLAMA),
+            ("us.meta.llama3-2-3b-instruct-v1:0", TALKS),
+            ("us.meta.llama3-2-90b-instruct-v1:0", Takes { images: true, ..LLAMA }),
+            ("mistral.mistral-7b-instruct-v0:2", Takes { system: false, ..TALKS }),
+            ("qwen.qwen3-235b-a22b-2507-v1:0", OTHERS),
+            ("arn:aws:bedrock:us-east-1:123456789012:imported-model/a1b2c3", ALL),
+        ] {
+            assert_eq!(takes(model), expected, "{model}");
+        }
+    }
 
     #[test]
     fn a_family_and_a_version_are_read_from_every_form_of_a_name() {

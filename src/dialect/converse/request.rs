@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::extra::{self, Extra};
-use super::model::{Family, family};
+use super::model::{Choice, Family, Takes, family, full_name, takes};
+use super::offer::{ANSWER, Offer, Schema};
 use super::own::{self, Own};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
 use crate::chat::{
-    Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
-    SearchResult, Spelling, Thinking, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Cache, Content, Document, DocumentSource, Image, LeftOut, Part, Place, Request, Role, SearchResult,
+    Spelling, Thinking, Tool, ToolCall, ToolResult, Turn,
 };
-use crate::dialect::{media, schema};
+use crate::dialect::{Model, media, schema};
 
 /// `InferenceConfiguration.stopSequences` has at most so many items.
 const MAX_STOPS: usize = 2500;
@@ -21,52 +22,75 @@ const MAX_STOPS: usize = 2500;
 /// request cannot be parsed.
 const MAX_TOKENS: u64 = i32::MAX as u64;
 
+/// What became of a request beside its body.
+#[derive(Debug)]
+pub struct Outcome {
+    pub left_out: LeftOut,
+    /// The tool whose call is the reply, where the model answers by a schema in no other way.
+    pub answer: Option<&'static str>,
+    /// The model can only answer it whole.
+    pub whole: bool,
+}
+
 /// Writes the body for a request to a model. After an error `out` holds half of one.
 ///
 /// # Errors
 /// What Converse has no way to say, named by its path in the client's body.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
+pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Result<Outcome, Error> {
     if request.turns.is_empty() {
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
     }
+    let base = model.family.map_or(Cow::Borrowed(model.name), full_name);
+    let (family, takes) = (family(&base), takes(&base));
     let mut left_out = LeftOut::default();
-    let own = Own::read(request, model, &mut left_out)?;
-    let tools = offered(request)?;
-    let family = family(model);
+    let own = Own::read(request, model.name, &mut left_out)?;
+    let offer = Offer::of(request, takes)?;
     let mut body = Body {
         family,
+        takes,
         spelling: request.spelling,
         prefill: prefill(request, family),
-        marks: 0,
-        history: if tools.is_empty() { History::Prose } else { History::Blocks },
+        history: if offer.tools.is_empty() { History::Prose } else { History::Blocks },
         documents: BTreeSet::new(),
+        surplus: Marks::surplus(request, offer.tools, family),
         left_out,
     };
-    let extra = if own::is_prompt(model) {
+    let extra = if own::is_prompt(model.name) {
         own::leave_to_prompt(request, &own, &mut body.left_out)?;
         None
     } else {
-        Some(Extra::choose(request, tools, body.family, &mut body.left_out))
+        Some(Extra::choose(request, &offer, family, &mut body.left_out))
     };
     Writer::new(out).object(|w| {
-        if !request.system.is_empty() {
-            let due = w.key("system").array(|w| body.parts(&request.system, w, Body::system))?;
+        let mut before = request.system.as_slice();
+        if takes.system && !before.is_empty() {
+            let due = w.key("system").array(|w| body.parts(before, w, Body::system))?;
             body.lose(due);
+            before = &[];
         }
-        w.key("messages").array(|w| request.turns.iter().try_for_each(|turn| body.message(turn, w)))?;
+        w.key("messages").array(|w| {
+            for turn in &request.turns {
+                body.message(turn, std::mem::take(&mut before), w)?;
+            }
+            Ok::<(), Error>(())
+        })?;
         if let Some(extra) = &extra {
-            inference(request, body.family, extra, w)?;
-            if !tools.is_empty() {
-                let choice = request.tool_choice.as_ref().filter(|_| !extra.chooses());
-                w.key("toolConfig").object(|w| body.tool_config(tools, choice, w))?;
+            inference(request, family, extra, w)?;
+            if offer.is_made() {
+                w.key("toolConfig").object(|w| body.tool_config(&offer, w))?;
             }
         }
-        output_config(&request.format, extra.as_ref().and_then(|extra| extra.effort), request.spelling, w)?;
+        let schema = Schema::of(&request.format, request.spelling)?.filter(|_| offer.answer.is_none());
+        output_config(schema, extra.as_ref().and_then(|extra| extra.effort), w);
         own.write(w);
         extra::write(extra.as_ref(), &own, w)
     })?;
-    Ok(body.left_out)
+    Ok(Outcome {
+        left_out: body.left_out,
+        answer: offer.answer.is_some().then_some(ANSWER),
+        whole: request.delivery.is_stream() && offer.is_made() && !takes.streamed_tools,
+    })
 }
 
 /// Where the text stands that Claude is to go on from. It may not end in white space: "final assistant
@@ -77,23 +101,37 @@ fn prefill(request: &Request<'_>, family: Family) -> Option<Place> {
         .then_some(last.place)
 }
 
-/// The tools that the model is told of. Converse has no choice `none`, so there they are left out:
-/// what the model does not know it cannot call.
-fn offered<'r, 'a>(request: &'r Request<'a>) -> Result<&'r [Tool<'a>], Error> {
-    let tools = request.tools.as_slice();
-    match &request.tool_choice {
-        None | Some(ToolChoice::Auto) => Ok(tools),
-        Some(ToolChoice::None) => Ok(&[]),
-        Some(ToolChoice::Required) if tools.is_empty() => {
-            Err(Error::at(Kind::WrongValue, "tool_choice", "requires a call, but `tools` is empty"))
+/// Marks of the cache, by where they stand.
+#[derive(Default)]
+struct Marks {
+    tools: usize,
+    system: usize,
+    messages: usize,
+}
+
+impl Marks {
+    /// docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html: four for a request, and Bedrock
+    /// refuses more ("Maximum cache checkpoints per request").
+    const MOST: usize = 4;
+
+    /// How many to leave out, of the first ones in each place. The last mark of tools and instructions stays,
+    /// which other conversations share, and of the messages the last three: there this conversation goes on.
+    fn surplus(request: &Request<'_>, tools: &[Tool<'_>], family: Family) -> Self {
+        let marked = |parts: &[Part<'_>]| parts.iter().filter(|part| part.cache.is_some()).count();
+        let all = Self {
+            tools: tools.iter().filter(|tool| tool.cache.is_some() && family.caches_tools()).count(),
+            system: marked(&request.system),
+            messages: request.turns.iter().map(|turn| marked(&turn.parts)).sum(),
+        };
+        let shared = all.tools.saturating_add(all.system);
+        let messages = all.messages.min(Self::MOST.saturating_sub(shared.min(1)));
+        let surplus = shared.saturating_sub(Self::MOST.saturating_sub(messages));
+        let of_tools = surplus.min(all.tools);
+        Self {
+            tools: of_tools,
+            system: surplus.saturating_sub(of_tools),
+            messages: all.messages.saturating_sub(messages),
         }
-        Some(ToolChoice::Required) => Ok(tools),
-        Some(ToolChoice::Named(name)) if tools.iter().any(|tool| tool.name == *name) => Ok(tools),
-        Some(ToolChoice::Named(_)) => Err(Error::at(
-            Kind::WrongValue,
-            request.spelling.chosen_tool,
-            "names a function that is not among `tools`",
-        )),
     }
 }
 
@@ -120,24 +158,38 @@ enum Written {
     Uncacheable,
 }
 
-/// Bedrock refuses more marks of the cache in a request ("Maximum cache checkpoints per request"):
-/// docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html. Those that come first stay.
-const MOST_MARKS: usize = 4;
-
 /// A body as it is written.
 struct Body {
     family: Family,
+    takes: Takes,
     spelling: &'static Spelling,
     prefill: Option<Place>,
-    /// How many marks of the cache are written.
-    marks: usize,
     history: History,
     /// Names of documents; Bedrock refuses one that comes twice.
     documents: BTreeSet<String>,
+    /// Marks of the cache that are still to be left out.
+    surplus: Marks,
     left_out: LeftOut,
 }
 
 impl Body {
+    /// Takes one of the marks that are to be left out.
+    fn is_surplus(&mut self, place: Place) -> bool {
+        let left = match place {
+            Place::Tool(_) => &mut self.surplus.tools,
+            Place::System | Place::SystemPart(_) => &mut self.surplus.system,
+            Place::Message(_) | Place::Part(..) | Place::Inner(..) | Place::Call(..) | Place::Result(_) => {
+                &mut self.surplus.messages
+            }
+        };
+        let is = *left > 0;
+        *left = left.saturating_sub(1);
+        if is {
+            self.left_out.note("cache_control");
+        }
+        is
+    }
+
     fn system(&mut self, part: &Part<'_>, w: &mut Writer<'_>) -> Result<Written, Error> {
         match part.content {
             Content::Text(text) => {
@@ -156,7 +208,8 @@ impl Body {
         }
     }
 
-    fn message(&mut self, turn: &Turn<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+    /// `before`: instructions that have no place of their own.
+    fn message(&mut self, turn: &Turn<'_>, before: &[Part<'_>], w: &mut Writer<'_>) -> Result<(), Error> {
         w.object(|w| {
             w.key("role").token(match turn.role {
                 Role::User => r#""user""#,
@@ -167,6 +220,8 @@ impl Body {
                     // A turn must have something in it, or the turns around it would be neighbours.
                     return turn.parts.iter().try_for_each(|part| self.as_words(part, w));
                 }
+                let due = self.parts(before, w, Body::system)?;
+                self.lose(due);
                 let mut due = self.parts(&turn.parts, w, Body::block)?;
                 let holds =
                     |wanted: fn(&Content<'_>) -> bool| turn.parts.iter().any(|part| wanted(&part.content));
@@ -201,7 +256,7 @@ impl Body {
             if written != Written::Nothing {
                 last = written;
             }
-            due = part.cache.or(due);
+            due = part.cache.filter(|_| !self.is_surplus(part.place)).or(due);
             if last == Written::Cacheable
                 && let Some(cache) = due.take()
             {
@@ -219,11 +274,10 @@ impl Body {
     }
 
     fn cache_point(&mut self, cache: Cache, taken: bool, w: &mut Writer<'_>) {
-        if !taken || self.marks == MOST_MARKS {
+        if !taken {
             self.left_out.note("cache_control");
             return;
         }
-        self.marks += 1;
         w.object(|w| {
             w.key("cachePoint").object(|w| {
                 w.key("type").string("default");
@@ -246,6 +300,10 @@ impl Body {
         match (&part.content, self.history) {
             (Content::Text(text), _) if self.prefill == Some(part.place) => text_block(text.trim_end(), w),
             (Content::Text(text), _) => text_block(*text, w),
+            (Content::Image(_), _) if !self.takes.images => {
+                let problem = "this model takes no images; leave them out";
+                return Err(part.place.error(Kind::Unsupported, self.spelling.image, problem));
+            }
             (Content::Image(picture), _) => image_block(part.place, picture, self.spelling, w)?,
             (Content::Document(document), _) => {
                 self.document_block(part.place, document, w)?;
@@ -288,10 +346,9 @@ impl Body {
     /// Thoughts are of use only to the model that had them. Claude refuses those without its signature,
     /// and other families those with it. A family that cannot be told may be Claude.
     fn is_left_out(&self, part: &Part<'_>) -> bool {
-        let may_be_claude = matches!(self.family, Family::Claude(_) | Family::Untold);
         match &part.content {
-            Content::Thinking(thinking) => thinking.signature.is_none() || !may_be_claude,
-            Content::Redacted(_) => !may_be_claude,
+            Content::Thinking(thinking) => thinking.signature.is_none() || !self.may_be_claude(),
+            Content::Redacted(_) => !self.may_be_claude(),
             Content::Text(_)
             | Content::Image(_)
             | Content::Document(_)
@@ -299,6 +356,10 @@ impl Body {
             | Content::ToolCall(_)
             | Content::ToolResult(_) => false,
         }
+    }
+
+    fn may_be_claude(&self) -> bool {
+        matches!(self.family, Family::Claude(_) | Family::Untold)
     }
 
     /// Writes a part of a turn of which nothing else is left.
@@ -434,28 +495,21 @@ impl Body {
         })
     }
 
-    fn tool_config(
-        &mut self,
-        tools: &[Tool<'_>],
-        choice: Option<&ToolChoice<'_>>,
-        w: &mut Writer<'_>,
-    ) -> Result<(), Error> {
+    fn tool_config(&mut self, offer: &Offer<'_, '_>, w: &mut Writer<'_>) -> Result<(), Error> {
         w.key("tools").array(|w| {
-            for tool in tools {
+            for tool in offer.tools {
                 tool_spec(tool, self.spelling, w)?;
-                if let Some(cache) = tool.cache {
+                if let Some(cache) = tool.cache.filter(|_| !self.is_surplus(tool.place)) {
                     self.cache_point(cache, self.family.caches_tools(), w);
                 }
             }
-            Ok::<(), Error>(())
+            offer.answer.iter().try_for_each(|answer| answer_spec(answer, self.spelling, w))
         })?;
-        match choice {
-            // `None` never comes here: then there are no tools.
-            None | Some(ToolChoice::None) => {}
-            Some(ToolChoice::Auto) => w.key("toolChoice").object(|w| w.key("auto").object(|_| {})),
-            Some(ToolChoice::Required) => w.key("toolChoice").object(|w| w.key("any").object(|_| {})),
-            Some(ToolChoice::Named(name)) => w.key("toolChoice").object(|w| {
-                w.key("tool").object(|w| w.key("name").string(name.as_str()));
+        match offer.choice {
+            None | Some(Choice::None) => {}
+            Some(Choice::Any) => w.key("toolChoice").object(|w| w.key("any").object(|_| {})),
+            Some(Choice::Named) => w.key("toolChoice").object(|w| {
+                w.key("tool").object(|w| w.key("name").string(offer.named));
             }),
         }
         Ok(())
@@ -549,15 +603,13 @@ fn inference(
             return Err(Error::at(Kind::WrongValue, field, "must be 0 to 1 for this model"));
         }
     }
-    // An empty stop sequence stops nothing, and Converse refuses it.
-    let stops = || sampling.stop.iter().filter(|stop| !stop.is_empty());
-    let stop_count = stops().count();
-    if stop_count > MAX_STOPS {
+    let stops = &sampling.stop;
+    if stops.len() > MAX_STOPS {
         let problem = "this model takes at most 2500 stop sequences";
         return Err(Error::at(Kind::WrongValue, spelling.stop, problem));
     }
     // "stop_sequences: each stop sequence must contain non-whitespace"
-    if matches!(family, Family::Claude(_)) && stops().any(|stop| stop.is_blank()) {
+    if matches!(family, Family::Claude(_)) && stops.iter().any(|stop| stop.is_blank()) {
         let problem = "this model takes no stop sequence of white space alone";
         return Err(Error::at(Kind::Unsupported, spelling.stop, problem));
     }
@@ -567,7 +619,7 @@ fn inference(
         (None, None) => None,
     };
     let (temperature, top_p) = (extra.temperature, extra.top_p);
-    if most.is_none() && temperature.is_none() && top_p.is_none() && stop_count == 0 {
+    if most.is_none() && temperature.is_none() && top_p.is_none() && stops.is_empty() {
         return Ok(());
     }
     w.key("inferenceConfig").object(|w| {
@@ -580,8 +632,8 @@ fn inference(
         if let Some(top_p) = top_p {
             w.key("topP").token(top_p.token());
         }
-        if stop_count > 0 {
-            w.key("stopSequences").array(|w| stops().for_each(|stop| w.text(*stop)));
+        if !stops.is_empty() {
+            w.key("stopSequences").array(|w| stops.iter().for_each(|stop| w.text(*stop)));
         }
     });
     Ok(())
@@ -600,30 +652,28 @@ fn tool_spec(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result
     })
 }
 
+/// The tool whose arguments are the reply.
+fn answer_spec(answer: &Schema<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> Result<(), Error> {
+    let Schema { name, description, schema } = *answer;
+    w.object(|w| {
+        w.key("toolSpec").object(|w| {
+            w.key("name").string(ANSWER);
+            match description.or(name).filter(|text| !text.is_blank()) {
+                Some(text) => w.key("description").text(text),
+                None => w.key("description").string("Gives the answer."),
+            }
+            w.key("inputSchema").object(|w| schema::write_answer(schema, spelling, w.key("json")))
+        })
+    })
+}
+
 /// `outputConfig`, if the reply must have a shape or take some trouble.
-fn output_config(
-    format: &Format<'_>,
-    effort: Option<&str>,
-    spelling: &Spelling,
-    w: &mut Writer<'_>,
-) -> Result<(), Error> {
-    let schema = match *format {
-        Format::Text => None,
-        // Bedrock decodes under a schema that must close every object, and an object that is closed and
-        // names no properties is always `{}` (stdapi-ai/stdapi.ai#96). So "some JSON object" cannot be
-        // said, and without it the model answers in prose (BerriAI/litellm#35214).
-        Format::JsonObject => {
-            let problem = "this model's cloud has no `json_object`; use `json_schema` with the schema that \
-                you expect";
-            return Err(Error::at(Kind::Unsupported, spelling.format, problem));
-        }
-        Format::JsonSchema { name, description, schema } => Some((name, description, schema)),
-    };
+fn output_config(schema: Option<Schema<'_>>, effort: Option<&str>, w: &mut Writer<'_>) {
     if schema.is_none() && effort.is_none() {
-        return Ok(());
+        return;
     }
     w.key("outputConfig").object(|w| {
-        if let Some((name, description, schema)) = schema {
+        if let Some(Schema { name, description, schema }) = schema {
             w.key("textFormat").object(|w| {
                 w.key("type").string("json_schema");
                 w.key("structure").object(|w| {
@@ -644,7 +694,6 @@ fn output_config(
             w.key("effort").string(effort);
         }
     });
-    Ok(())
 }
 
 #[cfg(test)]
@@ -656,13 +705,12 @@ mod tests {
 
     use super::*;
     use crate::base::json::{Count, Number, Str};
-    use crate::chat::{Delivery, Reasoning, Sampling};
+    use crate::chat::{Delivery, Format, Reasoning, Sampling, ToolChoice};
 
     const SPELLING: Spelling = Spelling {
         image: ".image",
         inline_image: "itself",
         document: ".document",
-        call_id: ".id",
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",
@@ -721,6 +769,7 @@ mod tests {
             delivery: Delivery::Whole,
             user: None,
             tier: None,
+            search: None,
             metadata: None,
             betas: Vec::new(),
             spelling: &SPELLING,
@@ -784,8 +833,8 @@ mod tests {
     /// The body, and what was left out of it.
     fn written_for(model: &str, request: &Request<'_>) -> (String, Vec<&'static str>) {
         let mut out = Vec::new();
-        let left_out = write(request, model, &mut out).unwrap();
-        (String::from_utf8(out).unwrap(), left_out.0)
+        let outcome = write(request, model.into(), &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), outcome.left_out.0)
     }
 
     fn value(request: &Request<'_>) -> Value {
@@ -793,7 +842,7 @@ mod tests {
     }
 
     fn refused(request: &Request<'_>) -> Error {
-        write(request, CLAUDE, &mut Vec::new()).unwrap_err()
+        write(request, CLAUDE.into(), &mut Vec::new()).unwrap_err()
     }
 
     fn param(request: &Request<'_>) -> String {
@@ -827,15 +876,12 @@ mod tests {
             max_tokens: count("100"),
             temperature: number("0"),
             top_p: number("0.0"),
-            stop: vec![text(""), text("END")],
+            stop: vec![text("END")],
             ..Sampling::default()
         };
         assert!(body(&request).ends_with(
             r#","inferenceConfig":{"maxTokens":100,"temperature":0,"topP":0.0,"stopSequences":["END"]}}"#
         ));
-        // Nothing but what means nothing.
-        request.sampling = Sampling { stop: vec![text("")], ..Sampling::default() };
-        assert_eq!(body(&request), body(&hello()));
     }
 
     #[test]
@@ -1024,7 +1070,7 @@ mod tests {
         let config = |choice, tools| value(&choosing(choice, tools))["toolConfig"]["toolChoice"].clone();
         let tools = || vec![tool("f"), tool("g")];
         assert_eq!(config(None, tools()), Value::Null);
-        assert_eq!(config(Some(ToolChoice::Auto), tools()), json!({"auto": {}}));
+        assert_eq!(config(Some(ToolChoice::Auto), tools()), Value::Null);
         assert_eq!(config(Some(ToolChoice::Required), tools()), json!({"any": {}}));
         assert_eq!(config(Some(ToolChoice::Named(str("g"))), tools()), json!({"tool": {"name": "g"}}));
         for tools in [tools(), Vec::new()] {
@@ -1041,18 +1087,20 @@ mod tests {
     #[test]
     fn a_schema_for_the_reply_is_a_string_that_holds_it() {
         let schema = "{\"type\":\"object\",\n \"properties\":{\"é\":{\"enum\":[\"a\\\"b\"]}},\"additionalProperties\":false}";
-        let mut request = hello();
-        request.format =
-            Format::JsonSchema { name: Some(text("n")), description: Some(text("d")), schema: raw(schema) };
+        let config = |format| {
+            let request = Request { format, ..hello() };
+            let (body, _) = written_for("us.anthropic.claude-sonnet-4-5-20250929-v1:0", &request);
+            serde_json::from_str::<Value>(&body).unwrap()["outputConfig"].clone()
+        };
+        let (name, description) = (Some(text("n")), Some(text("d")));
         assert_eq!(
-            value(&request)["outputConfig"],
+            config(Format::JsonSchema { name, description, schema: raw(schema) }),
             json!({"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {
                 "schema": schema, "name": "n", "description": "d",
             }}}})
         );
-        request.format = Format::JsonSchema { name: None, description: None, schema: raw("{}") };
-        let structure = &value(&request)["outputConfig"]["textFormat"]["structure"];
-        assert_eq!(*structure, json!({"jsonSchema": {"schema": "{}"}}));
+        let bare = config(Format::JsonSchema { name: None, description: None, schema: raw("{}") });
+        assert_eq!(bare["textFormat"]["structure"], json!({"jsonSchema": {"schema": "{}"}}));
     }
 
     #[test]

@@ -5,16 +5,16 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{ENCODED, Word, garbled, words};
+use super::{ENCODED, Word, garbled, images, texts, words};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Count, Text, Writer};
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
-use crate::embedding::{Answer, Request, Vector};
+use crate::embedding::{Answer, Input, Request, Vector};
 
 /// What becomes of each field of a request.
 pub const FATES: &[(&str, Fate)] = &[
     ("model", Mapped("the model of the path")),
-    ("input", Mapped("`texts`")),
+    ("input", Mapped("`texts`, `images`")),
     ("dimensions", Mapped("`output_dimension`")),
     ("encoding_format", ENCODED),
     ("user", Dropped),
@@ -45,7 +45,7 @@ pub fn write(
     version: Version,
     request: &Request<'_>,
     first: usize,
-    inputs: &[Text<'_>],
+    inputs: &[Input<'_>],
     dimensions: Option<Count<'_>>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
@@ -56,19 +56,25 @@ pub fn write(
     let said = words(request, known, "Cohere Embed")?;
     let too_long =
         |text: &Text<'_>| text.escaped().len() > LONGEST && text.unescape().chars().count() > LONGEST;
-    if let Some(at) = inputs.iter().position(|text| version == Version::Three && too_long(text)) {
-        let path = format!("input[{}]", first.saturating_add(at));
+    if let Some(at) = texts(inputs).position(|text| version == Version::Three && too_long(&text)) {
+        let path = request.path(first.saturating_add(at));
         let problem = format!("has more than {LONGEST} characters, the most that Cohere Embed v3 takes");
         return Err(Error::at(Kind::TooLong, path, &problem));
     }
     Writer::new(out).object(|w| {
-        w.key("texts").array(|w| inputs.iter().for_each(|text| w.text(*text)));
+        let pictures = images(inputs).count() > 0;
+        if pictures {
+            w.key("images").array(|w| images(inputs).for_each(|image| w.text(image.url)));
+        } else {
+            w.key("texts").array(|w| texts(inputs).for_each(|text| w.text(text)));
+        }
         let is_said = |name: &str| said.iter().any(|(known, _)| *known == name);
         if !is_said("input_type") {
             // Bedrock demands one, OpenAI's API knows none: most texts are there to be found.
-            w.key("input_type").string("search_document");
+            let kind = if pictures && version == Version::Three { "image" } else { "search_document" };
+            w.key("input_type").string(kind);
         }
-        if !is_said("truncate") {
+        if !pictures && !is_said("truncate") {
             // Too long a text is an error at OpenAI, too, rather than half a vector.
             w.key("truncate").string("NONE");
         }

@@ -1,4 +1,4 @@
-//! Vertex AI's Gemini embeddings by `:embedContent`, one text a call.
+//! Vertex AI's Gemini embeddings by `:embedContent`, one text or picture a call.
 //!
 //! cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/embedContent. (Google's
 //! SDK sends several texts by `:batchEmbedContents`, of which no limits are documented.)
@@ -7,14 +7,14 @@ use serde::Deserialize;
 
 use super::{ENCODED, Word, garbled, one, words};
 use crate::base::error::Error;
-use crate::base::json::{self, Count, Text, Writer};
+use crate::base::json::{self, Count, Writer};
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
-use crate::embedding::{Answer, Request, Vector};
+use crate::embedding::{Answer, Input, Request, Vector};
 
 /// What becomes of each field of a request.
 pub const FATES: &[(&str, Fate)] = &[
     ("model", Mapped("the model of the path")),
-    ("input", Mapped("`content.parts[0].text`")),
+    ("input", Mapped("`content.parts[0].text`, `.inlineData`")),
     ("dimensions", Mapped("`embedContentConfig.outputDimensionality`")),
     ("encoding_format", ENCODED),
     ("user", Dropped),
@@ -35,16 +35,24 @@ const WORDS: &[Word] = &[
 /// For words of other clouds.
 pub fn write(
     request: &Request<'_>,
-    inputs: &[Text<'_>],
+    inputs: &[Input<'_>],
     dimensions: Option<Count<'_>>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     let said = words(request, WORDS, "Vertex AI")?;
-    let text = one(inputs)?;
+    let input = one(inputs)?;
     Writer::new(out).object(|w| {
         w.key("content").object(|w| {
             w.key("role").string("user");
-            w.key("parts").array(|w| w.object(|w| w.key("text").text(text)));
+            w.key("parts").array(|w| {
+                w.object(|w| match input {
+                    Input::Text(text) => w.key("text").text(*text),
+                    Input::Image(image) => w.key("inlineData").object(|w| {
+                        w.key("mimeType").string(&image.media_type);
+                        w.key("data").text(image.data);
+                    }),
+                });
+            });
         });
         w.key("embedContentConfig").object(|w| {
             if let Some(dimensions) = dimensions {

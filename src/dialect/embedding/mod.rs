@@ -1,12 +1,9 @@
-//! Embeddings: OpenAI's dialect in front, and behind it the dialects in which the clouds take texts and give
-//! vectors, each in a file of its own.
+//! The dialects in which the clouds take texts and give vectors, and the models that speak them.
 
 mod cohere;
 mod embed_content;
 mod nova;
 mod predict;
-mod reply;
-mod request;
 mod titan;
 
 use std::ops::Range;
@@ -19,10 +16,7 @@ use super::fates::Fate;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::json::{Count, Text};
-use crate::embedding::{Answer, Request};
-
-pub use reply::{items, whole};
-pub use request::{Asked, FIELDS, MOST_INPUTS, parse};
+use crate::embedding::{Answer, Image, Input, Request};
 
 /// A dialect in which a cloud gives vectors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +38,8 @@ pub struct Model {
     pub upstream: Upstream,
     /// How many texts one call takes.
     pub texts: usize,
+    /// How many pictures one call takes in their place.
+    pub images: usize,
     /// How many numbers a vector may have; empty: as the cloud says.
     pub sizes: &'static [u64],
 }
@@ -52,29 +48,35 @@ use Upstream::{Cohere, EmbedContent, Nova, Predict, Titan};
 
 /// The models of Bedrock. Ids may have a region's prefix or stand in an ARN, so the name is looked for anywhere.
 pub const BEDROCK: &[Model] = &[
-    model("amazon.titan-embed-text-v2", Titan(titan::Version::Two), 1, &[256, 512, 1024]),
-    model("amazon.titan-embed-text-v1", Titan(titan::Version::One), 1, &[1536]),
-    model("amazon.titan-embed-g1-text-02", Titan(titan::Version::One), 1, &[1536]),
-    model("amazon.titan-embed-image-v1", Titan(titan::Version::Multimodal), 1, &[256, 384, 1024]),
-    model("cohere.embed-v4", Cohere(cohere::Version::Four), 96, &[256, 512, 1024, 1536]),
-    model("cohere.embed-english-v3", Cohere(cohere::Version::Three), 96, &[1024]),
-    model("cohere.embed-multilingual-v3", Cohere(cohere::Version::Three), 96, &[1024]),
-    model("amazon.nova-2-multimodal-embeddings", Nova, 1, &[256, 384, 1024, 3072]),
+    model("amazon.titan-embed-text-v2", Titan(titan::Version::Two), 1, 0, &[256, 512, 1024]),
+    model("amazon.titan-embed-text-v1", Titan(titan::Version::One), 1, 0, &[1536]),
+    model("amazon.titan-embed-g1-text-02", Titan(titan::Version::One), 1, 0, &[1536]),
+    model("amazon.titan-embed-image-v1", Titan(titan::Version::Multimodal), 1, 1, &[256, 384, 1024]),
+    model("cohere.embed-v4", Cohere(cohere::Version::Four), 96, 96, &[256, 512, 1024, 1536]),
+    model("cohere.embed-english-v3", Cohere(cohere::Version::Three), 96, 1, &[1024]),
+    model("cohere.embed-multilingual-v3", Cohere(cohere::Version::Three), 96, 1, &[1024]),
+    model("amazon.nova-2-multimodal-embeddings", Nova, 1, 1, &[256, 384, 1024, 3072]),
 ];
 
 /// The models of Vertex AI. The first name that fits is the one: one call of the Gemini models takes one text
 /// (cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings).
 pub const VERTEX: &[Model] = &[
-    model("gemini-embedding-001", Predict, 1, &[]),
-    model("gemini-embedding-exp", Predict, 1, &[]),
-    model("gemini-embedding", EmbedContent, 1, &[]),
-    model("text-embedding", Predict, 250, &[]),
-    model("text-multilingual-embedding", Predict, 250, &[]),
-    model("textembedding-gecko", Predict, 5, &[]),
+    model("gemini-embedding-001", Predict, 1, 0, &[]),
+    model("gemini-embedding-exp", Predict, 1, 0, &[]),
+    model("gemini-embedding", EmbedContent, 1, 1, &[]),
+    model("text-embedding", Predict, 250, 0, &[]),
+    model("text-multilingual-embedding", Predict, 250, 0, &[]),
+    model("textembedding-gecko", Predict, 5, 0, &[]),
 ];
 
-const fn model(name: &'static str, upstream: Upstream, texts: usize, sizes: &'static [u64]) -> Model {
-    Model { name, upstream, texts, sizes }
+const fn model(
+    name: &'static str,
+    upstream: Upstream,
+    texts: usize,
+    images: usize,
+    sizes: &'static [u64],
+) -> Model {
+    Model { name, upstream, texts, images, sizes }
 }
 
 /// How many bytes of text go into one call of Vertex AI's `:predict`, which takes 20,000 tokens: a token has at
@@ -100,37 +102,51 @@ impl Model {
         found.ok_or_else(|| unknown("text-embedding, text-multilingual-embedding and gemini-embedding"))
     }
 
-    /// Cuts the texts of a request into those of each call, in order.
-    pub fn calls(&self, inputs: &[Text<'_>]) -> Vec<Range<usize>> {
+    /// Cuts the inputs of a request into those of each call, in order. No call has texts and pictures.
+    pub fn calls(&self, inputs: &[Input<'_>]) -> Vec<Range<usize>> {
         let most_bytes = match self.upstream {
             Predict => MOST_BYTES,
             Titan(_) | Cohere(_) | Nova | EmbedContent => usize::MAX,
         };
-        let mut calls = Vec::new();
-        let (mut from, mut bytes) = (0, 0usize);
-        for (index, text) in inputs.iter().enumerate() {
-            let more = text.escaped().len();
-            if index > from && (index - from >= self.texts || bytes.saturating_add(more) > most_bytes) {
-                calls.push(from..index);
-                (from, bytes) = (index, 0);
+        let mut calls: Vec<Range<usize>> = Vec::new();
+        let (mut bytes, mut kind) = (0usize, None);
+        for (index, input) in inputs.iter().enumerate() {
+            let most = match input {
+                Input::Text(_) => self.texts,
+                Input::Image(_) => self.images,
+            };
+            let (more, its_kind) = (input.written_bytes(), Some(std::mem::discriminant(input)));
+            match calls.last_mut() {
+                Some(call)
+                    if call.len() < most && kind == its_kind && bytes.saturating_add(more) <= most_bytes =>
+                {
+                    call.end = index.saturating_add(1);
+                    bytes = bytes.saturating_add(more);
+                }
+                _ => {
+                    calls.push(index..index.saturating_add(1));
+                    (bytes, kind) = (more, its_kind);
+                }
             }
-            bytes = bytes.saturating_add(more);
         }
-        calls.push(from..inputs.len());
         calls
     }
 
-    /// Writes the body of one call into an empty buffer; `texts` is one of [`Model::calls`].
+    /// Writes the body of one call into an empty buffer; `call` is one of [`Model::calls`].
     ///
     /// # Errors
     /// What this model has no way to say, named by its path in the client's body.
-    pub fn write(&self, request: &Request<'_>, texts: &Range<usize>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let inputs = request.inputs.get(texts.clone()).unwrap_or_default();
+    pub fn write(&self, request: &Request<'_>, call: &Range<usize>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let inputs = request.inputs.get(call.clone()).unwrap_or_default();
+        if self.images == 0 && inputs.iter().any(|input| matches!(input, Input::Image(_))) {
+            let problem = "is a picture, and this model makes vectors of texts only";
+            return Err(Error::at(Kind::Unsupported, request.path(call.start), problem));
+        }
         let size = self.size(request)?;
         match self.upstream {
             Titan(version) => titan::write(version, request, inputs, size, out),
-            Cohere(version) => cohere::write(version, request, texts.start, inputs, size, out),
-            Nova => nova::write(request, inputs, size, out),
+            Cohere(version) => cohere::write(version, request, call.start, inputs, size, out),
+            Nova => nova::write(request, call.start, inputs, size, out),
             Predict => predict::write(request, inputs, size, out),
             EmbedContent => embed_content::write(request, inputs, size, out),
         }
@@ -230,12 +246,28 @@ fn garbled() -> Error {
     Error::new(Kind::UpstreamGarbled, "the cloud answered with something that is not the vectors asked for")
 }
 
-/// The only text of a call that takes no more.
-fn one<'a>(inputs: &[Text<'a>]) -> Result<Text<'a>, Error> {
+/// The only input of a call that takes no more.
+fn one<'i, 'a>(inputs: &'i [Input<'a>]) -> Result<&'i Input<'a>, Error> {
     match inputs {
-        [text] => Ok(*text),
+        [input] => Ok(input),
         _ => Err(Error::new(Kind::Internal, "a call that takes one text was to have another number of them")),
     }
+}
+
+/// The texts of a call that has no picture.
+fn texts<'i, 'a>(inputs: &'i [Input<'a>]) -> impl Iterator<Item = Text<'a>> + 'i {
+    inputs.iter().filter_map(|input| match input {
+        Input::Text(text) => Some(*text),
+        Input::Image(_) => None,
+    })
+}
+
+/// The pictures of a call that has no text.
+fn images<'i, 'a>(inputs: &'i [Input<'a>]) -> impl Iterator<Item = &'i Image<'a>> {
+    inputs.iter().filter_map(|input| match input {
+        Input::Text(_) => None,
+        Input::Image(image) => Some(image),
+    })
 }
 
 /// A field of the cloud's own: its name there, and the names by which clients say it.
@@ -304,7 +336,8 @@ mod tests {
     #[test]
     fn texts_are_cut_into_calls_by_number_and_by_size_and_none_is_lost() {
         let calls = |id: &str, inputs: &[&'static str]| {
-            let texts: Vec<Text<'_>> = inputs.iter().map(|text| Text::from_escaped(text)).collect();
+            let texts: Vec<Input<'_>> =
+                inputs.iter().map(|text| Input::Text(Text::from_escaped(text))).collect();
             let model = Model::of_vertex(id).or_else(|_| Model::of_bedrock(id)).unwrap();
             model.calls(&texts).into_iter().map(|range| range.len()).collect::<Vec<_>>()
         };

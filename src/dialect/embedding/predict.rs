@@ -4,11 +4,11 @@
 
 use serde::Deserialize;
 
-use super::{ENCODED, Word, garbled, words};
+use super::{ENCODED, Word, garbled, texts, words};
 use crate::base::error::Error;
-use crate::base::json::{self, Count, Number, Text, Writer};
+use crate::base::json::{self, Count, Number, Writer};
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
-use crate::embedding::{Answer, Request, Vector};
+use crate::embedding::{Answer, Input, Request, Vector};
 
 /// What becomes of each field of a request.
 pub const FATES: &[(&str, Fate)] = &[
@@ -34,16 +34,16 @@ const WORDS: &[Word] = &[
 /// For words of other clouds.
 pub fn write(
     request: &Request<'_>,
-    inputs: &[Text<'_>],
+    inputs: &[Input<'_>],
     dimensions: Option<Count<'_>>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     let said = words(request, WORDS, "Vertex AI")?;
     Writer::new(out).object(|w| {
         w.key("instances").array(|w| {
-            for text in inputs {
+            for text in texts(inputs) {
                 w.object(|w| {
-                    w.key("content").text(*text);
+                    w.key("content").text(text);
                     for (name, value) in said.iter().filter(|(name, _)| *name != TRUNCATE) {
                         w.key(name).raw(value);
                     }

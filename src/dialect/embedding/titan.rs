@@ -1,4 +1,4 @@
-//! Amazon Titan Text Embeddings and Titan Multimodal Embeddings by InvokeModel, one text a call.
+//! Amazon Titan Text Embeddings and Titan Multimodal Embeddings by InvokeModel, one text or picture a call.
 //!
 //! docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html and
 //! …/model-parameters-titan-embed-mm.html.
@@ -7,14 +7,14 @@ use serde::Deserialize;
 
 use super::{ENCODED, Word, garbled, one, words};
 use crate::base::error::Error;
-use crate::base::json::{self, Count, Text, Writer};
+use crate::base::json::{self, Count, Writer};
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
-use crate::embedding::{Answer, Request, Vector};
+use crate::embedding::{Answer, Input, Request, Vector};
 
 /// What becomes of each field of a request.
 pub const FATES: &[(&str, Fate)] = &[
     ("model", Mapped("the model of the path")),
-    ("input", Mapped("`inputText`")),
+    ("input", Mapped("`inputText`, `inputImage`")),
     ("dimensions", Mapped("`dimensions`; of the multimodal model `embeddingConfig.outputEmbeddingLength`")),
     ("encoding_format", ENCODED),
     ("user", Dropped),
@@ -38,7 +38,7 @@ pub enum Version {
 pub fn write(
     version: Version,
     request: &Request<'_>,
-    inputs: &[Text<'_>],
+    inputs: &[Input<'_>],
     dimensions: Option<Count<'_>>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
@@ -47,9 +47,12 @@ pub fn write(
         Version::One | Version::Multimodal => &[],
     };
     let said = words(request, known, "this Titan model")?;
-    let text = one(inputs)?;
+    let input = one(inputs)?;
     Writer::new(out).object(|w| {
-        w.key("inputText").text(text);
+        match input {
+            Input::Text(text) => w.key("inputText").text(*text),
+            Input::Image(image) => w.key("inputImage").text(image.data),
+        }
         if let Some(dimensions) = dimensions {
             match version {
                 Version::Multimodal => w

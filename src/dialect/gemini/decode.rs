@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 
 use memchr::memchr_iter;
+use serde_json::value::RawValue;
 
+use super::grounding::Grounding;
 use super::refusal;
-use super::wire::{self, FunctionCall, Piece, UsageMetadata};
+use super::wire::{self, Candidate, FunctionCall, LogprobsResult, Piece, Token, UsageMetadata};
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Text};
-use crate::chat::{Arguments, Event, Sink, Stop, Usage};
+use crate::base::json::{self, Number, Text};
+use crate::chat::{Arguments, Event, Logprob, Sink, Stop, Tier, Usage};
 use crate::dialect::proof;
 use crate::frame::sse;
 
@@ -18,7 +20,7 @@ use crate::frame::sse;
 /// [`Kind::UpstreamGarbled`] when it is no such reply or is incomplete; [`Kind::UpstreamFailed`] when the
 /// model broke off for a reason that trying again may cure; or what an error in it says.
 pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
-    let mut reply = Reply::default();
+    let mut reply = Reply { is_whole: true, ..Reply::default() };
     reply.take(body, sink)?;
     reply.end(sink)
 }
@@ -91,11 +93,19 @@ impl StreamDecoder {
 struct Reply {
     /// A piece has come, with an id or without.
     begun: bool,
+    /// All of it comes at once, and may be several replies.
+    is_whole: bool,
     /// Marks the ids of tool calls that Gemini gave none.
     mark: Option<String>,
+    /// How many ids of calls there are.
+    ids: usize,
+    /// The number of the reply that is told, its calls, and why it stopped.
+    choice: Option<usize>,
     calls: usize,
     stop: Option<Stop>,
+    grounding: Grounding,
     counts: Counts,
+    tier: Option<Tier>,
 }
 
 impl Reply {
@@ -117,23 +127,56 @@ impl Reply {
         }
         if let Some(usage) = &piece.usage_metadata {
             self.counts.take(usage);
+            self.tier = usage.traffic_type.and_then(tier).or(self.tier);
         }
-        // Several replies are never asked for; were there others, they are not part of this one.
-        let candidate = piece.candidates.into_iter().flatten().find(|one| one.index.unwrap_or(0) == 0);
-        let Some(candidate) = candidate else {
+        // Gemini streams no more than one reply; were there others, they are not part of this one.
+        let is_whole = self.is_whole;
+        let is_ours = |one: &Candidate<'_>| is_whole || one.index.unwrap_or(0) == 0;
+        let mut candidates = piece.candidates.into_iter().flatten().filter(is_ours).peekable();
+        if candidates.peek().is_none() {
             let blocked = piece.prompt_feedback.and_then(|feedback| feedback.block_reason);
             if blocked.is_some_and(|reason| reason.as_str() != "BLOCKED_REASON_UNSPECIFIED") {
                 self.stop = Some(Stop::Filtered);
             }
-            return Ok(());
-        };
+        }
+        candidates.try_for_each(|candidate| self.take_candidate(candidate, json, sink))
+    }
+
+    fn take_candidate(
+        &mut self,
+        candidate: Candidate<'_>,
+        json: &str,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Error> {
+        let choice = usize::try_from(candidate.index.unwrap_or(0)).unwrap_or(usize::MAX);
+        let before = self.choice.replace(choice);
+        if before.is_some_and(|before| before != choice) {
+            self.end_choice(sink)?;
+            (self.calls, self.stop, self.grounding) = (0, None, Grounding::default());
+        }
+        if before.unwrap_or(0) != choice {
+            sink.event(Event::Choice(choice));
+        }
+        if let Some(logprobs) = candidate.logprobs_result {
+            tell_logprobs(logprobs, sink);
+        }
         for part in candidate.content.and_then(|content| content.parts).into_iter().flatten() {
+            if self.is_whole {
+                self.grounding.part();
+            }
             if let Some(call) = part.function_call {
                 self.call(&call, part.thought_signature, json, sink)?;
             } else if let Some(text) = part.text.filter(|text| !text.is_empty()) {
-                let thought = part.thought == Some(true);
-                sink.event(if thought { Event::Reasoning(text) } else { Event::Text(text) });
+                if part.thought == Some(true) {
+                    sink.event(Event::Reasoning(text));
+                } else {
+                    self.grounding.text(text);
+                    sink.event(Event::Text(text));
+                }
             }
+        }
+        if let Some(metadata) = candidate.grounding_metadata {
+            self.grounding.metadata(metadata);
         }
         if let Some(reason) = candidate.finish_reason {
             match stop(reason.as_str()) {
@@ -169,7 +212,7 @@ impl Reply {
             Some(id) => id,
             None => {
                 let mark = self.mark.get_or_insert_with(|| digest(json));
-                made = format!("call_{mark}_{}", self.calls);
+                made = format!("call_{mark}_{}", self.ids);
                 Text::plain(&made).unwrap_or_default()
             }
         };
@@ -177,14 +220,15 @@ impl Reply {
         let id = carrier.as_deref().and_then(Text::plain).unwrap_or(id);
         let call = self.calls;
         self.calls = call.saturating_add(1);
+        self.ids = self.ids.saturating_add(1);
         sink.event(Event::ToolStart { id, name, signature });
         sink.event(Event::ToolArguments { call, arguments: Arguments::Object(&arguments) });
         sink.event(Event::ToolEnd { call });
         Ok(())
     }
 
-    /// No more pieces will come.
-    fn end(&self, sink: &mut dyn Sink) -> Result<(), Error> {
+    /// No more will come of the reply that is told.
+    fn end_choice(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         let why = match self.stop {
             // To Gemini calling tools is a way to come to an end.
             Some(Stop::End) if self.calls > 0 => Stop::ToolCalls,
@@ -192,11 +236,46 @@ impl Reply {
             None if self.begun => return Err(garbled("Vertex AI's reply ended before it was complete")),
             None => return Err(garbled("Vertex AI sent an empty reply")),
         };
+        self.grounding.tell(sink);
         sink.event(Event::Stop { why, sequence: None });
+        Ok(())
+    }
+
+    /// No more pieces will come.
+    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        self.end_choice(sink)?;
         if let Some(usage) = self.counts.usage() {
             sink.event(Event::Usage(usage));
         }
+        if let Some(tier) = self.tier {
+            sink.event(Event::Tier(tier));
+        }
         Ok(())
+    }
+}
+
+/// `TrafficType` of google-genai 3.4.
+fn tier(traffic: &RawValue) -> Option<Tier> {
+    match traffic.get() {
+        r#""ON_DEMAND""# => Some(Tier::Standard),
+        r#""ON_DEMAND_PRIORITY""# => Some(Tier::Priority),
+        r#""ON_DEMAND_FLEX""# | r#""ON_DEMAND_OFFPEAK""# => Some(Tier::Flex),
+        r#""PROVISIONED_THROUGHPUT""# => Some(Tier::Reserved),
+        _ => None, // Not told, or a kind that no client knows.
+    }
+}
+
+/// Two lists of one entry a token: the tokens of the reply, and those that could have stood there.
+fn tell_logprobs(result: LogprobsResult<'_>, sink: &mut dyn Sink) {
+    fn told(token: Token<'_>) -> Option<(Text<'_>, Number<'_>)> {
+        Some((token.token?, token.log_probability.unwrap_or(Number::ZERO)))
+    }
+    let mut others = result.top_candidates.into_iter().flatten();
+    for chosen in result.chosen_candidates.into_iter().flatten() {
+        let others = others.next().and_then(|top| top.candidates).into_iter().flatten();
+        if let Some(token) = told(chosen) {
+            sink.event(Event::Logprob(Logprob { token, others: others.filter_map(told).collect() }));
+        }
     }
 }
 
@@ -322,6 +401,7 @@ mod tests {
         fn event(&mut self, event: Event<'_>) {
             self.0.push(match event {
                 Event::Start { id } => format!("start {}", id.unwrap_or_default().unescape()),
+                Event::Choice(number) => format!("choice {number}"),
                 Event::Text(text) => format!("text {}", text.unescape()),
                 Event::Reasoning(text) => format!("thought {}", text.unescape()),
                 Event::ToolStart { id, name, signature } => {
@@ -334,8 +414,9 @@ mod tests {
                 | Event::Redacted(_)
                 | Event::BlockEnd
                 | Event::Citation(_)
-                | Event::Tier(_)
+                | Event::Logprob(_)
                 | Event::Extra { .. } => "never".to_owned(),
+                Event::Tier(tier) => format!("tier {tier:?}"),
                 Event::Stop { why, .. } => format!("{why:?}"),
                 Event::Usage(u) => {
                     format!(
@@ -426,6 +507,7 @@ mod tests {
         r#"Object("{}")"#,
         "ToolCalls",
         "usage 9 34 5 0 30",
+        "tier Standard",
     ];
 
     #[test]
@@ -598,11 +680,23 @@ mod tests {
     }
 
     #[test]
-    fn other_candidates_are_not_mixed_in() {
+    fn several_replies_are_kept_apart_and_a_stream_is_of_one() {
         let body = json!({"candidates": [
             {"index": 1, "content": {"parts": [{"text": "other"}]}, "finishReason": "SAFETY"},
-            {"index": 0, "content": {"parts": [{"text": "mine"}]}, "finishReason": "STOP"}]});
-        assert_eq!(lines(whole(&body)), ["text mine", "End"]);
+            {"content": {"parts": [{"text": "mine"}]}, "finishReason": "STOP"}]});
+        let both = ["choice 1", "text other", "Filtered", "choice 0", "text mine", "End"];
+        assert_eq!(lines(whole(&body)), both);
+        assert_eq!(lines(streamed([sse(&[body]).as_slice()])), ["text mine", "End"]);
+    }
+
+    #[test]
+    fn every_call_of_several_replies_has_an_id_of_its_own() {
+        let call = json!({"functionCall": {"name": "f"}});
+        let body = json!({"responseId": "r", "candidates": [
+            {"content": {"parts": [call]}, "finishReason": "STOP"},
+            {"index": 1, "content": {"parts": [call]}, "finishReason": "STOP"}]});
+        let calls = lines(whole(&body)).into_iter().filter(|line| line.starts_with("call "));
+        assert_eq!(calls.collect::<Vec<_>>(), ["call call_r_0 f", "call call_r_1 f"]);
     }
 
     #[test]
@@ -613,7 +707,10 @@ mod tests {
         pieces[2]["usageMetadata"] = json!({"candidatesTokenCount": 6, "promptTokenCount": {"odd": true}});
         assert_eq!(lines(streamed([sse(&pieces).as_slice()]))[4..], ["End", "usage 10 8 4 0 2"]);
         pieces[2]["usageMetadata"] = json!({"trafficType": "ON_DEMAND"});
-        assert_eq!(lines(streamed([sse(&pieces[2..]).as_slice()])), ["start r", "text x", "End"]);
+        assert_eq!(
+            lines(streamed([sse(&pieces[2..]).as_slice()])),
+            ["start r", "text x", "End", "tier Standard"]
+        );
     }
 
     #[test]
@@ -682,7 +779,7 @@ mod tests {
         assert!(long.iter().all(|id| is_id(id)), "{long:?}");
         let mut decoded = Reply {
             mark: Some(mark(Text::plain(&"x".repeat(500)).unwrap())),
-            calls: u32::MAX as usize,
+            ids: u32::MAX as usize,
             ..Reply::default()
         };
         let mut last = Lines::default();

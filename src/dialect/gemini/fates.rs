@@ -2,8 +2,7 @@
 
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
-    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_MCP, NO_THREAD, TEXT_ONLY, USE_TOOLS,
 };
 
 /// Fields of `POST /v1/chat/completions`.
@@ -24,15 +23,15 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("seed", Mapped("`generationConfig.seed`")),
     ("presence_penalty", Mapped("`generationConfig.presencePenalty`")),
     ("frequency_penalty", Mapped("`generationConfig.frequencyPenalty`")),
-    ("n", ONE_REPLY),
-    ("logprobs", NO_LOGPROBS),
-    ("top_logprobs", NO_LOGPROBS),
+    ("n", Mapped("`generationConfig.candidateCount`, up to 8; refused in streams")),
+    ("logprobs", Mapped("`generationConfig.responseLogprobs`; refused in streams")),
+    ("top_logprobs", Mapped("`generationConfig.logprobs`")),
     ("logit_bias", NO_BIAS),
     ("functions", USE_TOOLS),
     ("function_call", USE_TOOLS),
     ("modalities", TEXT_ONLY),
     ("audio", TEXT_ONLY),
-    ("web_search_options", NO_SEARCH),
+    ("web_search_options", Mapped("`tools[0].googleSearch`; refused beside `tools`")),
     ("reasoning_effort", Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5")),
     ("verbosity", Dropped),
     ("prediction", Dropped),

@@ -4,6 +4,7 @@ pub mod count;
 mod decode;
 mod extra;
 pub mod fates;
+mod grounding;
 mod media;
 mod refusal;
 mod request;

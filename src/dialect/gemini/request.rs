@@ -12,7 +12,7 @@ use super::media::{self, Within};
 use super::schema::{self, Purpose};
 use super::thinking;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{Number, Text, Writer};
+use crate::base::json::{self, Count, Fields, Number, Text, Writer, wrong_type};
 use crate::chat::{
     Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
@@ -47,6 +47,8 @@ pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Re
         });
         if !request.tools.is_empty() {
             write_tools(w, &request.tools, request.spelling)?;
+        } else if request.search.is_some() {
+            w.key("tools").array(|w| w.object(|w| w.key("googleSearch").object(|_| {})));
         }
         let is_strict = request.tools.iter().any(|tool| tool.strict == Some(true));
         let validated = is_strict && thinking::is_2_5_or_later(model);
@@ -77,7 +79,18 @@ fn note(request: &Request<'_>, left_out: &mut LeftOut) {
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
     }
-    if request.parallel_tool_calls == Some(false) {
+    if let Some(Ok(options)) = request.search.map(|search| json::read::<Fields<'_>>(search.get())) {
+        for (name, path) in [
+            ("search_context_size", "web_search_options.search_context_size"),
+            ("user_location", "web_search_options.user_location"),
+        ] {
+            if options.given().any(|(given, _)| given == name) {
+                left_out.note(path);
+            }
+        }
+    }
+    // Gemini has no word for it, and of several calls none could be dropped unseen.
+    if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
         left_out.note(request.spelling.parallel);
     }
 }
@@ -130,7 +143,9 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
         return Err(Error::at(Kind::Unsupported, request.spelling.format, problem));
     }
     check_tool_choice(request)?;
-    check_sampling(&request.sampling, request.spelling)
+    check_sampling(&request.sampling, request.spelling)?;
+    check_replies(request)?;
+    check_search(request)
 }
 
 fn check_result(result: &ToolResult<'_>, generation: u32, spelling: &Spelling) -> Result<(), Error> {
@@ -189,6 +204,48 @@ fn check_sampling(sampling: &Sampling<'_>, spelling: &Spelling) -> Result<(), Er
     if sampling.seed.is_some_and(|seed| seed.token().parse::<i32>().is_err()) {
         let problem = format!("Gemini takes whole numbers from {} to {}", i32::MIN, i32::MAX);
         return Err(Error::at(Kind::Unsupported, "seed", &problem));
+    }
+    Ok(())
+}
+
+/// "Multiple tools are supported only when they are all search tools": what lifts that is no member of
+/// Vertex AI's API (`ToolConfig.includeServerSideToolInvocations`).
+fn check_search(request: &Request<'_>) -> Result<(), Error> {
+    let Some(search) = request.search else { return Ok(()) };
+    if !search.get().starts_with('{') {
+        return Err(Error::at(Kind::WrongType, "web_search_options", &wrong_type(search, "an object")));
+    }
+    if !request.tools.is_empty() {
+        let problem =
+            "Gemini searches the web or calls functions, not both in one request; leave one of them out";
+        return Err(Error::at(Kind::Unsupported, "web_search_options", problem));
+    }
+    Ok(())
+}
+
+/// As many as Gemini makes, but for its image models and the first of generation 3, which say so themselves
+/// (CLIProxyAPI pull request 961, google-genai issue 1723).
+const MOST_REPLIES: u64 = 8;
+
+/// Several replies, and what they were made of, come whole only: to a stream Google answers with an error
+/// (CLIProxyAPI pull request 961, vercel/ai pull request 11989).
+fn check_replies(request: &Request<'_>) -> Result<(), Error> {
+    let replies = request.sampling.replies.map_or(1, Count::value);
+    if !(1..=MOST_REPLIES).contains(&replies) {
+        let problem = format!("Gemini makes 1 to {MOST_REPLIES} replies of a request");
+        return Err(Error::at(Kind::Unsupported, "n", &problem));
+    }
+    if !request.delivery.is_stream() {
+        return Ok(());
+    }
+    if replies > 1 {
+        let problem =
+            "Gemini streams one reply at a time; send the request once for each, or without `stream`";
+        return Err(Error::at(Kind::Unsupported, "n", problem));
+    }
+    if request.sampling.logprobs.is_some() {
+        let problem = "Gemini tells them of whole replies only; send the request without `stream`";
+        return Err(Error::at(Kind::Unsupported, "logprobs", problem));
     }
     Ok(())
 }
@@ -461,6 +518,8 @@ fn write_generation_config(
         || numbers.iter().any(|(_, number)| number.is_some())
         || !sampling.stop.is_empty()
         || !matches!(format, Format::Text)
+        || sampling.logprobs.is_some()
+        || sampling.replies.is_some_and(|replies| replies.value() > 1)
         || !own.generation.is_empty();
     if !any {
         return Ok(());
@@ -479,6 +538,15 @@ fn write_generation_config(
         }
         if let Some(top_k) = sampling.top_k {
             w.key("topK").token(top_k.token());
+        }
+        if let Some(replies) = sampling.replies.filter(|replies| replies.value() > 1) {
+            w.key("candidateCount").token(replies.token());
+        }
+        if let Some(others) = sampling.logprobs {
+            w.key("responseLogprobs").bool(true);
+            if others > 0 {
+                w.key("logprobs").number(others);
+            }
         }
         if let Some(thinking) = thinking {
             w.key("thinkingConfig").object(|w| thinking.write(w));
@@ -509,7 +577,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::base::json::{Count, Str};
+    use crate::base::json::Str;
     use crate::chat::{Delivery, Image, Place, Reasoning};
 
     fn raw(json: &str) -> &RawValue {
@@ -580,7 +648,6 @@ mod tests {
         image: ".image",
         inline_image: "itself",
         document: ".document",
-        call_id: ".id",
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",
@@ -609,6 +676,7 @@ mod tests {
             delivery: Delivery::Whole,
             user: None,
             tier: None,
+            search: None,
             metadata: None,
             betas: vec![],
             spelling: &SPELLING,
@@ -883,6 +951,7 @@ mod tests {
             seed: number("-2147483648"),
             presence_penalty: number("0"),
             frequency_penalty: number("-1.50"),
+            ..Sampling::default()
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Str, Text};
+use crate::base::json::{self, Number, Str, Text};
 
 /// A whole reply, or the next piece of a streamed one; the two have the same shape.
 #[derive(Deserialize)]
@@ -34,6 +34,37 @@ pub struct Candidate<'a> {
     pub content: Option<Content<'a>>,
     #[serde(borrow)]
     pub finish_reason: Option<Str<'a>>,
+    #[serde(borrow)]
+    pub logprobs_result: Option<LogprobsResult<'a>>,
+    /// Read on its own, so that a strange one does not cost the client its reply.
+    #[serde(borrow)]
+    pub grounding_metadata: Option<&'a RawValue>,
+}
+
+/// How likely the tokens were; of each list one entry a token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogprobsResult<'a> {
+    #[serde(borrow)]
+    pub chosen_candidates: Option<Vec<Token<'a>>>,
+    #[serde(borrow)]
+    pub top_candidates: Option<Vec<TopCandidates<'a>>>,
+}
+
+#[derive(Deserialize)]
+pub struct TopCandidates<'a> {
+    #[serde(borrow)]
+    pub candidates: Option<Vec<Token<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Token<'a> {
+    #[serde(borrow)]
+    pub token: Option<Text<'a>>,
+    /// Absent is 0: the token was certain.
+    #[serde(borrow)]
+    pub log_probability: Option<Number<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +118,9 @@ pub struct UsageMetadata<'a> {
     pub thoughts_token_count: Option<&'a RawValue>,
     #[serde(borrow)]
     pub cached_content_token_count: Option<&'a RawValue>,
+    /// How the request was served, such as `"ON_DEMAND"`.
+    #[serde(borrow)]
+    pub traffic_type: Option<&'a RawValue>,
 }
 
 /// A `google.rpc.Status` in JSON: cloud.google.com/apis/design/errors.

@@ -1,8 +1,10 @@
-//! OpenAI's chat completions, which clients speak and upstreams in several editions, and its images API.
+//! OpenAI's chat completions, which clients speak and upstreams in several editions, and its embeddings and
+//! images APIs.
 
 mod answer;
 mod decode;
 mod edition;
+pub mod embedding;
 pub mod fates;
 pub mod fields;
 mod foreign;

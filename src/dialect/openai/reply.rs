@@ -1,8 +1,8 @@
 //! A chat completion: events in, one JSON reply or server-sent chunks out.
 //! platform.openai.com/docs/api-reference/chat/object and …/chat-streaming.
 
-use crate::base::json::{Text, Writer};
-use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
+use crate::base::json::{Number, Text, Writer};
+use crate::chat::{Arguments, Citation, CitedSource, Event, Logprob, Sink, Stop, Tier, Usage};
 use crate::dialect::{Extras, Title};
 
 /// Writes the members that every reply and every chunk begins with.
@@ -169,6 +169,8 @@ impl Sink for StreamWriter {
                 self.said.all = self.said.all.saturating_add(text.characters());
                 self.chunk(None, |w| w.key("content").text(text));
             }
+            // Only whole replies have them.
+            Event::Choice(_) | Event::Logprob(_) => {}
             Event::Reasoning(text) if text.is_empty() => {}
             Event::Reasoning(text) => {
                 self.thought.push_str(text.escaped());
@@ -224,11 +226,28 @@ impl Sink for StreamWriter {
 /// Gathers the events of a whole reply.
 pub struct WholeWriter {
     title: Title,
+    /// In the order of their numbers; one unless more were asked for.
+    choices: Vec<Choice>,
+    /// The number of the one that is told.
+    told: usize,
+    usage: Option<Usage>,
+    tier: Option<Tier>,
+    extra: Extras,
+}
+
+/// The most replies that OpenAI's API makes of one request; it bounds what an upstream can make here.
+const MOST_CHOICES: usize = 128;
+
+/// One of the replies.
+#[derive(Default)]
+struct Choice {
     /// Escaped text.
     content: String,
     said: Said,
     /// The members of a JSON array; empty where nothing is cited.
     annotations: Vec<u8>,
+    /// The members of a JSON array; empty where nobody wanted to know.
+    logprobs: Vec<u8>,
     /// Escaped text.
     reasoning: String,
     thoughts: Vec<Thought>,
@@ -236,9 +255,6 @@ pub struct WholeWriter {
     unproved: usize,
     calls: Vec<WholeCall>,
     stop: Option<Stop>,
-    usage: Option<Usage>,
-    tier: Option<Tier>,
-    extra: Extras,
 }
 
 /// A block of thoughts that the model wants back, its strings escaped.
@@ -257,20 +273,8 @@ struct WholeCall {
 
 impl WholeWriter {
     pub fn new(title: Title) -> Self {
-        Self {
-            title,
-            content: String::new(),
-            said: Said::default(),
-            annotations: Vec::new(),
-            reasoning: String::new(),
-            thoughts: Vec::new(),
-            unproved: 0,
-            calls: Vec::new(),
-            stop: None,
-            usage: None,
-            tier: None,
-            extra: Extras::default(),
-        }
+        let choices = vec![Choice::default()];
+        Self { title, choices, told: 0, usage: None, tier: None, extra: Extras::default() }
     }
 
     /// Writes the reply.
@@ -278,13 +282,12 @@ impl WholeWriter {
         Writer::new(out).object(|w| {
             write_title(&self.title, w, "chat.completion");
             w.key("choices").array(|w| {
-                w.object(|w| {
-                    w.key("index").number(0);
-                    w.key("message").object(|w| self.message(w));
-                    w.key("logprobs").null();
-                    let stop = self.stop.unwrap_or(Stop::End);
-                    w.key("finish_reason").string(finish_reason(stop, !self.calls.is_empty()));
-                });
+                for (index, choice) in self.choices.iter().enumerate() {
+                    w.object(|w| {
+                        w.key("index").number(index as u64);
+                        choice.write(w);
+                    });
+                }
             });
             if let Some(usage) = self.usage {
                 write_usage(w.key("usage"), usage);
@@ -292,6 +295,23 @@ impl WholeWriter {
             write_tier(self.tier, w);
             self.extra.write(w);
         });
+    }
+}
+
+impl Choice {
+    fn write(&self, w: &mut Writer<'_>) {
+        w.key("message").object(|w| self.message(w));
+        w.key("logprobs");
+        if self.logprobs.is_empty() {
+            w.null();
+        } else {
+            w.object(|w| {
+                w.key("content").array(|w| w.token(std::str::from_utf8(&self.logprobs).unwrap_or_default()));
+                w.key("refusal").null();
+            });
+        }
+        let stop = self.stop.unwrap_or(Stop::End);
+        w.key("finish_reason").string(finish_reason(stop, !self.calls.is_empty()));
     }
 
     fn message(&self, w: &mut Writer<'_>) {
@@ -341,36 +361,46 @@ impl WholeWriter {
 
 impl Sink for WholeWriter {
     fn event(&mut self, event: Event<'_>) {
+        if let Event::Choice(number) = event {
+            self.told = number.min(MOST_CHOICES - 1);
+            while self.choices.len() <= self.told {
+                self.choices.push(Choice::default());
+            }
+            return;
+        }
+        let Some(choice) = self.choices.get_mut(self.told) else { return };
         match event {
             Event::Start { id } => self.title.name(id),
+            Event::Choice(_) => {}
+            Event::Logprob(logprob) => write_logprob(&mut Writer::new(&mut choice.logprobs), &logprob),
             Event::Text(text) => {
-                self.said.all = self.said.all.saturating_add(text.characters());
-                self.content.push_str(text.escaped());
+                choice.said.all = choice.said.all.saturating_add(text.characters());
+                choice.content.push_str(text.escaped());
             }
-            Event::Reasoning(text) => self.reasoning.push_str(text.escaped()),
+            Event::Reasoning(text) => choice.reasoning.push_str(text.escaped()),
             Event::Signature(signature) => {
-                let text = self.reasoning.get(self.unproved..).unwrap_or_default().to_owned();
-                self.unproved = self.reasoning.len();
-                self.thoughts.push(Thought::Proved { text, signature: signature.escaped().to_owned() });
+                let text = choice.reasoning.get(choice.unproved..).unwrap_or_default().to_owned();
+                choice.unproved = choice.reasoning.len();
+                choice.thoughts.push(Thought::Proved { text, signature: signature.escaped().to_owned() });
             }
-            Event::Redacted(data) => self.thoughts.push(Thought::Redacted(data.escaped().to_owned())),
+            Event::Redacted(data) => choice.thoughts.push(Thought::Redacted(data.escaped().to_owned())),
             Event::Citation(citation) => {
                 if let Some(url) = address(&citation.source) {
-                    write_annotation(&mut Writer::new(&mut self.annotations), url, &citation, self.said);
+                    write_annotation(&mut Writer::new(&mut choice.annotations), url, &citation, choice.said);
                 }
             }
             Event::BlockEnd => {
-                self.unproved = self.reasoning.len();
-                self.said.before = self.said.all;
+                choice.unproved = choice.reasoning.len();
+                choice.said.before = choice.said.all;
             }
-            Event::ToolStart { id, name, signature } => self.calls.push(WholeCall {
+            Event::ToolStart { id, name, signature } => choice.calls.push(WholeCall {
                 id: id.escaped().to_owned(),
                 name: name.escaped().to_owned(),
                 signature: signature.map(|text| text.escaped().to_owned()),
                 arguments: String::new(),
             }),
             Event::ToolArguments { call, arguments } => {
-                let Some(call) = self.calls.get_mut(call) else { return };
+                let Some(call) = choice.calls.get_mut(call) else { return };
                 match arguments {
                     Arguments::Piece(text) => call.arguments.push_str(text.escaped()),
                     Arguments::Object(json) => {
@@ -383,7 +413,7 @@ impl Sink for WholeWriter {
                 }
             }
             Event::ToolEnd { .. } => {}
-            Event::Stop { why, .. } => self.stop = Some(why),
+            Event::Stop { why, .. } => choice.stop = Some(why),
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Tier(tier) => self.tier = Some(tier),
             Event::Extra { name, json } => self.extra.take(name, json),
@@ -427,6 +457,21 @@ fn write_call(
             w.key("google").object(|w| w.key("thought_signature").text(signature));
         });
     }
+}
+
+/// platform.openai.com/docs/api-reference/chat/object, `choices[].logprobs.content`.
+fn write_logprob(w: &mut Writer<'_>, logprob: &Logprob<'_>) {
+    let token = |w: &mut Writer<'_>, (token, number): &(Text<'_>, Number<'_>)| {
+        w.key("token").text(*token);
+        w.key("logprob").token(number.token());
+        w.key("bytes").array(|w| token.unescape().bytes().for_each(|byte| w.number(byte.into())));
+    };
+    w.object(|w| {
+        token(w, &logprob.token);
+        w.key("top_logprobs").array(|w| {
+            logprob.others.iter().for_each(|other| w.object(|w| token(w, other)));
+        });
+    });
 }
 
 /// The address of a source that has one. Others have no place in a chat completion; they come only to

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fields::{DEFAULTS, FIELDS};
 use super::wire;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{Number, Str, Text, wrong_type};
+use crate::base::json::{Count, Fields, Number, Str, Text, wrong_type};
 use crate::chat::{
     Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
     ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tier, Tool, ToolCall, ToolChoice,
@@ -21,7 +22,6 @@ const SPELLING: Spelling = Spelling {
     image: ".image_url.url",
     inline_image: "as a data URL, `data:image/png;base64,...`",
     document: ".file",
-    call_id: ".id",
     call_name: ".function.name",
     tool_name: ".function.name",
     tool_schema: ".function.parameters",
@@ -85,6 +85,8 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
             seed: body.seed,
             presence_penalty: body.presence_penalty.filter(|number| says_something(*number)),
             frequency_penalty: body.frequency_penalty.filter(|number| says_something(*number)),
+            replies: member(&body.other, "n")?,
+            logprobs: logprobs(&body.other)?,
         },
         reasoning: reasoning(body.reasoning_effort.as_ref())?,
         format: body
@@ -94,6 +96,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         // The newer name.
         user: body.safety_identifier.or(body.user),
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
+        search: body.other.get("web_search_options").filter(|raw| raw.get() != "null"),
         metadata: body.other.get("metadata"),
         betas: Vec::new(),
         spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
@@ -414,7 +417,7 @@ fn starts(url: Text<'_>, prefix: &str) -> bool {
 }
 
 /// Media type, in lower case, and base64 of a URL of RFC 2397: `data:<media type>;base64,<data>`.
-fn data_url<'a>(url: Text<'a>, example: &str) -> Result<(Cow<'a, str>, Text<'a>), String> {
+pub(super) fn data_url<'a>(url: Text<'a>, example: &str) -> Result<(Cow<'a, str>, Text<'a>), String> {
     if !starts(url, "data:") {
         return Err(format!("must be a data URL such as `data:{example};base64,…`"));
     }
@@ -650,6 +653,24 @@ fn response_format<'a>(format: wire::ResponseFormat<'a>, fields: &mut Seen<'a>) 
         )),
         None => Err(missing("response_format.type", "is text, json_object or json_schema")),
     }
+}
+
+/// A member whose type is as simple as its name.
+fn member<'a, T: Deserialize<'a>>(other: &Fields<'a>, name: &str) -> Result<Option<T>, Error> {
+    other.get(name).filter(|raw| raw.get() != "null").map(|raw| read(raw, || name.to_owned())).transpose()
+}
+
+/// OpenAI tells of no more others than this.
+const MOST_LOGPROBS: u64 = 20;
+
+fn logprobs(other: &Fields<'_>) -> Result<Option<u64>, Error> {
+    let wanted = member::<bool>(other, "logprobs")? == Some(true);
+    let others = member::<Count<'_>>(other, "top_logprobs")?.map_or(0, Count::value);
+    if others > MOST_LOGPROBS || (others > 0 && !wanted) {
+        let problem = format!("must be from 0 to {MOST_LOGPROBS}, beside `logprobs: true`");
+        return Err(Error::at(Kind::WrongValue, "top_logprobs", &problem));
+    }
+    Ok(wanted.then_some(others))
 }
 
 /// The top-level fields that say something other than the API's own default.

@@ -16,7 +16,7 @@ use crate::chat::{
     ReasoningMode, Request, Role, SearchResult, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::call_ids::{LONGEST_ID, short};
-use crate::dialect::{extra, schema};
+use crate::dialect::{Model, extra, schema};
 
 /// Writes the body for `model`, such as `gpt-5.1` or `meta/llama-3.3-70b-instruct-maas`, to the end of `out`.
 ///
@@ -25,10 +25,10 @@ use crate::dialect::{extra, schema};
 pub fn write(
     edition: Edition,
     request: &Request<'_>,
-    model: &str,
+    model: Model<'_>,
     out: &mut Vec<u8>,
 ) -> Result<LeftOut, Error> {
-    let family = family(edition, model);
+    let family = family(edition, model.base());
     let mut left_out = LeftOut::default();
     let effort = effort(family, request, &mut left_out);
     // A model that does not reason this time takes what others take.
@@ -36,7 +36,7 @@ pub fn write(
     let mut body = Body { edition, family, request, effort, picks, ids: Ids::default(), left_out };
     body.check()?;
     body.note();
-    Writer::new(out).object(|w| body.write(model, w))?;
+    Writer::new(out).object(|w| body.write(model.name, w))?;
     Ok(body.left_out)
 }
 

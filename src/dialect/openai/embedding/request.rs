@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Str, Text, object, wrong_type};
 use crate::dialect::extra::{self, EMBEDDINGS};
+use crate::dialect::openai::request::data_url;
 use crate::dialect::reading::{self, Seen, missing, read};
-use crate::embedding::{Encoding, Request};
+use crate::embedding::{Encoding, Image, Input, Request};
 
 /// Every documented field, in the order of the README's table.
 pub const FIELDS: &[&str] = &["model", "input", "dimensions", "encoding_format", "user"];
@@ -58,6 +59,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
     }
     let request = Request {
         inputs: inputs(input)?,
+        listed: input.get().starts_with('['),
         dimensions: body.dimensions,
         encoding: encoding(body.encoding_format.as_ref())?,
         extra: extra::collect(&body.other, EMBEDDINGS)?,
@@ -74,7 +76,7 @@ fn encoding(format: Option<&Str<'_>>) -> Result<Encoding, Error> {
     }
 }
 
-fn inputs(input: &RawValue) -> Result<Vec<Text<'_>>, Error> {
+fn inputs(input: &RawValue) -> Result<Vec<Input<'_>>, Error> {
     let texts = match input.get().strip_prefix('[') {
         Some(inside) if is_tokens(inside) => return Err(tokens()),
         Some(_) => read::<Texts<'_>>(input, || "input".to_owned())?,
@@ -96,7 +98,14 @@ fn inputs(input: &RawValue) -> Result<Vec<Text<'_>>, Error> {
         let path = if input.get().starts_with('[') { format!("input[{index}]") } else { "input".to_owned() };
         return Err(Error::at(Kind::WrongValue, path, "is empty, and no model has a vector for nothing"));
     }
-    Ok(texts.kept)
+    Ok(texts.kept.into_iter().map(|text| picture(text).map_or(Input::Text(text), Input::Image)).collect())
+}
+
+/// A text that is nothing but a picture: OpenAI's API has no other place for one, and other gateways read it so.
+fn picture(text: Text<'_>) -> Option<Image<'_>> {
+    // Most texts are told apart by a look at their beginning.
+    let (media_type, data) = data_url(text, "image/png").ok()?;
+    media_type.starts_with("image/").then_some(Image { url: text, media_type, data })
 }
 
 /// OpenAI takes texts that the client has cut into tokens already, one or many.
@@ -159,8 +168,23 @@ mod tests {
         for input in [r#""a\n""#, r#"["a\n"]"#] {
             let body = format!(r#"{{"model":"m","input":{input}}}"#);
             let asked = parse(body.as_bytes()).unwrap();
-            assert_eq!(asked.request.inputs, [Text::from_escaped("a\\n")]);
+            assert_eq!(asked.request.inputs, [Input::Text(Text::from_escaped("a\\n"))]);
             assert_eq!((asked.request.encoding, asked.request.dimensions), (Encoding::Float, None));
+        }
+    }
+
+    #[test]
+    fn a_data_url_of_a_picture_is_a_picture_and_a_text_about_one_is_a_text() {
+        let kind = |text: &str| {
+            let body = format!(r#"{{"model":"m","input":"{text}"}}"#);
+            let asked = parse(body.as_bytes()).unwrap();
+            matches!(&asked.request.inputs[0], Input::Image(image) if image.media_type == "image/png")
+        };
+        assert!(kind("data:image/png;base64,AAAA") && kind(r"DATA:image\/PNG;base64,AA\/A"));
+        for text in
+            ["data:image/png is a picture", "data:text/plain;base64,AAAA", "see data:image/png;base64,AAAA"]
+        {
+            assert!(!kind(text), "{text}");
         }
     }
 

@@ -1,0 +1,7 @@
+//! OpenAI's embeddings API: platform.openai.com/docs/api-reference/embeddings.
+
+mod reply;
+mod request;
+
+pub use reply::{items, whole};
+pub use request::{Asked, FIELDS, MOST_INPUTS, parse};
