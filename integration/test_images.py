@@ -61,12 +61,44 @@ def test_an_image_comes_without_asking_for_more_than_that(gate: Gate, model: str
     assert look(image["b64_json"]) == ("image/png", 1024, 1024)
 
 
-def test_several_images_come_in_one_reply(gate: Gate) -> None:
-    for model in SEVERAL:
-        assert len(generate(gate, model, n=3).data) == 3
+def test_several_images_come_in_one_reply(gate: Gate, model: str) -> None:
+    reply = generate(gate, model, n=3)
+    assert [look(image.b64_json)[0] for image in reply.data] == ["image/png"] * 3
+    assert len(gate.requests(MODELS[model])) == (1 if model in SEVERAL else 3)
+    if model == GEMINI:
+        assert (reply.usage.output_tokens, reply.usage.total_tokens) == (3870, 3882)
+
+
+def test_ten_images_are_made_in_calls_with_seeds_of_their_own(gate: Gate) -> None:
+    for model, seeds in ((NOVA, [7, 12]), (STABLE, list(range(7, 17))), (GEMINI, list(range(7, 17)))):
+        gate.fresh()
+        assert len(generate(gate, model, n=10, extra_body={"seed": 7}).data) == 10
+        bodies = [request["body"] for request in gate.requests(MODELS[model])]
+        configs = [body.get("imageGenerationConfig", body.get("generationConfig", body)) for body in bodies]
+        assert sorted(config["seed"] for config in configs) == seeds
+        gate.verify()
+    generate(gate, NOVA, n=10)
+    assert [request["body"]["imageGenerationConfig"].get("seed") for request in gate.requests("bedrock")[-2:]] == [None, 17]
+
+
+def test_of_several_calls_one_that_fails_is_the_end_and_one_that_is_filtered_is_not(gate: Gate) -> None:
     for model in (STABLE, GEMINI):
-        with pytest.raises(openai.BadRequestError, match="n: must be 1"):
-            generate(gate, model, n=2)
+        gate.force("images withheld=1", MODELS[model])
+        answer = gate.post({"model": model, "prompt": prompt(), "n": 3}, path=PATH)
+        assert (answer.status, answer.headers["x-fairlead-withheld"]) == (200, "1")
+        assert len(json.loads(answer.body)["data"]) == 2
+        gate.force("error type=throttle", MODELS[model])
+        with pytest.raises(openai.RateLimitError):
+            generate(gate, model, n=3)
+        with pytest.raises(openai.BadRequestError, match="withheld every image"):
+            generate(gate, model, "images withheld=1", n=3)
+
+
+def test_large_images_of_several_calls_come_whole(gate: Gate) -> None:
+    reply = generate(gate, GEMINI, "images size=2000000", n=5)
+    assert [len(base64.b64decode(image.b64_json)) >= 2_000_000 for image in reply.data] == [True] * 5
+    with pytest.raises(openai.BadRequestError, match="n: asks for more images"):
+        generate(gate, GEMINI, "images size=9000000", n=9)
 
 
 def test_amazon_gets_everything_that_its_models_know(gate: Gate) -> None:
@@ -146,7 +178,7 @@ def test_gemini_gets_everything_that_it_knows(gate: Gate) -> None:
         ({"output_format": "svg"}, "output_format", "png"),
         ({"output_compression": 50}, "output_compression", "jpeg"),
         ({"n": 0}, "n", "from 1 to 10"),
-        ({"n": 9}, "n", "must be"),
+        ({"n": 11}, "n", "from 1 to 10"),
         ({"quality": "best"}, "quality", "auto"),
         ({"extra": {"strange": 1}}, "extra.strange", "no field"),
         ({"storageUri": "gs://bucket"}, "storageUri", "leave it out"),

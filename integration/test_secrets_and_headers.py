@@ -97,7 +97,7 @@ def test_no_secret_reaches_a_client(gate: Gate) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", "/"), ("POST", "/v1/other"), ("OPTIONS", CHAT), ("POST", "/model/x/converse"), ("GET", "/latest/api"),
-     ("GET", "/computeMetadata/v1/instance/service-accounts/default/token"), ("HEAD", "/v1/models")],
+     ("GET", "/computeMetadata/v1/instance/service-accounts/default/token"), ("HEAD", "/v1/files")],
 )  # fmt: skip
 def test_a_client_cannot_choose_a_cluster(gate: Gate, name: str, method: str, path: str) -> None:
     for cluster in ("gcp_metadata", "bedrock_us_east_1"):

@@ -113,3 +113,15 @@ pub struct Usage {
     /// Part of `output` that was images rather than text and thought.
     pub output_images: u64,
 }
+
+impl Usage {
+    /// The counts of two calls.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            input_images: self.input_images.saturating_add(other.input_images),
+            output: self.output.saturating_add(other.output),
+            output_images: self.output_images.saturating_add(other.output_images),
+        }
+    }
+}

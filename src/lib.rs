@@ -6,7 +6,8 @@
 //! configure   config ─► provider, policy ─► Plan (shared by all streams of a worker)
 //! headers     route: ours? ─► wait for the body
 //! body        Client::parse ─► chat::Request ─► resolve ─► fates ─► Upstream::write
-//!             ─► Backend::authorise ─► Forward, or Park until a token is there
+//!             ─► Backend::authorise ─► Forward, or Park until a token is there, or Call:
+//!             several calls where one cannot hold all, whose answers are made one
 //! upstream    …
 //! headers     stream, whole reply or refusal?
 //! chunk       frame ─► decode ─► chat::Event ─► client's writer ─► bytes to the client

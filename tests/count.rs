@@ -217,3 +217,19 @@ fn a_name_that_tells_no_model_is_refused_with_the_way_out() {
         count(&client::plan(Upstream::Converse), &FakeHost::new(), "", br#"{"model":"x","messages":[]}"#);
     assert!([400, 404].contains(&refused(step).0));
 }
+
+#[test]
+fn an_arn_is_counted_by_the_id_that_the_operator_gives_as_its_family() {
+    let arn = "bedrock/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1";
+    let plan = client::compile(&format!(
+        r#"{{
+            "backends": {{ "aws": {{
+                "provider": "bedrock", "region": "us-east-1", "cluster": "bedrock_us_east_1",
+                "credentials": {{ "source": "static", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "x" }}
+            }} }},
+            "models": [{{ "name": "chat", "backend": "aws", "model": "{arn}", "family": "us.anthropic.claude-sonnet-4-6" }}]
+        }}"#
+    ));
+    let (_, step) = count(&plan, &FakeHost::new(), "", HELLO);
+    assert_eq!(sent(step).headers.get(":path"), Some("/model/anthropic.claude-sonnet-4-6/count-tokens"));
+}

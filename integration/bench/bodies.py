@@ -82,6 +82,50 @@ def conversation(model: str, size: int, *, stream: bool = False) -> bytes:
     return _json(body)
 
 
+def agent(model: str, turns: int) -> bytes:
+    """An OpenAI chat request of an agent that has called tools so many times, two of them at once every third time."""
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": _text(2000, 0)},
+        {"role": "user", "content": "Find out why the letter came on a Monday."},
+    ]
+    for turn in range(turns):
+        calls = []
+        for number in range(1 + (turn % 3 == 2)):
+            arguments = {"pattern": _text(60, turn), "folder": f"src/{turn}", "limit": 50 + number}
+            function = {"name": TOOL["function"]["name"], "arguments": json.dumps(arguments, ensure_ascii=False)}
+            calls.append({"id": f"call_{turn:04}_{number}", "type": "function", "function": function})
+        messages.append({"role": "assistant", "content": _text(120, turn), "tool_calls": calls})
+        messages += [
+            {"role": "tool", "tool_call_id": call["id"], "content": _text(1000, turn)} for call in calls
+        ]
+    return _json({"model": model, "max_tokens": 512, "tools": [TOOL], "tool_choice": "auto", "messages": messages})
+
+
+def schemas(model: str, size: int) -> bytes:
+    """An OpenAI chat request that offers tools of about `size` bytes, nested as those of large APIs are."""
+    tools: list[dict[str, Any]] = []
+    while len(_json(tools)) < size:
+        number = len(tools)
+        fields = {
+            f"field_{index}": {
+                "type": "object",
+                "description": _text(90, number + index),
+                "properties": {
+                    "kind": {"type": "string", "enum": ["letter", "parcel", "telegram"]},
+                    "lines": {"type": "array", "items": {"type": "string", "maxLength": 120}, "minItems": 1},
+                    "weight": {"type": "number", "minimum": 0, "description": _text(60, index)},
+                },
+                "required": ["kind"],
+            }
+            for index in range(12)
+        }
+        parameters = {"type": "object", "properties": fields, "required": ["field_0"]}
+        function = {"name": f"post_office_{number}", "description": _text(400, number), "parameters": parameters}
+        tools.append({"type": "function", "function": function})
+    messages = [{"role": "user", "content": "Send a letter."}]
+    return _json({"model": model, "max_tokens": 512, "tools": tools, "messages": messages})
+
+
 def picture(model: str, size: int) -> bytes:
     """An OpenAI chat request of about `size` bytes whose bulk is one image in a data URL."""
     data = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(i * 167 % 251 for i in range(size * 3 // 4 - 300))).decode()

@@ -56,8 +56,10 @@ def cases() -> list[Case]:
         action = "converse-stream" if more.get("stream") else "converse"
         return Case(key, title, body, "bedrock_us_east_1", f"/model/{quote(model, safe='')}/{action}", **more)
 
-    claude, dripping = f"bedrock/{CLAUDE}", f"bedrock/{upstream.DRIPPING}"
-    vertex = bodies.conversation(f"vertex_ai/{GEMINI}", 2000)
+    def at_vertex(key: str, title: str, body: bytes) -> Case:
+        return Case(key, title, body, "vertex_us_central1", GEMINI_PATH)
+
+    claude, dripping, gemini = f"bedrock/{CLAUDE}", f"bedrock/{upstream.DRIPPING}", f"vertex_ai/{GEMINI}"
     streams = [bodies.conversation(model, 2000, stream=True) for model in (claude, dripping)]
     return [
         bedrock("bedrock_300b", "Bedrock, 300 B", bodies.conversation(claude, 300)),
@@ -65,7 +67,12 @@ def cases() -> list[Case]:
         bedrock("bedrock_20kb", "Bedrock, 20 kB", bodies.conversation(claude, 20_000)),
         bedrock("bedrock_1mb", "Bedrock, 1 MB of turns", bodies.conversation(claude, 1_000_000)),
         bedrock("bedrock_1mb_image", "Bedrock, 1 MB image", bodies.picture(claude, 1_000_000)),
-        Case("vertex_2kb", "Vertex, 2 kB", vertex, "vertex_us_central1", GEMINI_PATH),
+        bedrock("bedrock_60_turns", "Bedrock, 60 tool turns", bodies.agent(claude, 60)),
+        bedrock("bedrock_70kb_tools", "Bedrock, 70 kB of tools", bodies.schemas(claude, 70_000)),
+        at_vertex("vertex_2kb", "Vertex, 2 kB", bodies.conversation(gemini, 2000)),
+        at_vertex("vertex_1mb_image", "Vertex, 1 MB image", bodies.picture(gemini, 1_000_000)),
+        at_vertex("vertex_60_turns", "Vertex, 60 tool turns", bodies.agent(gemini, 60)),
+        at_vertex("vertex_70kb_tools", "Vertex, 70 kB of tools", bodies.schemas(gemini, 70_000)),
         bedrock("stream", f"stream of {bodies.FRAMES} frames", streams[0], stream=True),
         bedrock("drip", "the same, frame by frame", streams[1], upstream.DRIPPING, stream=True, drip=True),
     ]

@@ -13,12 +13,10 @@ import struct
 from typing import Any
 
 from . import aws, google
+from .frame import CALL_HEADERS
 from .http import json_bytes
 from .replies import Reply, Turn, words
 from .strict import Refused
-
-#: What Envoy adds to the calls that a plugin makes itself, and does not let itself be told to leave out.
-CALL_HEADERS = ("x-envoy-internal", "x-envoy-expected-rq-timeout-ms")
 
 
 def vector(text: str, size: int) -> list[float]:

@@ -17,6 +17,10 @@ from .state import State
 from .strict import Refused, parse_json
 
 
+#: What Envoy adds to the calls that a plugin makes itself, and does not let itself be told to leave out.
+CALL_HEADERS = ("x-envoy-internal", "x-envoy-expected-rq-timeout-ms")
+
+
 class Port:
     """Handler of one port; a subclass answers, and this records how that went."""
 

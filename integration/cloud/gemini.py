@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
-from typing import Any
+from typing import Any, Iterable
 
 from . import gemini_rules, gemini_shapes, google
 from .errors import google_body, google_name
 from .http import Request, json_bytes
 from .replies import Call, Fault, Reasoning, Redacted, Reply, Text, Tool, Turn, Usage, count, seal, words
+from .strict import Refused
 
 #: Common and Converse stop words -> Gemini's; anything else goes out as it is.
 STOPS = {
@@ -57,12 +59,24 @@ class Gemini(google.Api):
     def admit(self, body: Any) -> Turn:
         gemini_shapes.check_body(body)
         gemini_rules.check(self.model, body)
+        self._config = body.get("generationConfig", {})
+        self._searches = any("googleSearch" in tool for tool in body.get("tools", []))
+        if self.stream and (self._config.get("candidateCount", 1) > 1 or "responseLogprobs" in self._config):
+            raise Refused("rule", "candidateCount and logprobs are not supported by streamGenerateContent")
         return _turn(self, body)
 
     def whole(self, reply: Reply) -> bytes:
         self._usage = count(reply, self.turn)
         parts = [part for chunk in self._chunks(reply) for part in chunk]
-        return json_bytes(self._answer(reply, _joined(parts), last=True))
+        answer = self._answer(reply, _joined(parts), last=True)
+        if "candidates" in answer:
+            (candidate,) = answer["candidates"]
+            if self._config.get("responseLogprobs"):
+                candidate["logprobsResult"] = _logprobs(_text(parts), self._config.get("logprobs", 0))
+            # The first has no index: proto3 leaves a zero out.
+            others = range(1, self._config.get("candidateCount", 1))
+            answer["candidates"] += [candidate | {"index": index} for index in others]
+        return json_bytes(answer)
 
     def frames(self, reply: Reply) -> list[bytes]:
         self._usage = count(reply, self.turn)
@@ -134,6 +148,9 @@ class Gemini(google.Api):
                 candidate["finishReason"] = STOPS.get(reply.stop, reply.stop)
                 if candidate["finishReason"] in ("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII"):
                     candidate["safetyRatings"] = [RATING | {"blocked": True}]
+                if self._searches:
+                    said = _text(part for chunk in self._chunks(reply) for part in chunk)
+                    candidate["groundingMetadata"] = _grounding(said)
             answer["candidates"] = [candidate]
         if not reply.usage_missing:
             answer["usageMetadata"] = self._told_usage(last)
@@ -161,6 +178,34 @@ class Gemini(google.Api):
         if usage.reasoning:
             told["thoughtsTokenCount"] = usage.reasoning
         return told
+
+
+def _text(parts: Iterable[dict[str, Any]]) -> str:
+    """What is said aloud."""
+    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
+
+
+def _grounding(text: str) -> dict[str, Any]:
+    """The whole text rests on one page. Places are told in bytes, and one of zero is left out."""
+    return {
+        "webSearchQueries": ["stand-in"],
+        "searchEntryPoint": {"renderedContent": "<div>stand-in</div>"},
+        "groundingChunks": [{"web": {"uri": "https://example.com/page", "title": "example.com"}}],
+        "groundingSupports": [
+            {"segment": {"endIndex": len(text.encode()), "text": text}, "groundingChunkIndices": [0]}
+        ],
+    }
+
+
+def _logprobs(text: str, others: int) -> dict[str, Any]:
+    """A word is a token; the likeliest were certain, and proto3 leaves a zero out."""
+    tokens = re.findall(r"\s*\S+|\s+", text)
+    chosen = [{"token": token, "tokenId": number} for number, token in enumerate(tokens)]
+    result: dict[str, Any] = {"chosenCandidates": chosen}
+    if others:
+        rest = [{"token": f"other {one}", "tokenId": 0, "logProbability": -1.5 - one} for one in range(others - 1)]
+        result["topCandidates"] = [{"candidates": [token, *rest]} for token in chosen]
+    return result
 
 
 RATING = {

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from . import aws, pictures
+from .frame import CALL_HEADERS
 from .http import json_bytes
 from .pictures import members, number, one_of, text, whole
 from .replies import Reply, Turn
@@ -36,6 +37,7 @@ class Canvas(aws.Api):
     """
 
     path = re.compile(r"/model/(?P<model>amazon\.(?:nova-canvas|titan-image-generator)-[^/]*)/invoke")
+    more_headers = CALL_HEADERS
     config: dict[str, Any]
 
     def admit(self, body: Any) -> Turn:
@@ -92,6 +94,7 @@ class Stability(aws.Api):
     """
 
     path = re.compile(r"/model/(?P<model>(?:us\.)?stability\.(?:sd3|stable-image-core|stable-image-ultra)-[^/]*)/invoke")
+    more_headers = CALL_HEADERS
     ratio: str
     format: str
 

@@ -313,6 +313,13 @@ def test_a_body_outside_the_published_types_is_refused(cloud: StandIn, case: str
     refused(cloud, post(cloud, SHAPE_CASES[case]), "shape")
 
 
+#: A circle with a way out, and one without.
+DEFINITIONS = {
+    "Fine": {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/Fine"}, {"type": "null"}]}},
+             "required": ["next"]},
+}
+CIRCLE = {"Circle": {"type": "object", "properties": {"next": {"$ref": "#/$defs/Circle"}}, "required": ["next"]}}
+
 RULE_CASES = {
     "no contents": {"contents": []},
     "no parts": {"contents": [{"role": "user", "parts": []}]},
@@ -368,6 +375,30 @@ RULE_CASES = {
     "JSON schema without mime type": config(responseJsonSchema={"type": "string"}),
     "both schemas": config(responseMimeType="application/json", responseSchema={"type": "STRING"}, responseJsonSchema={}),
     "logprobs alone": config(logprobs=2),
+    "nine replies": config(candidateCount=9),
+    "file of unknown type": {"contents": [user({"fileData": {"mimeType": "image/gif", "fileUri": "gs://b/x.gif"}})]},
+    "file at no address": {"contents": [user({"fileData": {"mimeType": "image/png", "fileUri": "x.png"}})]},
+    **{
+        f"JSON schema: {name}": say("x", tools=[{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {
+            "type": "object", "properties": {"x": schema},
+            "$defs": DEFINITIONS | (CIRCLE if name == "circle" else {})}}]}])
+        for name, schema in {
+            "const": {"const": "x"},
+            "pattern": {"type": "string", "pattern": "x"},
+            "type missing": {"properties": {}},
+            "two types": {"type": ["string", "number"]},
+            "choice beside a type": {"type": "object", "anyOf": [{"type": "object"}]},
+            "reference to nowhere": {"$ref": "#/$defs/Nope"},
+            "reference by another path": {"$ref": "#/definitions/Fine"},
+            "reference with a description": {"$ref": "#/$defs/Fine", "description": "x"},
+            "circle": {"$ref": "#/$defs/Circle"},
+            "format": {"type": "string", "format": "uri"},
+            "enum of booleans": {"type": "boolean", "enum": [True]},
+            "items of a string": {"type": "string", "items": {}},
+            "required but not described": {"type": "object", "required": ["a"]},
+            "boolean schema": True,
+        }.items()
+    },
     "level before Gemini 3": config(thinkingConfig={"thinkingLevel": "LOW"}),
     "budget out of range": config(thinkingConfig={"thinkingBudget": 24577}),
     "bad label": say("x", labels={"Team": "blue"}),
@@ -410,3 +441,24 @@ def test_what_the_refused_cases_start_from_is_accepted(cloud: StandIn) -> None:
     assert status == 200, answer
     assert json.loads(answer)["candidates"][0]["content"]["parts"][0]["functionCall"]["name"] == "tree"
     assert cloud.refusals() == []
+
+
+def test_several_replies_and_their_logprobs_come_whole_only(cloud: StandIn) -> None:
+    body = config(candidateCount=2, responseLogprobs=True, logprobs=2)
+    status, _, answer = post(cloud, body)
+    candidates = json.loads(answer)["candidates"]
+    assert status == 200 and [candidate.get("index") for candidate in candidates] == [None, 1]
+    chosen = candidates[0]["logprobsResult"]["chosenCandidates"]
+    text = "".join(part["text"] for part in candidates[0]["content"]["parts"])
+    assert "".join(one["token"] for one in chosen) == text
+    assert all(len(top["candidates"]) == 2 for top in candidates[0]["logprobsResult"]["topCandidates"])
+    assert cloud.refusals() == []
+    refused(cloud, post(cloud, config(candidateCount=2), STREAM), "rule")
+
+
+def test_a_search_tells_what_the_reply_rests_on(cloud: StandIn) -> None:
+    _, _, answer = post(cloud, say("x", tools=[{"googleSearch": {}}]))
+    (candidate,) = json.loads(answer)["candidates"]
+    text = candidate["content"]["parts"][0]["text"]
+    (support,) = candidate["groundingMetadata"]["groundingSupports"]
+    assert support["segment"]["endIndex"] == len(text.encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import gemini_shapes, google, pictures
+from .frame import CALL_HEADERS
 from .http import json_bytes
 from .pictures import flag, members, number, one_of, text, whole
 from .replies import Reply, Turn
@@ -29,6 +30,7 @@ class Imagen(google.Api):
     """https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/imagen-api"""
 
     path = google.path("publishers/google/models/(?P<model>imagen-[a-z0-9.-]*generate[a-z0-9.-]*|imagegeneration@[0-9]{3}):predict")
+    more_headers = CALL_HEADERS
     parameters: dict[str, Any]
 
     def admit(self, body: Any) -> Turn:
@@ -94,6 +96,7 @@ class GeminiImages(google.Api):
     """https://docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-generation"""
 
     path = google.path("publishers/google/models/(?P<model>gemini-[a-z0-9.-]+-image[a-z0-9-]*):generateContent")
+    more_headers = CALL_HEADERS
     config: dict[str, Any]
 
     def admit(self, body: Any) -> Turn:

@@ -20,7 +20,7 @@ ODD = (
 BLANK = ("", " ", "\n\n", "\t", "\u00a0")
 
 #: A text's own word, by which a test sees whether it arrived.
-MARK = re.compile(r"mk\d+q")
+MARK = re.compile(r"mk\d+n\d+q")
 
 #: The smallest files that the clouds take for what they are, by media type.
 FILES = {
@@ -39,6 +39,7 @@ class Dice(random.Random):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
+        self._seed = seed
         self._marks = 0
 
     def maybe(self, chance: float) -> bool:
@@ -50,7 +51,7 @@ class Dice(random.Random):
 
     def mark(self) -> str:
         self._marks += 1
-        return f"mk{self._marks}q"
+        return f"mk{self._seed}n{self._marks}q"
 
     def name(self, most: int = 0) -> str:
         """What every API takes for a name; some are as long as they may be."""

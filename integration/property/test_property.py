@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from ..harness import Answer, Gate
-from . import chat, images, messages
+from . import chat, embeddings, images, messages
 from .dice import MARK, Dice
 from .typed import Maker, fields
 
 #: Requests of each dialect to each cloud; `FAIRLEAD_REQUESTS=5000` looks further.
 REQUESTS = int(os.environ.get("FAIRLEAD_REQUESTS", 250))
 
-DIALECTS = (chat, messages, images)
+DIALECTS = (chat, messages, embeddings, images)
 
 #: Texts that only tie other things together or label them, for the clouds that need none.
 LABELS = frozenset(
@@ -73,7 +73,8 @@ def outcome(gate: Gate, where: str, dialect: ModuleType, body: dict[str, Any]) -
     if answer.status == 200:
         if b'"error"' in answer.body and json.loads(answer.body.splitlines()[-1].removeprefix(b"data: ")).get("error"):
             return answer.status, f"a broken stream: {answer.body[-300:].decode()}"
-        return answer.status, loss(body, gate.cloud.requests(where, 1)[-1]["body"], answer)
+        calls = gate.cloud.requests(where, int(answer.headers["x-fairlead-attempts"]))
+        return answer.status, loss(body, [call["body"] for call in calls], answer)
     error = json.loads(answer.body)["error"]
     # Anthropic's errors have no member for it.
     param = error["param"] if "param" in error else error["message"].partition(": ")[0]
@@ -103,10 +104,12 @@ def loss(body: dict[str, Any], sent: Any, answer: Answer) -> str | None:
             arrived |= set(MARK.findall(base64.b64decode(text, validate=True).decode()))
         except (binascii.Error, ValueError):
             pass
-    forbidden = body.get("tool_choice") in ("none", {"type": "none"})
+    # Where the choice leaves only one tool, or none, the others need not be offered.
+    choice = body.get("tool_choice")
+    chosen = choice == "none" or isinstance(choice, dict) and choice["type"] in ("none", "function", "tool")
     dropped = answer.headers.get("x-fairlead-dropped", "").split(", ")
     for path, text in leaves(body):
-        if path in LABELS or NOTES.fullmatch(path) or forbidden and path.startswith("tools[]"):
+        if path in LABELS or NOTES.fullmatch(path) or chosen and path.startswith("tools[]"):
             continue
         named = any(path == one or path.startswith((f"{one}.", f"{one}[")) for one in dropped)
         for mark in MARK.findall(text):

@@ -86,6 +86,10 @@ struct Answer {
     tool: &'static str,
     /// What each of the upstream's calls so far is to the client.
     calls: Vec<Call>,
+    /// How many of them are the client's.
+    clients: usize,
+    /// The answer has begun.
+    begun: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -101,7 +105,7 @@ enum Call {
 impl Names {
     /// The reply will be the arguments of a call of `tool`.
     pub fn answered_by(&mut self, tool: &'static str) {
-        self.answer = Some(Answer { tool, calls: Vec::new() });
+        self.answer = Some(Answer { tool, calls: Vec::new(), clients: 0, begun: false });
     }
 
     /// Runs `decode` with a sink before `sink` that gives it what the client is to see.
@@ -168,11 +172,12 @@ impl Answer {
     fn event(&mut self, event: Event<'_>, sink: &mut dyn Sink) {
         match event {
             Event::ToolStart { name, .. } if name.escaped() == self.tool => {
-                let is_first = self.calls.iter().all(|call| matches!(call, Call::Client(_)));
-                self.calls.push(if is_first { Call::Text { bare: true } } else { Call::Nothing });
+                let again = std::mem::replace(&mut self.begun, true);
+                self.calls.push(if again { Call::Nothing } else { Call::Text { bare: true } });
             }
             Event::ToolStart { .. } => {
-                self.calls.push(Call::Client(self.clients()));
+                self.calls.push(Call::Client(self.clients));
+                self.clients += 1;
                 sink.event(event);
             }
             Event::ToolArguments { call, arguments } => match self.calls.get_mut(call) {
@@ -198,7 +203,7 @@ impl Answer {
                 Some(Call::Client(call)) => sink.event(Event::ToolEnd { call: *call }),
                 Some(Call::Nothing) | None => {}
             },
-            Event::Stop { why: Stop::ToolCalls, sequence } if self.clients() == 0 => {
+            Event::Stop { why: Stop::ToolCalls, sequence } if self.clients == 0 => {
                 sink.event(Event::Stop { why: Stop::End, sequence });
             }
             Event::Start { .. }
@@ -215,10 +220,6 @@ impl Answer {
             | Event::Choice(_)
             | Event::Logprob(_) => sink.event(event),
         }
-    }
-
-    fn clients(&self) -> usize {
-        self.calls.iter().filter(|call| matches!(call, Call::Client(_))).count()
     }
 }
 

@@ -84,15 +84,15 @@ pub enum Expects {
     Count { upstream: Upstream },
     /// Vectors; `calls` are the numbers of the texts of each call.
     Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
-    /// So many images.
-    Images { upstream: images::Upstream, count: u64 },
+    /// Images; `calls` is how many of each call.
+    Images { upstream: images::Upstream, calls: Vec<u64> },
 }
 
 impl Expects {
     /// How many images were asked for.
-    const fn images(&self) -> u64 {
+    fn images(&self) -> u64 {
         match self {
-            Expects::Images { count, .. } => *count,
+            Expects::Images { calls, .. } => calls.iter().fold(0, |all, count| all.saturating_add(*count)),
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }

@@ -17,7 +17,7 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let kind = Model { name: backend_model, family: plan.family(model.as_str()) };
     let upstream = backend.count_upstream(kind.base());
-    let address = backend.count_address(backend_model)?;
+    let address = backend.count_address(kind)?;
     let headers = upstream.headers(&caller.betas);
     let estimate = estimate::tokens(&measure::conversation(&request));
     let fields = std::mem::take(&mut request.fields);
@@ -48,7 +48,7 @@ fn pass(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Option<Attempt>, Er
     }
     let mut written = Vec::with_capacity(body.len() + 256);
     let given = upstream.pass_count(&top, backend_model, &mut written)?;
-    let address = backend.count_address(backend_model)?;
+    let address = backend.count_address(kind)?;
     let (headers, expects) = (upstream.headers(&caller.betas), Expects::Count { upstream });
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, given);
     let estimate = estimate::tokens(&measure::unread(body));

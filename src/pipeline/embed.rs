@@ -1,15 +1,16 @@
 //! A request for embeddings: read in OpenAI's dialect, written for one call or several, and their replies back.
 
+use std::ops::Range;
+
 use crate::base::error::Error;
 use crate::base::host::{Host, Level};
 use crate::chat::Usage;
 use crate::dialect::openai::embedding as client;
 use crate::dialect::{embedding, fates};
 use crate::embedding::{Encoding, Input};
-
-use super::Plan;
 use crate::policy::estimate::{self, Size};
 
+use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
 use super::chat::text;
@@ -50,7 +51,7 @@ fn size(inputs: &[Input<'_>]) -> Size {
 }
 
 /// The vectors of one call as the client gets them, and how many tokens its texts had.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Part {
     pub items: Vec<u8>,
     /// `None`: the cloud does not tell.
@@ -61,7 +62,7 @@ pub struct Part {
 pub fn part(
     upstream: embedding::Upstream,
     encoding: Encoding,
-    texts: &std::ops::Range<usize>,
+    texts: &Range<usize>,
     counted: Option<u64>,
     body: &[u8],
 ) -> Result<Part, Error> {

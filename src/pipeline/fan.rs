@@ -1,6 +1,7 @@
-//! A request that takes several calls: a few of them at a time, and their answers in the order of the texts.
+//! A request that takes several calls: a few of them at a time, and their answers in the order of the calls.
 //!
-//! One call that fails is the end of all: an application has no use for half of its vectors. Envoy makes the
+//! One call that fails is the end of all: an application has no use for half of its vectors, and OpenAI's API
+//! gives all images or none, too, unless a filter has withheld some. Envoy makes the
 //! calls for the worker rather than for the request, so a client that leaves does not cut them off; what
 //! answers then is not listened to, and no further call is made.
 
@@ -11,31 +12,108 @@ use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Reply};
 use crate::chat::Usage;
 use crate::dialect::embedding;
+use crate::dialect::openai::image::Made;
 use crate::provider::{Address, token};
 
 use super::Plan;
 use super::attempt::{self, Asked, Attempt, Expects};
-use super::embed::{self, Part};
-use super::reply;
+use super::{embed, image, reply};
 
-/// How many calls are under way at a time. At some 100 ms a call a hundred texts take about a second; more at
-/// once would let one request use up what an account may call: 2,000 a minute for many of Bedrock's models
-/// (docs.aws.amazon.com/general/latest/gr/bedrock.html).
-const AT_ONCE: usize = 8;
+/// How much the calls of one request may take.
+struct Measure {
+    /// How many calls are under way at a time.
+    at_once: usize,
+    /// How long one call may take.
+    call: Duration,
+    /// How long all of them may take.
+    all: Duration,
+    /// The most bytes of answers that one request may gather.
+    bytes: usize,
+}
 
-/// How long one call may take. Vectors come within a second; what takes longer waits for a model to wake up.
-const CALL: Duration = Duration::from_secs(60);
+/// At some 100 ms a call a hundred texts take about a second; more at once would let one request use up what
+/// an account may call: 2,000 a minute for many of Bedrock's models
+/// (docs.aws.amazon.com/general/latest/gr/bedrock.html). What takes longer than a second waits for a model to
+/// wake up. 2,048 texts, a second for each eight of them, and a little more: clients built on OpenAI's wait ten
+/// minutes. 2,048 vectors of 1,536 numbers are 41 MB as text and 17 MB in base64.
+const VECTORS: Measure = Measure {
+    at_once: 8,
+    call: Duration::from_secs(60),
+    all: Duration::from_secs(300),
+    bytes: 64 * 1024 * 1024,
+};
 
-/// How long all of them may take: 2,048 texts, a second for each eight of them, and a little more. Clients
-/// built on OpenAI's wait ten minutes.
-const ALL: Duration = Duration::from_secs(300);
+/// Accounts may ask for some ten images a minute. One takes ten seconds or twenty, a large one of a model that
+/// thinks a minute or two; OpenAI's clients wait ten minutes. Ten images of four megapixels are some 80 MB of
+/// base64.
+const IMAGES: Measure = Measure {
+    at_once: 4,
+    call: Duration::from_secs(300),
+    all: Duration::from_secs(570),
+    bytes: 96 * 1024 * 1024,
+};
 
-/// The most bytes of answers that one request may gather: 2,048 vectors of 1,536 numbers are 41 MB as text
-/// and 17 MB in base64.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+impl Expects {
+    const fn measure(&self) -> &'static Measure {
+        match self {
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Embeddings { .. } => &VECTORS,
+            Expects::Images { .. } => &IMAGES,
+        }
+    }
 
-/// The largest answer to a single call: 96 vectors of 1,536 numbers have 3 MB.
-pub const MOST_ANSWER: usize = 16 * 1024 * 1024;
+    /// The error of a request whose calls take too long.
+    fn too_slow(&self) -> Error {
+        let problem = match self {
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Embeddings { .. } => {
+                "the cloud did not give all vectors in time; send fewer texts at a time"
+            }
+            Expects::Images { .. } => "the cloud did not make all images in time; ask for fewer at a time",
+        };
+        Error::new(Kind::TimedOut, problem)
+    }
+
+    /// The error of a request whose answers take too much room.
+    fn too_much(&self) -> Error {
+        let (path, problem) = match self {
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Embeddings { .. } => (
+                "input",
+                "holds so many texts that their vectors do not fit the gateway; send fewer at a time, or ask \
+                 for base64",
+            ),
+            Expects::Images { .. } => (
+                "n",
+                "asks for more images than fit the gateway at a time; ask for fewer, or for smaller ones",
+            ),
+        };
+        Error::at(Kind::WrongValue, path, problem)
+    }
+}
+
+/// What came of one call.
+#[derive(Debug)]
+enum Part {
+    Vectors(embed::Part),
+    Images(Made),
+}
+
+impl Part {
+    /// How many bytes it holds.
+    fn held(&self) -> usize {
+        match self {
+            Part::Vectors(part) => part.items.len(),
+            Part::Images(made) => made.items.len(),
+        }
+    }
+}
 
 /// The calls of one request.
 #[derive(Debug)]
@@ -50,11 +128,19 @@ pub struct Fan {
     next: usize,
     /// How many calls have been answered.
     answered: usize,
-    /// The tokens of all that are answered, as long as the cloud tells them.
-    tokens: Option<u64>,
+    billed: Billed,
     /// How many bytes are held.
     held: usize,
     deadline: SystemTime,
+}
+
+/// What the calls so far have brought that will be billed, whatever becomes of the others.
+#[derive(Debug, Default)]
+struct Billed {
+    /// Some call did not tell its tokens: a sum of the others would be wrong.
+    is_untold: bool,
+    usage: Usage,
+    images: u64,
 }
 
 /// What a call brought.
@@ -72,7 +158,7 @@ impl Fan {
         let bodies: Vec<Vec<u8>> = std::iter::once(body).chain(more).collect();
         let parts = bodies.iter().map(|_| None).collect();
         let held = bodies.iter().map(Vec::len).sum();
-        let deadline = now.checked_add(ALL).unwrap_or(now);
+        let deadline = now.checked_add(asked.expects.measure().all).unwrap_or(now);
         Self {
             asked: Box::new(asked),
             address,
@@ -80,7 +166,7 @@ impl Fan {
             parts,
             next: 0,
             answered: 0,
-            tokens: Some(0),
+            billed: Billed::default(),
             held,
             deadline,
         }
@@ -101,15 +187,15 @@ impl Fan {
     /// When there is no time left for them, or no right to call.
     pub fn launch(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Vec<(usize, Callout)>>, Error> {
         let mut calls = Vec::new();
-        while self.next < self.bodies.len() && self.next - self.answered < AT_ONCE {
+        let measure = self.asked.expects.measure();
+        while self.next < self.bodies.len() && self.next - self.answered < measure.at_once {
             let left = self.deadline.duration_since(host.now()).unwrap_or_default();
             if left.as_millis() == 0 {
-                let problem = "the cloud did not give all vectors in time; send fewer texts at a time";
-                return Err(Error::new(Kind::TimedOut, problem));
+                return Err(self.asked.expects.too_slow());
             }
             let number = self.next;
             let Some(body) = self.bodies.get_mut(number) else { break };
-            let timeout = left.min(CALL);
+            let timeout = left.min(measure.call);
             let Some(call) = attempt::call(plan, host, self.asked.backend, &self.address, body, timeout)?
             else {
                 break;
@@ -134,16 +220,10 @@ impl Fan {
         answer: Option<(&Headers, &[u8])>,
     ) -> Result<Progress, Error> {
         let part = self.part(plan, host, number, answer).map_err(|error| self.locate(number, error))?;
-        // Whatever becomes of the others, this call will be billed.
-        self.tokens = self.tokens.zip(part.tokens).map(|(all, more)| all.saturating_add(more));
-        if let Some(input) = self.tokens {
-            self.asked.meter.counted(Usage { input, ..Usage::default() });
-        }
-        self.held = self.held.saturating_add(part.items.len());
-        if self.held > MOST_BYTES {
-            let problem = "holds so many texts that their vectors do not fit the gateway; send fewer at a time, \
-                           or ask for base64";
-            return Err(Error::at(Kind::WrongValue, "input", problem));
+        self.bill(&part);
+        self.held = self.held.saturating_add(part.held());
+        if self.held > self.asked.expects.measure().bytes {
+            return Err(self.asked.expects.too_much());
         }
         let Some(place @ None) = self.parts.get_mut(number) else {
             return Err(Error::new(Kind::Internal, "a call was answered twice"));
@@ -155,9 +235,42 @@ impl Fan {
             let calls = self.launch(plan, host)?.ok_or_else(|| token::unavailable(1000))?;
             return Ok(Progress::More(calls));
         }
-        let parts = std::mem::take(&mut self.parts).into_iter().flatten().collect();
-        let body = embed::whole(parts, &self.asked, host);
-        Ok(Progress::Whole(reply::made(&self.asked, body)))
+        let (mut vectors, mut images) = (Vec::new(), Vec::new());
+        for part in std::mem::take(&mut self.parts).into_iter().flatten() {
+            match part {
+                Part::Vectors(part) => vectors.push(part),
+                Part::Images(made) => images.push(made),
+            }
+        }
+        let (body, withheld) = match &self.asked.expects {
+            Expects::Images { .. } => image::joined(images, host)?,
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Embeddings { .. } => (embed::whole(vectors, &self.asked, host), 0),
+        };
+        Ok(Progress::Whole(reply::made(&self.asked, withheld, body)))
+    }
+
+    /// Notes what is to be paid for a call.
+    fn bill(&mut self, part: &Part) {
+        let billed = &mut self.billed;
+        let (input, output) = match part {
+            Part::Vectors(part) => (part.tokens, 0),
+            Part::Images(made) => {
+                billed.images = billed.images.saturating_add(made.images);
+                let usage = made.usage();
+                (usage.map(|usage| usage.input), usage.map_or(0, |usage| usage.output))
+            }
+        };
+        self.asked.meter.pictured(billed.images);
+        let Some(input) = input.filter(|_| !billed.is_untold) else {
+            billed.is_untold = true;
+            return;
+        };
+        billed.usage.input = billed.usage.input.saturating_add(input);
+        billed.usage.output = billed.usage.output.saturating_add(output);
+        self.asked.meter.counted(billed.usage);
     }
 
     fn part(
@@ -173,15 +286,22 @@ impl Fan {
         if headers.status() != 200 {
             return Err(reply::call_refused(&self.asked, plan, host, headers, body));
         }
-        if body.len() > MOST_ANSWER {
-            return Err(Error::new(Kind::UpstreamGarbled, "the cloud's reply is larger than 16 MiB"));
+        if body.len() > self.asked.expects.most_bytes() {
+            return Err(reply::too_large(&self.asked.expects));
         }
         self.asked.meter.answered();
-        let Expects::Embeddings { upstream, encoding, calls } = &self.asked.expects else {
-            return Err(Error::new(Kind::Internal, "a reply came to several calls where one was made"));
-        };
-        let texts = calls.get(number).cloned().unwrap_or_default();
-        embed::part(*upstream, *encoding, &texts, embedding::tokens(headers), body)
+        match &self.asked.expects {
+            Expects::Embeddings { upstream, encoding, calls } => {
+                let texts = calls.get(number).cloned().unwrap_or_default();
+                embed::part(*upstream, *encoding, &texts, embedding::tokens(headers), body).map(Part::Vectors)
+            }
+            Expects::Images { upstream, calls } => {
+                image::part(*upstream, calls.get(number).copied().unwrap_or(1), body).map(Part::Images)
+            }
+            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } => {
+                Err(Error::new(Kind::Internal, "a reply came to several calls where one was made"))
+            }
+        }
     }
 
     /// Says which text it was that the cloud did not like, where that is certain.

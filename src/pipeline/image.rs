@@ -1,52 +1,77 @@
-//! A request for images: read from OpenAI's images API, written for the upstream, and its reply back.
+//! A request for images: read from OpenAI's images API, written for one call or several, and their replies
+//! back.
+
+use std::time::UNIX_EPOCH;
 
 use crate::base::error::Error;
+use crate::base::host::Host;
+use crate::chat;
 use crate::dialect::fates;
-use crate::dialect::image::Upstream;
-use crate::dialect::openai::image::{self, Asked as Parsed};
+use crate::dialect::image::{Portion, Upstream};
+use crate::dialect::openai::image::{self, Asked as Parsed, Made};
+use crate::image::Usage;
 use crate::policy::estimate::{self, Size};
 
 use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
 use super::chat::text;
+use super::meter::Meter;
 
-/// Reads a client's body and writes the upstream's.
+/// Reads a client's body and writes the bodies of the calls.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
     let Parsed { model, request } = image::parse(body)?;
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
     let (upstream, address) = backend.images(backend_model)?;
     let fields = request.fields.iter().map(AsRef::as_ref);
     let mut given = fates::settle(fields, upstream.fates())?;
-    let mut written = Vec::with_capacity(body.len() + 256);
-    let left_out = upstream.write(&request, backend_model, &mut written)?;
     fates::own(&mut given, &request.extra, |_| true);
-    fates::also(&mut given, left_out);
-    let expects = Expects::Images { upstream, count: request.count };
-    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
-    let size = Size { text: request.prompt.escaped().len(), ..Size::default() };
+    let portions = upstream.portions(request.count);
+    let mut bodies = Vec::with_capacity(portions.len());
+    for portion in &portions {
+        let mut written = Vec::with_capacity(body.len() + 256);
+        fates::also(&mut given, upstream.write(&request, backend_model, *portion, &mut written)?);
+        bodies.push(written);
+    }
+    let more = bodies.split_off(1.min(bodies.len()));
+    let first = bodies.pop().unwrap_or_default();
+    // Each call reads the prompt.
+    let size =
+        Size { text: request.prompt.escaped().len().saturating_mul(portions.len()), ..Size::default() };
     let estimate = estimate::tokens(&size);
+    let calls = portions.iter().map(|Portion { count, .. }| *count).collect();
+    let expects = Expects::Images { upstream, calls };
+    let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
     // The reply has no text: images have a price of their own.
-    Ok(Attempt {
-        address,
-        headers: Vec::new(),
-        body: written,
-        more: Vec::new(),
-        asked,
-        estimate,
-        most_output: Some(0),
-    })
+    let headers = Vec::new();
+    Ok(Attempt { address, headers, body: first, more, asked, estimate, most_output: Some(0) })
 }
 
-/// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it.
-pub fn whole(upstream: Upstream, count: u64, created: u64, body: &[u8]) -> Result<(Vec<u8>, u64), Error> {
+/// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it. `created` is the
+/// Unix time in seconds.
+pub fn whole(
+    upstream: Upstream,
+    count: u64,
+    created: u64,
+    meter: &Meter,
+    body: &[u8],
+) -> Result<(Vec<u8>, u64), Error> {
     let images = upstream.decode(text(body)?, count)?;
-    let size = images.images.iter().fold(0, |size: usize, image| {
-        let prompt = image.prompt.map_or(0, |prompt| prompt.escaped().len());
-        size.saturating_add(image.data.escaped().len()).saturating_add(prompt)
-    });
-    // The images and some words about them: a buffer that grew would hold them twice for a while.
-    let mut out = Vec::with_capacity(size.saturating_add(4096));
-    image::write(&images, created, &mut out);
-    Ok((out, images.withheld))
+    meter.pictured(u64::try_from(images.images.len()).unwrap_or(u64::MAX));
+    if let Some(Usage { input, output, .. }) = images.usage {
+        meter.counted(chat::Usage { input, output, ..chat::Usage::default() });
+    }
+    Ok((image::write(&images, created)?, images.withheld))
+}
+
+/// The reply to one of several calls.
+pub fn part(upstream: Upstream, count: u64, body: &[u8]) -> Result<Made, Error> {
+    Ok(Made::new(&upstream.decode(text(body)?, count)?))
+}
+
+/// The same as [`whole`] of the replies to all calls.
+pub fn joined(parts: Vec<Made>, host: &dyn Host) -> Result<(Vec<u8>, u64), Error> {
+    let created = host.now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let withheld = parts.iter().fold(0, |all: u64, made| all.saturating_add(made.withheld));
+    Ok((image::join(parts, created)?, withheld))
 }

@@ -15,11 +15,12 @@ mod models;
 mod plan;
 mod reply;
 mod report;
+mod room;
 mod route;
 mod usage;
 mod whole;
 
 pub use caller::Caller;
-pub use fan::MOST_ANSWER;
 pub use plan::Plan;
+pub use reply::MOST_ANSWER;
 pub use whole::Whole;

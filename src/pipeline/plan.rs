@@ -15,6 +15,7 @@ use crate::policy::resolve::{Rules, Target};
 use crate::provider::{Backend, token};
 
 use super::caller::Caller;
+use super::room::Room;
 
 /// Everything that requests need of the configuration.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Plan {
     pub request_bytes: usize,
     /// Whether fields without a counterpart are left out rather than refused.
     pub drop_params: bool,
+    /// For replies that are gathered.
+    pub room: Room,
 }
 
 impl Plan {
@@ -66,7 +69,16 @@ impl Plan {
         }
         if problems.0.is_empty() {
             let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
-            Ok(Self { backends, rules, directory, prices, total, request_bytes, drop_params })
+            Ok(Self {
+                backends,
+                rules,
+                directory,
+                prices,
+                total,
+                request_bytes,
+                drop_params,
+                room: Room::default(),
+            })
         } else {
             Err(problems)
         }

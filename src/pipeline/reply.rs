@@ -11,6 +11,7 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
+use super::room::Share;
 use super::{Plan, chat, count, embed, image};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
@@ -21,6 +22,9 @@ const MOST_REPLY: usize = 16 * 1024 * 1024;
 /// PNGs of four megapixels each, Imagen's most, or Gemini's largest one are some 40 MB of base64.
 const MOST_IMAGES: usize = 48 * 1024 * 1024;
 
+/// The largest answer of any kind to one of several calls.
+pub const MOST_ANSWER: usize = MOST_IMAGES;
+
 /// How much of an error body is read for its reason. Clouds send a few hundred bytes; what is longer is
 /// some proxy's page.
 const MOST_REFUSAL: usize = 64 * 1024;
@@ -30,7 +34,7 @@ pub enum Incoming {
     /// Chunks to be translated one by one.
     Stream(Box<Stream>),
     /// A whole reply, gathered. `tokens`: how many of them its headers say that the request had.
-    Whole { asked: Box<Asked>, title: Title, tokens: Option<u64>, body: Vec<u8> },
+    Whole { asked: Box<Asked>, title: Title, tokens: Option<u64>, body: Vec<u8>, share: Share },
     /// The reason of an error, gathered. Nothing was asked when Envoy answers before the request left.
     Refusal { asked: Option<Box<Asked>>, headers: Headers, body: Vec<u8> },
     /// The client has its answer; what still comes is ignored.
@@ -116,9 +120,14 @@ pub fn begin(
             }
             // A buffer that grows holds most of its bytes twice while it does.
             let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-            let body = Vec::with_capacity(asked.expects.most_bytes().min(length));
+            let length = asked.expects.most_bytes().min(length);
+            let mut share = plan.room.share();
+            if !share.grow(held(length)) {
+                return (Incoming::Over, ReplyStep::Answer(answer(caller, &asked, &crowded())));
+            }
+            let body = Vec::with_capacity(length);
             let tokens = embedding::tokens(&headers);
-            (Incoming::Whole { asked, title, tokens, body }, ReplyStep::Hold)
+            (Incoming::Whole { asked, title, tokens, body, share }, ReplyStep::Hold)
         }
     }
 }
@@ -160,11 +169,11 @@ impl Incoming {
                     step
                 }
             },
-            Incoming::Whole { asked, title, tokens, body } => {
-                let most = asked.expects.most_bytes();
-                if body.len().saturating_add(bytes.len()) > most {
-                    let problem = format!("the cloud's reply is larger than {} MiB", most >> 20);
-                    let error = Error::new(Kind::UpstreamGarbled, problem);
+            Incoming::Whole { asked, title, tokens, body, share } => {
+                let (most, length) = (asked.expects.most_bytes(), body.len().saturating_add(bytes.len()));
+                let fits = length <= most;
+                if !fits || !share.grow(held(length)) {
+                    let error = if fits { crowded() } else { too_large(&asked.expects) };
                     let reply = answer(caller, asked, &error);
                     *self = Incoming::Over;
                     return ReplyStep::Answer(reply);
@@ -177,8 +186,8 @@ impl Incoming {
                     Ok(Finished { body: written, media_type, withheld }) => {
                         *out = written;
                         let mut headers = head(200, asked, media_type);
-                        if withheld > 0 {
-                            headers.add("x-fairlead-withheld", withheld.to_string());
+                        if let Some((name, value)) = told(withheld) {
+                            headers.add(name, value);
                         }
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
@@ -244,7 +253,7 @@ impl Stream {
 
 impl Expects {
     /// The largest whole reply in bytes.
-    const fn most_bytes(&self) -> usize {
+    pub const fn most_bytes(&self) -> usize {
         match self {
             Expects::Chat { .. }
             | Expects::Relay { .. }
@@ -253,6 +262,25 @@ impl Expects {
             Expects::Images { .. } => MOST_IMAGES,
         }
     }
+}
+
+/// The error for a reply that is over the limit.
+pub fn too_large(expects: &Expects) -> Error {
+    let problem = format!("the cloud's reply is larger than {} MiB", expects.most_bytes() >> 20);
+    Error::new(Kind::UpstreamGarbled, problem)
+}
+
+/// How many bytes a reply of so many takes at most: it is there twice when it is written for the client.
+fn held(length: usize) -> usize {
+    length.saturating_mul(2)
+}
+
+/// The error for a reply that finds the worker full of others.
+fn crowded() -> Error {
+    let problem = "the gateway holds too many large replies at the moment; try again shortly";
+    let mut error = Error::new(Kind::Overloaded, problem);
+    error.retry_after = Some(1);
+    error
 }
 
 /// The client's whole reply.
@@ -290,19 +318,25 @@ fn whole(
             let part = embed::part(*upstream, *encoding, &texts, tokens, body)?;
             Ok(Finished::json(embed::whole(vec![part], asked, host)))
         }
-        Expects::Images { upstream, count } => {
-            let (body, withheld) = image::whole(*upstream, *count, title.created, body)?;
-            asked.meter.pictured(count.saturating_sub(withheld));
+        Expects::Images { upstream, calls } => {
+            let count = calls.first().copied().unwrap_or(1);
+            let (body, withheld) = image::whole(*upstream, count, title.created, &asked.meter, body)?;
             Ok(Finished { withheld, ..Finished::json(body) })
         }
         Expects::Count { upstream } => count::whole(*upstream, body).map(Finished::json),
     }
 }
 
+/// How many images the cloud has withheld, as a header; `None` for none.
+fn told(withheld: u64) -> Option<(&'static str, String)> {
+    (withheld > 0).then(|| ("x-fairlead-withheld", withheld.to_string()))
+}
+
 /// A reply that was made of the answers to several calls.
-pub fn made(asked: &Asked, body: Vec<u8>) -> Reply {
+pub fn made(asked: &Asked, withheld: u64, body: Vec<u8>) -> Reply {
     let mut headers = vec![("content-type", "application/json".to_owned())];
     headers.extend(about(asked));
+    headers.extend(told(withheld));
     Reply { status: 200, headers, body }
 }
 

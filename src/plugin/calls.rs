@@ -59,8 +59,9 @@ impl Calls {
         let Some(Call { stream, number, whole }) = calls.borrow_mut().under_way.remove(&token) else {
             return false;
         };
-        // One of the others may have failed, or the client may have gone.
-        if !whole.borrow().calls() {
+        // One of the others may have failed, or the client may have gone. (Root contexts hear of calls that
+        // were made while they woke a stream.)
+        if !whole.borrow().calls() || !abi::act_for(stream) {
             return true;
         }
         let headers = abi::headers(MapType::HttpCallResponseHeaders).filter(|headers| headers.status() != 0);
@@ -69,10 +70,6 @@ impl Calls {
         let answer = headers.as_ref().map(|headers| (headers, body.as_slice()));
         let step = whole.borrow_mut().called(&Envoy, number, answer);
         drop(body);
-        // Root contexts hear of calls that were made while they woke a stream.
-        if !abi::act_for(stream) {
-            return true;
-        }
         match Self::make(calls, stream, &whole, step) {
             Step::Answer(reply) => {
                 calls.borrow_mut().forget(stream);

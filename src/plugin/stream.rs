@@ -203,6 +203,8 @@ impl Stream {
             ReplyStep::Begin(headers) => {
                 if last && self.reply == Passage::Gathered && self.out.len() > MOST_GATHERED {
                     abi::send_whole(&headers, &self.out);
+                    // Envoy has its own copy, and the client may take a while to read it.
+                    self.out = Vec::new();
                     return Action::Pause;
                 }
                 abi::set_headers(MapType::HttpResponseHeaders, &headers);

@@ -6,7 +6,7 @@ use super::sigv4::{self, Credentials};
 use super::{Address, decoded, segment, superfluous, word};
 use crate::base::error::{Error, Kind};
 use crate::config::{Api, Backend, Environment, Problems, Source, variable};
-use crate::dialect::{Client, Edition, Upstream, image};
+use crate::dialect::{Client, Edition, Model, Upstream, image};
 
 /// A region and the right to call it.
 #[derive(Debug)]
@@ -69,11 +69,12 @@ impl Site {
     ///
     /// # Errors
     /// Those of [`foundation_model`].
-    pub fn count_address(&self, model: &str) -> Result<Address, Error> {
+    pub fn count_address(&self, model: Model<'_>) -> Result<Address, Error> {
         if self.api == Api::Mantle {
             return Ok(Address { path: "/anthropic/v1/messages/count_tokens".to_owned(), query: "" });
         }
-        Ok(count_address(&segment(foundation_model(&decoded(model)?)?)?))
+        let name = decoded(model.name)?;
+        Ok(count_address(&segment(foundation_model(&name, model.family)?)?))
     }
 
     /// Signs a call.
@@ -127,18 +128,24 @@ pub fn count_address(model: &str) -> Address {
 /// docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html.
 const GEOGRAPHIES: &[&str] = &["global.", "us.", "us-gov.", "eu.", "apac.", "jp.", "au.", "ca."];
 
-/// The foundation model behind an id or an ARN. CountTokens takes nothing else ("The provided model doesn't
-/// support counting tokens", pydantic-ai issue 4001), and an inference profile of AWS has its model's tokenizer.
+/// The foundation model behind an id or an ARN, or the one that the operator names. CountTokens takes nothing
+/// else ("The provided model doesn't support counting tokens", pydantic-ai issue 4001), and an inference profile of
+/// AWS has its model's tokenizer.
 ///
 /// # Errors
 /// [`Kind::Unsupported`] for an ARN that does not tell its model.
-pub fn foundation_model(model: &str) -> Result<&str, Error> {
+pub fn foundation_model<'m>(model: &'m str, family: Option<&'m str>) -> Result<&'m str, Error> {
     let id = match model.split_once('/') {
         Some((arn, id)) if arn.ends_with(":foundation-model") || arn.ends_with(":inference-profile") => id,
         Some(_) | None if model.starts_with("arn:") => {
-            let problem = "Bedrock counts tokens for foundation models only, and this ARN does not tell which \
-                           one it stands for; name the model by its id";
-            return Err(Error::at(Kind::Unsupported, "model", problem));
+            // A short word such as `claude-sonnet-4-5` is no id.
+            let Some(id) = family.filter(|family| family.contains('.')) else {
+                let problem = "Bedrock counts tokens for foundation models only, and this ARN does not tell which \
+                               one it stands for; name the model by its id, or ask the operator to write its \
+                               whole id as the `family` of this name";
+                return Err(Error::at(Kind::Unsupported, "model", problem));
+            };
+            id
         }
         Some(_) | None => model,
     };
@@ -234,13 +241,17 @@ mod tests {
             arn(&format!("inference-profile/eu.{claude}")),
             format!("arn:aws:bedrock:us-east-1::foundation-model/{claude}"),
         ] {
-            assert_eq!(foundation_model(&model), Ok(claude), "{model}");
+            assert_eq!(foundation_model(&model, Some("meta.llama")), Ok(claude), "{model}");
         }
-        assert_eq!(foundation_model("zai.glm-4.6"), Ok("zai.glm-4.6"));
+        assert_eq!(foundation_model("zai.glm-4.6", None), Ok("zai.glm-4.6"));
         for kind in
             ["application-inference-profile/a1b2", "provisioned-model/x", "prompt", "imported-model/us.x"]
         {
-            assert_eq!(foundation_model(&arn(kind)).unwrap_err().kind, Kind::Unsupported, "{kind}");
+            let arn = arn(kind);
+            for family in [None, Some("claude-sonnet-4-5")] {
+                assert_eq!(foundation_model(&arn, family).unwrap_err().kind, Kind::Unsupported, "{kind}");
+            }
+            assert_eq!(foundation_model(&arn, Some("us.anthropic.x")), Ok("anthropic.x"), "{kind}");
         }
     }
 

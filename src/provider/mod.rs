@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Edition, Upstream, embedding, image, openai};
+use crate::dialect::{Client, Edition, Model, Upstream, embedding, image, openai};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -163,11 +163,11 @@ impl Backend {
     /// # Errors
     /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
     /// the provider does not count for.
-    pub fn count_address(&self, model: &str) -> Result<Address, Error> {
+    pub fn count_address(&self, model: Model<'_>) -> Result<Address, Error> {
         let address = match &self.site {
             Site::Bedrock(site) => Some(site.count_address(model)?),
             Site::Vertex(site) => {
-                site.count_address(self.upstream(Client::Anthropic, model), &segment(model)?)
+                site.count_address(self.upstream(Client::Anthropic, model.base()), &segment(model.name)?)
             }
             Site::Direct(site) => site.count_address(),
         };

@@ -161,7 +161,21 @@ impl Model {
             let problem = format!("must be {} for this model", sizes.join(" or "));
             return Err(Error::at(Kind::WrongValue, "dimensions", &problem));
         }
+        if !(1..=self.longest()).contains(&wanted.value()) {
+            let problem = format!("must be from 1 to {} for this model", self.longest());
+            return Err(Error::at(Kind::WrongValue, "dimensions", &problem));
+        }
         Ok((self.sizes.len() != 1).then_some(wanted))
+    }
+
+    /// The longest vector that a model makes which makes them of any size:
+    /// cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings.
+    fn longest(&self) -> u64 {
+        match self.upstream {
+            Predict | EmbedContent if self.name.starts_with("gemini-embedding") => 3072,
+            Predict | EmbedContent => 768,
+            Titan(_) | Cohere(_) | Nova => u64::MAX,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::words::{Rule, Word, choose, short};
-use super::{Made, ONE_TO_FIVE};
+use super::{Made, Portion};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
 use crate::chat::LeftOut;
@@ -18,7 +18,7 @@ use crate::image::{Format, Image, Images, Quality, Request, Size};
 pub const FATES: &[(&str, Fate)] = &[
     ("model", Mapped("the model of the path")),
     ("prompt", Mapped("`textToImageParams.text`")),
-    ("n", Mapped("`imageGenerationConfig.numberOfImages`, up to 5")),
+    ("n", Mapped("`imageGenerationConfig.numberOfImages`; a call for each five")),
     ("size", Mapped("`imageGenerationConfig.width`, `.height`")),
     ("quality", Mapped("`imageGenerationConfig.quality`: `premium` from `high` on, else `standard`")),
     ("style", Mapped("`textToImageParams.style` for Nova Canvas's own eight; others are left out")),
@@ -51,6 +51,9 @@ pub const WORDS: &[Word] = &[
 /// The longest prompt in characters, and the longest negative one.
 const NOVA_PROMPT: usize = 1024;
 const TITAN_PROMPT: usize = 512;
+
+/// Nova Canvas's own seed where a request has none: two calls would make the same images.
+const SEED: u64 = 12;
 
 /// Nova Canvas's visual styles: docs.aws.amazon.com/nova/latest/userguide/image-gen-styles.html.
 const STYLES: &[&str] = &[
@@ -97,7 +100,12 @@ const TITAN_SIZES: &[(u64, u64)] = &[
 ///
 /// # Errors
 /// What the model does not make, by its path.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
+pub fn write(
+    request: &Request<'_>,
+    model: &str,
+    portion: Portion,
+    out: &mut Vec<u8>,
+) -> Result<LeftOut, Error> {
     let mut left_out = LeftOut::default();
     let is_titan = model.contains("titan-image");
     let most = if is_titan { TITAN_PROMPT } else { NOVA_PROMPT };
@@ -106,9 +114,6 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
     words.short("negativeText", most)?;
     if let Some(size) = request.size {
         if is_titan { titan_size(size)? } else { nova_size(size)? }
-    }
-    if request.count > 5 {
-        return Err(Error::at(Kind::WrongValue, "n", ONE_TO_FIVE));
     }
     match request.format {
         None | Some(Format::Png) => {}
@@ -137,7 +142,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
             }
         });
         w.key("imageGenerationConfig").object(|w| {
-            w.key("numberOfImages").number(request.count);
+            w.key("numberOfImages").number(portion.count);
             if let Some(size) = request.size {
                 w.key("width").number(size.width);
                 w.key("height").number(size.height);
@@ -148,7 +153,11 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                 None => {}
             }
             words.write("cfgScale", w);
-            words.write("seed", w);
+            if words.get("seed").is_some() {
+                words.write_seed(portion.before, None, w);
+            } else if portion.before > 0 {
+                w.key("seed").number(SEED.saturating_add(portion.before));
+            }
         });
     });
     Ok(left_out)

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::shape::{Shape, Tier, fit, shape, sized};
 use super::words::{Rule, Word, choose};
-use super::{Made, NO_BUCKET};
+use super::{Made, NO_BUCKET, Portion};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Str, Text, Writer};
 use crate::chat::LeftOut;
@@ -19,7 +19,7 @@ use crate::image::{Format, Image, Images, Request, Usage};
 pub const FATES: &[(&str, Fate)] = &[
     ("model", Mapped("the model of the path")),
     ("prompt", Mapped("`contents`")),
-    ("n", Mapped("1; the models make no more in one call")),
+    ("n", Mapped("a call for each")),
     ("size", Mapped("`generationConfig.imageConfig.aspectRatio`, `.imageSize`")),
     ("quality", Dropped),
     ("style", Dropped),
@@ -92,13 +92,14 @@ const ONE_TIER: &[Tier] = &[("1K", 1)];
 ///
 /// # Errors
 /// What the model does not make, by its path.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
+pub fn write(
+    request: &Request<'_>,
+    model: &str,
+    portion: Portion,
+    out: &mut Vec<u8>,
+) -> Result<LeftOut, Error> {
     let mut left_out = LeftOut::default();
     let words = choose(&request.extra, WORDS, "Gemini's image model")?;
-    if request.count > 1 {
-        let problem = "must be 1: this model makes one image in a call; send the request once for each";
-        return Err(Error::at(Kind::Unsupported, "n", problem));
-    }
     if request.format == Some(Format::Webp) {
         return Err(Error::at(Kind::Unsupported, "output_format", "must be `png` or `jpeg` for this model"));
     }
@@ -127,7 +128,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         });
         w.key("generationConfig").object(|w| {
             w.key("responseModalities").array(|w| w.string("IMAGE"));
-            words.write("seed", w);
+            words.write_seed(portion.before, None, w);
             if !has_config {
                 return;
             }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::shape::{Shape, Tier, fit, sized};
 use super::words::{Rule, Word, Words, choose};
-use super::{Made, NO_BUCKET};
+use super::{Made, NO_BUCKET, Portion};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
 use crate::chat::LeftOut;
@@ -19,7 +19,7 @@ use crate::image::{Format, Image, Images, Request};
 pub const FATES: &[(&str, Fate)] = &[
     ("model", Mapped("the model of the path")),
     ("prompt", Mapped("`instances[0].prompt`")),
-    ("n", Mapped("`parameters.sampleCount`, up to 4")),
+    ("n", Mapped("`parameters.sampleCount`; a call for each four")),
     ("size", Mapped("`parameters.aspectRatio`, `.sampleImageSize`")),
     ("quality", Dropped),
     ("style", Dropped),
@@ -82,7 +82,6 @@ pub const WORDS: &[Word] = &[
 /// The members of `parameters` that are words as they are.
 const PARAMETERS: &[&str] = &[
     "negativePrompt",
-    "seed",
     "aspectRatio",
     "sampleImageSize",
     "guidanceScale",
@@ -113,12 +112,14 @@ const ONE_TIER: &[Tier] = &[("1K", 1)];
 ///
 /// # Errors
 /// What the model does not make, by its path.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
+pub fn write(
+    request: &Request<'_>,
+    model: &str,
+    portion: Portion,
+    out: &mut Vec<u8>,
+) -> Result<LeftOut, Error> {
     let mut left_out = LeftOut::default();
     let words = choose(&request.extra, WORDS, "Imagen")?;
-    if request.count > 4 {
-        return Err(Error::at(Kind::WrongValue, "n", "must be from 1 to 4 for this model"));
-    }
     if request.format == Some(Format::Webp) {
         return Err(Error::at(Kind::Unsupported, "output_format", "must be `png` or `jpeg` for this model"));
     }
@@ -138,7 +139,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
     Writer::new(out).object(|w| {
         w.key("instances").array(|w| w.object(|w| w.key("prompt").text(request.prompt)));
         w.key("parameters").object(|w| {
-            w.key("sampleCount").number(request.count);
+            w.key("sampleCount").number(portion.count);
             // Without it a filtered image is missing, and nobody says so.
             w.key("includeRaiReason").bool(true);
             if let Some(fitted) = fitted {
@@ -147,6 +148,7 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
                     w.key("sampleImageSize").string(tier);
                 }
             }
+            words.write_seed(portion.before, None, w);
             for name in PARAMETERS {
                 words.write(name, w);
             }

@@ -32,6 +32,14 @@ pub enum Upstream {
     Gemini,
 }
 
+/// The images of one of several calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Portion {
+    pub count: u64,
+    /// How many the calls before it make. A seed moves on by so much, or the calls would make the same images.
+    pub before: u64,
+}
+
 /// What a reply of status 200 is read to.
 ///
 /// # Errors
@@ -90,25 +98,51 @@ impl Upstream {
         }
     }
 
-    /// Writes the upstream's body for `model`, the upstream's own name of it, into an empty buffer. Gives
-    /// what this model made it leave out.
-    ///
-    /// # Errors
-    /// What the model does not make or take, named by its path in the client's body.
-    pub fn write(self, request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
+    /// How many images the models make in a call.
+    const fn most_in_a_call(self) -> u64 {
         match self {
-            Upstream::Canvas => canvas::write(request, model, out),
-            Upstream::Stability => stability::write(request, model, out),
-            Upstream::Imagen => imagen::write(request, model, out),
-            Upstream::Gemini => gemini::write(request, model, out),
+            Upstream::Canvas => 5,
+            Upstream::Imagen => 4,
+            Upstream::Stability | Upstream::Gemini => 1,
         }
     }
 
-    /// Reads a reply of status 200 to a request for so many images: at least one image.
+    /// The calls that so many images take.
+    pub fn portions(self, count: u64) -> Vec<Portion> {
+        let mut portions = Vec::new();
+        let mut before = 0;
+        while before < count {
+            let next = self.most_in_a_call().min(count - before);
+            portions.push(Portion { count: next, before });
+            before += next;
+        }
+        portions
+    }
+
+    /// Writes the upstream's body of one call for `model`, the upstream's own name of it, into an empty
+    /// buffer. Gives what this model made it leave out.
     ///
     /// # Errors
-    /// [`Kind::Filtered`] when every image was withheld; [`Kind::UpstreamGarbled`] when it is no such reply;
-    /// [`Kind::UpstreamFailed`] when the model failed.
+    /// What the model does not make or take, named by its path in the client's body.
+    pub fn write(
+        self,
+        request: &Request<'_>,
+        model: &str,
+        portion: Portion,
+        out: &mut Vec<u8>,
+    ) -> Result<LeftOut, Error> {
+        match self {
+            Upstream::Canvas => canvas::write(request, model, portion, out),
+            Upstream::Stability => stability::write(request, model, portion, out),
+            Upstream::Imagen => imagen::write(request, model, portion, out),
+            Upstream::Gemini => gemini::write(request, model, portion, out),
+        }
+    }
+
+    /// Reads a reply of status 200 to a call for so many images: at least one image, or some withheld.
+    ///
+    /// # Errors
+    /// [`Kind::UpstreamGarbled`] when it is no such reply; [`Kind::UpstreamFailed`] when the model failed.
     pub fn decode(self, body: &str, asked: u64) -> Result<Images<'_>, Error> {
         let images = match self {
             Upstream::Canvas => canvas::decode(body, asked),
@@ -116,16 +150,10 @@ impl Upstream {
             Upstream::Imagen => imagen::decode(body, asked),
             Upstream::Gemini => gemini::decode(body),
         }?;
-        if !images.images.is_empty() {
-            return Ok(images);
-        }
-        if images.withheld == 0 {
+        if images.images.is_empty() && images.withheld == 0 {
             return Err(Error::new(Kind::UpstreamGarbled, "the cloud's reply holds no image"));
         }
-        let reason = images.reason.map(|reason| reason.unescape()).unwrap_or_default();
-        let reason: String = reason.chars().take(LONGEST_REASON).collect();
-        let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-        Err(Error::new(Kind::Filtered, format!("the cloud's filter has withheld every image{reason}")))
+        Ok(images)
     }
 
     /// Reads what a reply of a status other than success says went wrong.
@@ -138,9 +166,6 @@ impl Upstream {
     }
 }
 
-/// Reasons are a sentence or two, in characters; a longer one is cut.
-const LONGEST_REASON: usize = 1000;
-
 /// How the clouds say that they refuse a prompt for what it shows; all come as an ordinary bad request.
 /// docs.aws.amazon.com/nova/latest/userguide/image-gen-errors.html; googleapis/js-genai issue 321;
 /// epam/ai-dial-adapter-vertexai issue 48.
@@ -150,9 +175,6 @@ const BLOCKED: &[&str] = &[
     "violates our usage guidelines",
     "may violate our policies",
 ];
-
-/// What [`canvas`] says of more images.
-const ONE_TO_FIVE: &str = "must be from 1 to 5 for this model";
 
 /// Where Google would put the images instead of into its reply.
 const NO_BUCKET: Word = Word {

@@ -6,9 +6,9 @@
 
 use serde::Deserialize;
 
-use super::Made;
 use super::shape::{Fit, Shape, fit, shape, sized};
 use super::words::{Rule, Word, choose, short};
+use super::{Made, Portion};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Str, Text, Writer};
 use crate::chat::LeftOut;
@@ -20,7 +20,7 @@ use crate::image::{Format, Image, Images, Request};
 pub const FATES: &[(&str, Fate)] = &[
     ("model", Mapped("the model of the path")),
     ("prompt", Mapped("`prompt`")),
-    ("n", Mapped("1; the models make no more in one call")),
+    ("n", Mapped("a call for each")),
     ("size", Mapped("`aspect_ratio`")),
     ("quality", Dropped),
     ("style", Dropped),
@@ -69,14 +69,15 @@ const MEGAPIXEL: &[Shape] = &[
 ///
 /// # Errors
 /// What the model does not make, by its path.
-pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
+pub fn write(
+    request: &Request<'_>,
+    model: &str,
+    portion: Portion,
+    out: &mut Vec<u8>,
+) -> Result<LeftOut, Error> {
     let mut left_out = LeftOut::default();
     let words = choose(&request.extra, WORDS, "Stability's model")?;
     short(request.prompt, PROMPT)?;
-    if request.count > 1 {
-        let problem = "must be 1: this model makes one image in a call; send the request once for each";
-        return Err(Error::at(Kind::Unsupported, "n", problem));
-    }
     match request.format {
         None | Some(Format::Png | Format::Jpeg) => {}
         Some(Format::Webp) => {
@@ -107,7 +108,8 @@ pub fn write(request: &Request<'_>, model: &str, out: &mut Vec<u8>) -> Result<Le
         if let Some(shape) = fitted {
             w.key("aspect_ratio").string(shape);
         }
-        for name in ["aspect_ratio", "negative_prompt", "seed"] {
+        words.write_seed(portion.before, Some(0), w);
+        for name in ["aspect_ratio", "negative_prompt"] {
             words.write(name, w);
         }
         if let Some(format) = request.format {

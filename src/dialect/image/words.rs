@@ -65,6 +65,19 @@ impl<'r, 'a> Words<'r, 'a> {
         }
     }
 
+    /// Writes the seed of a call, if there is one: the client's own, moved on by as many images as were made
+    /// before, and after the largest on from 1. `any` is the seed that stands for none.
+    pub fn write_seed(&self, before: u64, any: Option<u64>, w: &mut Writer<'_>) {
+        let Some((Word { name, rule: Rule::Whole(_, most), .. }, extra)) = self.said("seed") else { return };
+        match extra.value.get().parse::<u64>() {
+            Ok(seed) if before > 0 && any != Some(seed) => {
+                let moved = seed.saturating_add(before);
+                w.key(name).number(if moved > *most { moved - most } else { moved });
+            }
+            Ok(_) | Err(_) => self.write("seed", w),
+        }
+    }
+
     /// Refuses a field that does not go with the model, or with another.
     ///
     /// # Errors

@@ -4,4 +4,4 @@ mod reply;
 mod request;
 
 pub use reply::{items, whole};
-pub use request::{Asked, FIELDS, MOST_INPUTS, parse};
+pub use request::{Asked, FIELDS, parse};

@@ -18,7 +18,7 @@ use crate::embedding::{Encoding, Image, Input, Request};
 pub const FIELDS: &[&str] = &["model", "input", "dimensions", "encoding_format", "user"];
 
 /// How many texts a request may have: as many as OpenAI's API takes.
-pub const MOST_INPUTS: usize = 2048;
+const MOST_INPUTS: usize = 2048;
 
 /// A request and the model that it asks for.
 #[derive(Debug)]

@@ -4,5 +4,5 @@ pub mod fields;
 mod reply;
 mod request;
 
-pub use reply::write;
+pub use reply::{Made, join, write};
 pub use request::{Asked, parse};
