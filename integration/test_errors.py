@@ -122,13 +122,15 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
      {"messages": [USER, {"role": "assistant", "tool_calls": [
          {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[1"}}]}]},
      "invalid_value", "messages[1].tool_calls[0].function.arguments"),
-    ("n", {"messages": [USER], "n": 2}, "unsupported_parameter", "n"),
-    ("logprobs", {"messages": [USER], "logprobs": True}, "unsupported_parameter", "logprobs"),
+    ("n", {"messages": [USER], "n": 2, "stream": True}, "unsupported_parameter", "n"),
+    ("logprobs", {"messages": [USER], "logprobs": True, "stream": True}, "unsupported_parameter", "logprobs"),
     ("logit_bias", {"messages": [USER], "logit_bias": {"1": 5}}, "unsupported_parameter", "logit_bias"),
     ("functions", {"messages": [USER], "functions": [{"name": "f"}]}, "unsupported_parameter", "functions"),
     ("function_call", {"messages": [USER], "function_call": "auto"}, "unsupported_parameter", "function_call"),
     ("audio-out", {"messages": [USER], "modalities": ["text", "audio"]}, "unsupported_parameter", "modalities"),
-    ("search", {"messages": [USER], "web_search_options": {}}, "unsupported_parameter", "web_search_options"),
+    ("search",
+     {"messages": [USER], "web_search_options": {}, "tools": [{"type": "function", "function": {"name": "f"}}]},
+     "unsupported_parameter", "web_search_options"),
 ]  # fmt: skip
 
 
@@ -166,9 +168,9 @@ def test_the_sdk_raises_what_applications_expect(gate: Gate, where: str) -> None
         gate.completions.create(model="gpt-4o", messages=say())
     assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
     with pytest.raises(openai.BadRequestError) as wrong:
-        gate.completions.create(model=MODELS[where], messages=say(), n=2)
+        gate.completions.create(model=MODELS[where], messages=say(), logit_bias={"1": 5})
     assert (wrong.value.code, wrong.value.param, wrong.value.type) == (
-        "unsupported_parameter", "n", "invalid_request_error",
+        "unsupported_parameter", "logit_bias", "invalid_request_error",
     )  # fmt: skip
     assert wrong.value.request_id
 

@@ -131,7 +131,8 @@ def test_an_operator_sees_requests_tokens_cost_and_times_with_real_labels(versio
         (blue,) = json.loads(usage.body)["teams"]
         assert (blue["name"], blue["limits"]["requests_per_minute"]["used"]) == ("blue", 2)
 
-        log = [json.loads(line) for line in gate.log().splitlines() if line.startswith("{")][:2]
+        written = lambda: [json.loads(line) for line in gate.log().splitlines() if line.startswith("{")]  # noqa: E731
+        log = until("both requests in the access log", lambda: len(written()) > 1 and written())[:2]
         told = [(line["team"], line["input_tokens"], line["output_tokens"], line["cost_usd"]) for line in log]
         assert told == [("blue", "1000", "100", "0.004500000"), ("blue", "7", "5", "0.000096000")]
         assert all(int(line["first_token_ms"]) >= 0 for line in log)

@@ -31,7 +31,9 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     fates::own(&mut given, &request.extra, |_| true);
     fates::also(&mut given, left_out);
     let delivery = request.delivery;
-    let most_output = request.sampling.max_tokens.map(Count::value);
+    let replies = request.sampling.replies.map_or(1, Count::value).max(1);
+    let each = request.sampling.max_tokens.map_or(estimate::OUTPUT, Count::value);
+    let most_output = Some(each.saturating_mul(replies));
     let streamed = delivery.is_stream() && !whole;
     let address = backend.address(upstream, backend_model, streamed)?;
     let headers = upstream.headers(&caller.betas);

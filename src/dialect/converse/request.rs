@@ -46,6 +46,9 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
     let mut left_out = LeftOut::default();
     let own = Own::read(request, model.name, &mut left_out)?;
     let offer = Offer::of(request, takes)?;
+    if offer.choice.is_some() && (1..request.tools.len()).contains(&offer.tools.len()) {
+        left_out.note("tools");
+    }
     let mut body = Body {
         family,
         takes,
