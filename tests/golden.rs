@@ -28,6 +28,7 @@ use common::layout::layout;
 use common::strict;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Outgoing, Step};
+use fairlead::dialect::openai::Edition as Completions;
 use fairlead::dialect::{Client, Edition, Upstream};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -120,7 +121,9 @@ fn check_headers(Outgoing { headers, body }: &Outgoing, upstream: Upstream) {
     expected.push("x-forwarded-proto");
     expected.extend(match upstream {
         Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => AWS,
-        Upstream::Gemini | Upstream::Messages(Edition::Vertex) => &["authorization"],
+        Upstream::Gemini | Upstream::Messages(Edition::Vertex) | Upstream::Completions(_) => {
+            &["authorization"]
+        }
         Upstream::Messages(Edition::Mantle) => {
             &["x-amz-date", "authorization", "x-amz-security-token", "anthropic-version"]
         }
@@ -146,8 +149,13 @@ fn check_headers(Outgoing { headers, body }: &Outgoing, upstream: Upstream) {
     let version = || assert_eq!(get("anthropic-version"), "2023-06-01");
     match upstream {
         Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => signed("bedrock", ""),
-        Upstream::Gemini | Upstream::Messages(Edition::Vertex) => {
+        Upstream::Gemini
+        | Upstream::Messages(Edition::Vertex)
+        | Upstream::Completions(Completions::OpenModels | Completions::Mistral) => {
             assert_eq!(get("authorization"), format!("Bearer {}", client::TOKEN));
+        }
+        Upstream::Completions(Completions::OpenAi) => {
+            assert_eq!(get("authorization"), format!("Bearer {}", client::API_KEY));
         }
         Upstream::Messages(Edition::Mantle) => {
             version();
@@ -177,6 +185,7 @@ fn plainly(exchange: &mut Exchange<'_>, upstream: Upstream, outgoing: &Outgoing)
                 Upstream::Converse => br#"{"event":"messageStop","payload":{"stopReason":"end_turn"}}"#,
                 Upstream::Gemini => br#"{"candidates":[{"finishReason":"STOP"}]}"#,
                 Upstream::Messages(_) => br#"{"type":"message_stop"}"#,
+                Upstream::Completions(_) => br#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
             },
         );
         exchange.receive(cases::stream_headers(upstream), frames.iter().map(Vec::as_slice))
@@ -187,6 +196,7 @@ fn plainly(exchange: &mut Exchange<'_>, upstream: Upstream, outgoing: &Outgoing)
             }
             Upstream::Gemini => br#"{"candidates":[{"finishReason":"STOP"}]}"#,
             Upstream::Messages(_) => br#"{"type":"message","content":[],"stop_reason":"end_turn"}"#,
+            Upstream::Completions(_) => br#"{"choices":[{"message":{},"finish_reason":"stop"}]}"#,
         };
         exchange.receive(cases::reply_headers(upstream), [body])
     };
