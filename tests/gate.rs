@@ -31,7 +31,7 @@ fn key() -> Value {
 }
 
 fn compile(teams: Value, limits: Value) -> Rc<Plan> {
-    let config = json!({
+    let mut config = json!({
         "backends": {
             "aws": {
                 "provider": "bedrock", "region": "us-east-1", "cluster": "c",
@@ -44,8 +44,11 @@ fn compile(teams: Value, limits: Value) -> Rc<Plan> {
         },
         "models": [{ "name": "bedrock/*", "backend": "aws" }, { "name": "vertex_ai/*", "backend": "gcp" }],
         "prices": [{ "model": "bedrock/priced*", "input": 10.0, "output": 100.0 }],
-        "teams": teams, "limits": limits
+        "limits": limits
     });
+    if !teams.is_null() {
+        config["teams"] = teams;
+    }
     client::compile(&config.to_string())
 }
 
@@ -137,6 +140,7 @@ fn a_request_that_could_never_fit_is_told_so() {
     let host = host(&plan);
     let got = exchange(&plan, &host, 5000, (1, 1));
     assert_eq!((got.status, got.header("retry-after")), (429, Some("60")));
+    assert_eq!(got.header("x-should-retry"), Some("false"), "it would never fit");
     let message = got.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(
         message.contains("more than tokens_per_minute of team blue allows at all (1000 in any 60 s)"),
@@ -156,6 +160,27 @@ fn a_reply_that_fails_costs_nothing() {
         assert!(got.status >= 400, "{status}");
         assert_eq!(left_now(&plan, &host), 10_000, "{status}");
     }
+    for (kind, body) in [("text/html", "<html>"), ("application/json", "{}")] {
+        let mut exchange = Exchange::new(&plan, &host);
+        exchange.forward(&self::body(PRICED, 100, false));
+        assert_eq!(exchange.receive(ok(kind), [body.as_bytes()]).status, 502, "{kind}");
+        exchange.whole.done(&host);
+        assert_eq!(left_now(&plan, &host), 10_000, "{kind}");
+    }
+}
+
+#[test]
+fn counting_takes_none_of_the_tokens_that_it_counts() {
+    let plan = plan(json!({ "tokens_per_minute": 100, "budget": { "usd": 1, "per": "1d" } }));
+    let host = host(&plan);
+    let text = "x".repeat(6000);
+    let request =
+        headers(&[(":method", "POST"), (":path", "/v1/messages/count_tokens"), ("x-api-key", "client-key")]);
+    let mut whole = Whole::new(Rc::clone(&plan));
+    assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
+    let body =
+        json!({ "model": "bedrock/anthropic.unpriced", "messages": [{ "role": "user", "content": text }] });
+    assert!(matches!(whole.request_body(&host, body.to_string().as_bytes()), Step::Forward(_)));
 }
 
 const CHUNK: &str = r#"data: {"candidates":[{"content":{"role":"model","parts":[{"text":"12345678"}]}}]}
@@ -275,7 +300,7 @@ fn a_key_a_model_and_everyone_have_limits_of_their_own() {
 
 #[test]
 fn limits_of_everyone_hold_without_teams() {
-    let plan = compile(json!({}), json!({ "total": { "requests_per_minute": 1 } }));
+    let plan = compile(Value::Null, json!({ "total": { "requests_per_minute": 1 } }));
     let host = host(&plan);
     assert_eq!(exchange(&plan, &host, 10, (1, 1)).status, 200);
     assert_eq!(exchange(&plan, &host, 10, (1, 1)).status, 429);

@@ -15,7 +15,7 @@
 
 use serde_json::value::RawValue;
 
-use super::Client;
+use super::{Client, reading};
 use crate::base::json::{Fields, Str, Text, Writer as Json};
 use crate::chat::{Event, Frame, Sink};
 use crate::frame::sse;
@@ -47,7 +47,7 @@ impl<'a> Body<'a> {
             return None;
         }
         let find = |wanted: &str| members.given().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-        let model = Str(Text::from_raw(find("model")?)?.unescape());
+        let model = reading::model(Str(Text::from_raw(find("model")?)?.unescape()));
         let stream = match find("stream").map(RawValue::get) {
             None | Some("false") => false,
             Some("true") => true,
