@@ -74,13 +74,21 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
             r#""provider": "openai", "credentials": {{ "source": "api_key", "api_key": "{API_KEY}" }}"#
         ),
     };
+    // A name that tells nothing, and the operator who does.
+    let profile = match upstream {
+        Upstream::Converse => {
+            r#", { "name": "profile", "backend": "cloud", "family": "claude-sonnet-4-5",
+                "model": "bedrock/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3" }"#
+        }
+        Upstream::Gemini | Upstream::Messages(_) | Upstream::Completions(_) => "",
+    };
     compile(&format!(
         r#"{{
             "backends": {{ "cloud": {{ "cluster": "{cluster}", {backend} }} }},
             "models": [
                 {{ "name": "chat", "backend": "cloud", "model": "{prefix}{chat}" }},
                 {{ "name": "chat-new", "backend": "cloud", "model": "{prefix}{new}" }},
-                {{ "name": "{prefix}*", "backend": "cloud" }}
+                {{ "name": "{prefix}*", "backend": "cloud" }}{profile}
             ]
         }}"#
     ))
