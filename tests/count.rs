@@ -180,7 +180,7 @@ fn claudes_own_editions_count_what_the_client_wrote() {
 
 #[test]
 fn an_answer_without_a_count_is_no_count() {
-    for upstream in Upstream::ALL {
+    for upstream in Upstream::ALL.iter().filter(|upstream| !upstream.count_members().is_empty()) {
         for answer in [
             "",
             "{",
