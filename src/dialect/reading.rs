@@ -42,8 +42,8 @@ fn unreadable(place: &str, fault: Unreadable) -> Error {
 /// (rules, allow lists, limits, prices) sees what the cloud will see, so that no letter can be hidden.
 pub fn model(name: Str<'_>) -> Str<'_> {
     match percent_decode_str(name.as_str()).decode_utf8_lossy() {
-        Cow::Borrowed(plain) if plain.len() == name.as_str().len() => name,
-        decoded => Str(Cow::Owned(decoded.into_owned())),
+        Cow::Borrowed(_) => name,
+        Cow::Owned(decoded) => Str(Cow::Owned(decoded)),
     }
 }
 

@@ -74,7 +74,7 @@ impl Site {
             return Ok(Address { path: "/anthropic/v1/messages/count_tokens".to_owned(), query: "" });
         }
         let name = model.name;
-        Ok(count_address(&segment(foundation_model(&name, model.family)?)?))
+        Ok(count_address(&segment(foundation_model(name, model.family)?)?))
     }
 
     /// Signs a call.
