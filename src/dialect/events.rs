@@ -64,3 +64,24 @@ impl Events {
         bare.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, &[]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_json_is_given_out_at_the_end_and_fills_no_more_than_its_bound() {
+        let mut given = Vec::new();
+        let mut events = Events::default();
+        events.feed(b"data: 1\n\n{\n", |data| Ok(given.push(data.to_owned()))).unwrap();
+        events.feed(b"\"error\":2}", |data| Ok(given.push(data.to_owned()))).unwrap();
+        events.finish(|data| Ok(given.push(data.to_owned()))).unwrap();
+        assert_eq!(given, ["1", "{\n\"error\":2}"]);
+
+        let mut events = Events::default();
+        for _ in 0..100 {
+            events.feed(&[b'['; 4096], |_| Ok(())).unwrap();
+        }
+        assert_eq!(events.bare.len(), MOST_BARE);
+    }
+}
