@@ -40,9 +40,15 @@ fn compile(teams: Value, limits: Value) -> Rc<Plan> {
             "gcp": {
                 "provider": "vertex", "project": "p", "location": "us-central1", "cluster": "v",
                 "credentials": { "source": "metadata_server", "cluster": "gcp_metadata" }
+            },
+            "openai": {
+                "provider": "openai", "cluster": "o", "credentials": { "source": "api_key", "api_key": "k" }
             }
         },
-        "models": [{ "name": "bedrock/*", "backend": "aws" }, { "name": "vertex_ai/*", "backend": "gcp" }],
+        "models": [
+            { "name": "bedrock/*", "backend": "aws" }, { "name": "vertex_ai/*", "backend": "gcp" },
+            { "name": "openai/*", "backend": "openai" }
+        ],
         "prices": [{ "model": "bedrock/priced*", "input": 10.0, "output": 100.0 }],
         "limits": limits
     });
@@ -201,6 +207,47 @@ fn a_stream_is_settled_by_its_usage_when_it_ends() {
     assert_eq!(left_now(&plan, &host), 9900);
     exchange.whole.done(&host);
     assert_eq!(left_now(&plan, &host), 9900, "settled once");
+}
+
+#[test]
+fn a_reply_that_passes_as_it_is_is_metered_and_each_of_several_reserved() {
+    let plan = plan(json!({ "tokens_per_minute": 10_000 }));
+    let host = host(&plan);
+    let ask = |most: u64, replies: u64, stream: bool| {
+        json!({
+            "model": "openai/gpt-4.1", "max_completion_tokens": most, "n": replies, "stream": stream,
+            "messages": [{ "role": "user", "content": "Hello" }]
+        })
+        .to_string()
+        .into_bytes()
+    };
+    let usage = json!({ "prompt_tokens": 70, "completion_tokens": 30, "total_tokens": 100 });
+    let send = |body: &[u8]| {
+        let mut exchange = Exchange::new(&plan, &host);
+        match exchange.send(body) {
+            Step::Forward(_) => Ok(exchange),
+            Step::Answer(reply) => Err(Got::from(reply)),
+            other => panic!("{}", client::show(&other)),
+        }
+    };
+
+    let choice =
+        json!({ "index": 0, "message": { "role": "assistant", "content": "Hi" }, "finish_reason": "stop" });
+    let whole = json!({ "id": "chatcmpl-1", "choices": [choice], "usage": usage }).to_string();
+    let got = send(&ask(3000, 3, false)).unwrap().receive(ok("application/json"), [whole.as_bytes()]);
+    assert_eq!((got.status, got.body.as_str()), (200, whole.as_str()));
+    assert!(left(&got) < 1000, "three replies were reserved: {}", left(&got));
+    assert_eq!(left_now(&plan, &host), 9900);
+
+    // The client did not ask for the counts, and does not get them.
+    let chunk = json!({ "id": "chatcmpl-2", "choices": [{ "index": 0, "delta": { "content": "Hi" }, "finish_reason": "stop" }] });
+    let counts = json!({ "id": "chatcmpl-2", "choices": [], "usage": usage });
+    let stream = format!("data: {chunk}\n\ndata: {counts}\n\ndata: [DONE]\n\n");
+    let got = send(&ask(3000, 1, true)).unwrap().receive(ok("text/event-stream"), [stream.as_bytes()]);
+    assert!(got.body.contains("Hi") && !got.body.contains("prompt_tokens"), "{}", got.body);
+    assert_eq!(left_now(&plan, &host), 9800);
+
+    assert_eq!(send(&ask(4000, 3, false)).err().unwrap().status, 429);
 }
 
 #[test]

@@ -66,10 +66,18 @@ impl<'a> Body<'a> {
         self.given().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// The most tokens that the reply may have, under any of its names, if the client says.
+    /// The most tokens that a reply may have, under any of its names, if the client says.
     pub fn most_output(&self) -> Option<u64> {
-        let most = self.get("max_completion_tokens").or_else(|| self.get("max_tokens"))?;
-        most.get().parse().ok()
+        self.count("max_completion_tokens").or_else(|| self.count("max_tokens"))
+    }
+
+    /// How many replies are asked for.
+    pub fn replies(&self) -> u64 {
+        self.count("n").unwrap_or(1).max(1)
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        self.get(name)?.get().parse().ok()
     }
 
     /// Writes an object of what `add` writes and of the given members that `keep` holds on to, as they
