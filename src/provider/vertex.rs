@@ -57,6 +57,8 @@ impl Site {
 
     fn published(&self, publisher: &str, model: &str, method: &str) -> Address {
         let (project, location) = (self.project.replace(':', "%3A"), &self.location);
+        // The `@` before a version of Claude stays as Google's own documents and clients write it.
+        let model = model.replace("%40", "@");
         let path = format!(
             "/v1/projects/{project}/locations/{location}/publishers/{publisher}/models/{model}:{method}"
         );
@@ -150,7 +152,7 @@ mod tests {
         assert_eq!(
             site.address(claude, "claude-sonnet-4%4020250514", false).target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/anthropic/models/\
-             claude-sonnet-4%4020250514:rawPredict"
+             claude-sonnet-4@20250514:rawPredict"
         );
         assert_eq!(
             site.method("imagen-4.0-generate-001", "predict").target(),
