@@ -233,7 +233,7 @@ impl StreamDecoder {
         }
         match reply.phase {
             Phase::Stopped => Ok(()),
-            Phase::Speaking => Err(garbled("the stream ended before the reply was complete")),
+            Phase::Speaking | Phase::Ending => Err(garbled("the stream ended before the reply was complete")),
         }
     }
 }
@@ -270,6 +270,8 @@ struct Reply {
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
     Speaking,
+    /// It is known why the model stopped.
+    Ending,
     /// After `message_stop`; nothing that matters may follow.
     Stopped,
 }
@@ -339,10 +341,12 @@ impl Reply {
                 if let Some(delta) = &event.delta
                     && let Some(reason) = &delta.stop_reason
                 {
+                    self.phase = Phase::Ending;
                     sink.event(Event::Stop { why: stop(reason.as_str()), sequence: delta.stop_sequence });
                 }
                 self.counts.told(event.usage.as_ref(), sink);
             }
+            "message_stop" if self.phase == Phase::Speaking => return Err(garbled("it has no stop_reason")),
             "message_stop" => self.phase = Phase::Stopped,
             // `ping`, or one that Anthropic has added.
             _ => {}
