@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from . import gateway
-from .harness import SESSION_ACCESS_KEY_ID, SESSION_SECRET, SESSION_TOKEN, Gate
+from .harness import OPENAI_KEY, SESSION_ACCESS_KEY_ID, SESSION_SECRET, SESSION_TOKEN, Gate
 from .cloud.driver import StandIn
 
 #: The largest body that the tests' gateway takes; smaller than the default so that tests of it are quick.
@@ -66,11 +66,16 @@ def more_backends(plugin: dict[str, Any]) -> None:
         "empty": bedrock("empty"),
         "missing": bedrock("missing"),
     }
+    more["openai"] = {
+        "provider": "openai", "cluster": "openai", "credentials": {"source": "api_key", "api_key": OPENAI_KEY}
+    }  # fmt: skip
     plugin["backends"].update(more)
     model = "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0"
-    plugin["models"] += [{"name": name, "backend": name, "model": model} for name in more]
+    named = [name for name in more if name != "openai"]
+    plugin["models"] += [{"name": name, "backend": name, "model": model} for name in named]
     titan = "bedrock/amazon.titan-embed-text-v2:0"
-    plugin["models"] += [{"name": f"{name}-titan", "backend": name, "model": titan} for name in more]
+    plugin["models"] += [{"name": f"{name}-titan", "backend": name, "model": titan} for name in named]
+    plugin["models"].append({"name": "openai/*", "backend": "openai"})
     plugin["limits"] = {"request_bytes": REQUEST_BYTES}
 
 

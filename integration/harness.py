@@ -16,6 +16,7 @@ import openai
 
 from . import gateway
 from .cloud.driver import StandIn
+from .cloud.openai import KEY as OPENAI_KEY
 
 CHAT = "/v1/chat/completions"
 
@@ -35,7 +36,7 @@ SESSION_ACCESS_KEY_ID = "ASIDSTANDIN000000002"
 SESSION_SECRET = "stand-in-secret-two/not+a+real=key"
 SESSION_TOKEN = "stand-in-session-token/+=two"
 
-SECRETS = (PROMPT, ANSWER, CLIENT_KEY, gateway.AWS_SECRET_ACCESS_KEY, SESSION_SECRET, SESSION_TOKEN, "ya29.")
+SECRETS = (PROMPT, ANSWER, CLIENT_KEY, gateway.AWS_SECRET_ACCESS_KEY, SESSION_SECRET, SESSION_TOKEN, OPENAI_KEY, "ya29.")
 
 #: What a fault of the plugin or of its use of the host looks like in Envoy's log.
 FAULTS = re.compile(

@@ -76,10 +76,14 @@ pub enum Provider {
     Vertex,
     /// Anthropic's own API.
     Anthropic,
+    /// OpenAI's own API.
+    #[serde(rename = "openai")]
+    OpenAi,
 }
 
 impl Provider {
-    pub const ALL: &[Provider] = &[Provider::Bedrock, Provider::Vertex, Provider::Anthropic];
+    pub const ALL: &[Provider] =
+        &[Provider::Bedrock, Provider::Vertex, Provider::Anthropic, Provider::OpenAi];
 
     /// What the names of its models begin with for clients.
     pub const fn prefix(self) -> &'static str {
@@ -87,6 +91,7 @@ impl Provider {
             Provider::Bedrock => "bedrock/",
             Provider::Vertex => "vertex_ai/",
             Provider::Anthropic => "anthropic/",
+            Provider::OpenAi => "openai/",
         }
     }
 }

@@ -49,10 +49,11 @@ fn fates(client: Client) -> String {
 /// Editions of one dialect share a column.
 fn columns<'t>(table: impl Fn(Upstream) -> &'t [(&'t str, Fate)]) -> Vec<Column<'t>> {
     let mut columns: Vec<Column<'t>> = Vec::new();
-    for &upstream in Upstream::ALL {
+    for &upstream in Upstream::ALL.iter().filter(|upstream| !table(**upstream).is_empty()) {
         let title = match upstream {
             Upstream::Converse | Upstream::Gemini => upstream.title(),
             Upstream::Messages(_) => "Claude's Messages API",
+            Upstream::Completions(_) => "Chat completions",
         };
         let edition = (upstream.title(), table(upstream));
         match columns.last_mut().filter(|(known, _)| *known == title) {

@@ -1,21 +1,64 @@
-"""The stand-in for api.openai.com: none of its APIs is played yet."""
+"""The stand-in for api.openai.com: chat completions."""
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+from .completions import Completions
+from .completions_rules import check_openai
 from .delivery import Whole
-from .errors import openai_body
+from .errors import OPENAI, openai_body, openai_name
 from .frame import Api, Cloud
-from .http import Request, json_bytes
-from .strict import Refused
+from .http import json_bytes
+from .replies import Error
+from .strict import LOOPBACK, Refused, check_headers
+
+#: The key that opens the stand-in; it opens nothing else.
+KEY = "sk-stand-in-openai"
+
+HOST = re.compile(r"api\.openai\.com")
+
+
+class Chat(Completions):
+    """`POST /v1/chat/completions`. Thoughts are counted and never shown."""
+
+    path = re.compile(r"/v1/chat/completions")
+
+    def check(self, body: Any) -> None:
+        check_openai(body)
+
+    def thought(self, text: str) -> dict[str, Any]:
+        return {}
+
+    def head(self) -> dict[str, str]:
+        return {"openai-processing-ms": "12", "x-request-id": "req_standin0123456789"}
+
+    def error(self, error: Error) -> Whole:
+        return _told(error, self.head())
 
 
 class OpenAI(Cloud):
     """Handler of the OpenAI port."""
 
     name = "openai"
+    apis = (Chat,)
 
     def enter(self, request: Request, api: Api) -> str:
+        headers = check_headers(request.headers, (), self.state.settings.allow_headers)
+        if not (HOST.fullmatch(headers["host"]) or LOOPBACK.fullmatch(headers["host"])):
+            raise Refused("headers", f"host {headers['host']!r} is not OpenAI's")
+        if headers.get("authorization") != f"Bearer {KEY}":
+            raise Refused("token", "Incorrect API key provided: sk-stand*****. You can find your API key at …", "invalid_api_key")
         return "OpenAI"
 
     def refusal(self, refused: Refused) -> Whole:
-        return 501, {"Content-Type": "application/json"}, json_bytes(openai_body("server_error", refused.detail))
+        return _told(Error("not_found", refused.detail), {})
+
+
+def _told(error: Error, head: dict[str, str]) -> Whole:
+    name = openai_name(error.type)
+    headers = head | {"Content-Type": "application/json"}
+    if error.retry_after:
+        headers["Retry-After"] = error.retry_after
+    return OPENAI[name][0], headers, json_bytes(openai_body(name, error.message))

@@ -79,7 +79,7 @@ pub const EMBEDDINGS: &[&str] = &[
 ];
 
 /// How many fields a request may say to the cloud; each is looked for in a list.
-const MOST_EXTRA: usize = 64;
+pub const MOST_EXTRA: usize = 64;
 
 /// Whether a top-level field belongs here; `at_top` is one of the lists above.
 pub fn is_extra(name: &str, at_top: &[&str]) -> bool {

@@ -1,10 +1,12 @@
 //! JSON to vocabulary and back. Dialects know no addresses, no keys and no clock.
 
 pub mod anthropic;
+mod call_ids;
 mod claude;
 pub mod converse;
 pub mod count;
 pub mod embedding;
+mod events;
 mod extra;
 pub mod fates;
 pub mod gemini;
@@ -208,6 +210,14 @@ impl Client {
         }
     }
 
+    /// Whether a request asks for token counts at the end of its stream, so far as they have to be asked for.
+    pub fn wants_usage(self, body: &relay::Body<'_>) -> bool {
+        match self {
+            Client::OpenAi => openai::wants_usage(body),
+            Client::Anthropic => true,
+        }
+    }
+
     /// A writer that lets a stream of this dialect pass as it is.
     pub fn relay(self, usage: bool) -> StreamWriter {
         StreamWriter::Relay(relay::Writer::new(self, usage))
@@ -303,6 +313,8 @@ pub enum Upstream {
     Gemini,
     /// An edition of Anthropic's Messages API.
     Messages(Edition),
+    /// OpenAI's chat completions.
+    Completions(openai::Edition),
 }
 
 impl Upstream {
@@ -314,6 +326,9 @@ impl Upstream {
         Upstream::Messages(Edition::InvokeModel),
         Upstream::Messages(Edition::Mantle),
         Upstream::Messages(Edition::Vertex),
+        Upstream::Completions(openai::Edition::OpenAi),
+        Upstream::Completions(openai::Edition::OpenModels),
+        Upstream::Completions(openai::Edition::Mistral),
     ];
 
     /// The name in file names of golden cases and in tables.
@@ -325,6 +340,7 @@ impl Upstream {
             Upstream::Messages(Edition::InvokeModel) => "messages-invoke_model",
             Upstream::Messages(Edition::Mantle) => "messages-mantle",
             Upstream::Messages(Edition::Vertex) => "messages-vertex",
+            Upstream::Completions(edition) => edition.name(),
         }
     }
 
@@ -337,6 +353,7 @@ impl Upstream {
             Upstream::Messages(Edition::InvokeModel) => "Bedrock InvokeModel",
             Upstream::Messages(Edition::Mantle) => "Bedrock Mantle",
             Upstream::Messages(Edition::Vertex) => "Vertex Claude",
+            Upstream::Completions(edition) => edition.title(),
         }
     }
 
@@ -349,6 +366,7 @@ impl Upstream {
             (Upstream::Gemini, Client::Anthropic) => gemini::fates::ANTHROPIC_MESSAGES,
             (Upstream::Messages(edition), Client::OpenAi) => anthropic::fates::openai(edition),
             (Upstream::Messages(edition), Client::Anthropic) => anthropic::fates::anthropic(edition),
+            (Upstream::Completions(edition), client) => openai::fates::fates(edition, client),
         }
     }
 
@@ -360,6 +378,7 @@ impl Upstream {
             Upstream::Messages(Edition::Anthropic) => Cloud::Anthropic,
             Upstream::Messages(Edition::InvokeModel | Edition::Mantle) => Cloud::Aws,
             Upstream::Messages(Edition::Vertex) => Cloud::Google,
+            Upstream::Completions(edition) => Cloud::Completions(edition),
         }
     }
 
@@ -368,7 +387,10 @@ impl Upstream {
     pub const fn speaks(self, client: Client) -> bool {
         match (self, client) {
             (Upstream::Messages(_), Client::Anthropic) => true,
-            (Upstream::Messages(_), Client::OpenAi) | (Upstream::Converse | Upstream::Gemini, _) => false,
+            (Upstream::Completions(edition), Client::OpenAi) => edition.is_openais(),
+            (Upstream::Messages(_), Client::OpenAi)
+            | (Upstream::Completions(_), Client::Anthropic)
+            | (Upstream::Converse | Upstream::Gemini, _) => false,
         }
     }
 
@@ -376,7 +398,7 @@ impl Upstream {
     /// `anthropic-beta`.
     pub fn headers(self, betas: &str) -> Vec<(&'static str, String)> {
         match self {
-            Upstream::Converse | Upstream::Gemini => Vec::new(),
+            Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => Vec::new(),
             Upstream::Messages(edition) => edition.headers(betas),
         }
     }
@@ -395,6 +417,7 @@ impl Upstream {
     ) -> Result<Vec<Given>, Error> {
         match self {
             Upstream::Messages(edition) => anthropic::pass(edition, body, model, betas, out),
+            Upstream::Completions(edition) => openai::pass(edition, body, model, out),
             Upstream::Converse | Upstream::Gemini => {
                 Err(Error::new(Kind::Internal, "this upstream speaks no client's dialect"))
             }
@@ -429,6 +452,10 @@ impl Upstream {
                 let left_out = anthropic::write(edition, request, model, out)?;
                 Ok(Written { left_out, names, whole: false })
             }
+            Upstream::Completions(edition) => {
+                let left_out = openai::write(edition, request, model, out)?;
+                Ok(Written { left_out, names, whole: false })
+            }
         }
     }
 
@@ -438,15 +465,18 @@ impl Upstream {
             Upstream::Converse => converse::WORDS,
             Upstream::Gemini => gemini::WORDS,
             Upstream::Messages(_) => anthropic::WORDS,
+            Upstream::Completions(_) => openai::WORDS,
         }
     }
 
-    /// What becomes of each of the [`anthropic::fields::COUNT_FIELDS`].
+    /// What becomes of each of the [`anthropic::fields::COUNT_FIELDS`]; empty for an API that counts no tokens,
+    /// for which nothing below is asked.
     pub const fn count_fates(self) -> &'static [(&'static str, Fate)] {
         match self {
             Upstream::Converse => converse::fates::ANTHROPIC_COUNT,
             Upstream::Gemini => gemini::fates::ANTHROPIC_COUNT,
             Upstream::Messages(edition) => anthropic::fates::count(edition),
+            Upstream::Completions(_) => &[],
         }
     }
 
@@ -456,6 +486,7 @@ impl Upstream {
             Upstream::Converse => converse::count::TAKEN,
             Upstream::Gemini => gemini::count::TAKEN,
             Upstream::Messages(edition) => anthropic::counted(edition),
+            Upstream::Completions(_) => &[],
         }
     }
 
@@ -477,7 +508,7 @@ impl Upstream {
             Upstream::Converse => {
                 w.key("input").object(|w| w.key("converse").object(|w| count::pick(&chat, taken, w)))
             }
-            Upstream::Gemini => count::pick(&chat, taken, w),
+            Upstream::Gemini | Upstream::Completions(_) => count::pick(&chat, taken, w),
             Upstream::Messages(edition) => {
                 edition.write_count_head(model.name, w);
                 count::pick(&chat, taken, w)
@@ -498,7 +529,7 @@ impl Upstream {
     ) -> Result<Vec<Given>, Error> {
         let head = |w: &mut Writer<'_>| match self {
             Upstream::Messages(edition) => edition.write_count_head(model, w),
-            Upstream::Converse | Upstream::Gemini => {}
+            Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => {}
         };
         body.write(out, |name| self.count_members().contains(&name), head);
         fates::settle(body.given().map(|(name, _)| name), self.count_fates())
@@ -513,6 +544,7 @@ impl Upstream {
             Upstream::Converse => converse::count::read(body),
             Upstream::Gemini => gemini::count::read(body),
             Upstream::Messages(_) => anthropic::read_count(body),
+            Upstream::Completions(_) => Err(count::garbled()),
         }
     }
 
@@ -522,9 +554,9 @@ impl Upstream {
             Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => {
                 "application/vnd.amazon.eventstream"
             }
-            Upstream::Gemini | Upstream::Messages(Edition::Anthropic | Edition::Mantle | Edition::Vertex) => {
-                "text/event-stream"
-            }
+            Upstream::Gemini
+            | Upstream::Messages(Edition::Anthropic | Edition::Mantle | Edition::Vertex)
+            | Upstream::Completions(_) => "text/event-stream",
         }
     }
 
@@ -534,6 +566,9 @@ impl Upstream {
             Upstream::Converse => StreamDecoder::Converse(converse::StreamDecoder::default()),
             Upstream::Gemini => StreamDecoder::Gemini(gemini::StreamDecoder::default()),
             Upstream::Messages(edition) => StreamDecoder::Messages(anthropic::StreamDecoder::new(edition)),
+            Upstream::Completions(edition) => {
+                StreamDecoder::Completions(Box::new(openai::StreamDecoder::new(edition)))
+            }
         }
     }
 
@@ -546,6 +581,7 @@ impl Upstream {
             Upstream::Converse => converse::decode(body, sink),
             Upstream::Gemini => gemini::decode(body, sink),
             Upstream::Messages(_) => anthropic::decode(body, sink),
+            Upstream::Completions(edition) => openai::decode(edition, body, sink),
         }
     }
 }
@@ -556,6 +592,8 @@ pub enum Cloud {
     Aws,
     Google,
     Anthropic,
+    /// Whoever speaks chat completions.
+    Completions(openai::Edition),
 }
 
 impl Cloud {
@@ -571,6 +609,7 @@ impl Cloud {
             Cloud::Anthropic => {
                 passed_on("Anthropic").unwrap_or_else(|| anthropic::unreadable("Anthropic", status, headers))
             }
+            Cloud::Completions(edition) => openai::refusal(edition, status, headers, body),
         }
     }
 }
@@ -581,6 +620,7 @@ pub enum StreamDecoder {
     Converse(converse::StreamDecoder),
     Gemini(gemini::StreamDecoder),
     Messages(anthropic::StreamDecoder),
+    Completions(Box<openai::StreamDecoder>),
 }
 
 impl StreamDecoder {
@@ -593,6 +633,7 @@ impl StreamDecoder {
             StreamDecoder::Converse(decoder) => decoder.feed(bytes, sink),
             StreamDecoder::Gemini(decoder) => decoder.feed(bytes, sink),
             StreamDecoder::Messages(decoder) => decoder.feed(bytes, sink),
+            StreamDecoder::Completions(decoder) => decoder.feed(bytes, sink),
         }
     }
 
@@ -605,6 +646,7 @@ impl StreamDecoder {
             StreamDecoder::Converse(decoder) => decoder.finish(sink),
             StreamDecoder::Gemini(decoder) => decoder.finish(sink),
             StreamDecoder::Messages(decoder) => decoder.finish(sink),
+            StreamDecoder::Completions(decoder) => decoder.finish(sink),
         }
     }
 }

@@ -196,7 +196,7 @@ pub fn call(
     }))
 }
 
-/// The backend of a request, and the headers by which the cloud knows it.
+/// The backend of a request, and the headers by which the cloud knows it. Those in `more` are signed too.
 type Signed<'p> = (&'p Backend, Vec<(&'static str, String)>);
 
 fn sign<'p>(

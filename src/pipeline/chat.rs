@@ -59,7 +59,8 @@ fn pass(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Opt
     }
     let mut written = Vec::with_capacity(body.len() + 256);
     let given = upstream.pass(&top, backend_model, &caller.betas, &mut written)?;
-    let delivery = if top.stream { Delivery::Stream { usage: true } } else { Delivery::Whole };
+    let delivery =
+        if top.stream { Delivery::Stream { usage: client.wants_usage(&top) } } else { Delivery::Whole };
     let address = backend.address(upstream, backend_model, top.stream)?;
     let headers = upstream.headers(&caller.betas);
     let expects = Expects::Relay { upstream, delivery };

@@ -421,8 +421,9 @@ fn attempts(host: &dyn Host) -> u64 {
 }
 
 fn upstream_id(headers: &Headers) -> Option<&str> {
-    // AWS's, Anthropic's.
-    let id = headers.get("x-amzn-requestid").or_else(|| headers.get("request-id"))?;
+    // AWS's, Anthropic's, OpenAI's.
+    let mut ids = ["x-amzn-requestid", "request-id", "x-request-id"].into_iter();
+    let id = ids.find_map(|name| headers.get(name))?;
     (id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))).then_some(id)
 }
 

@@ -73,7 +73,9 @@ impl Rules {
             if name.is_some_and(|name| name.is_empty() || name.contains('*')) {
                 problems.add(&at("model"), "must be one model, such as `bedrock/us.amazon.nova-lite-v1:0`");
             }
-            let foreign = |other: &&Provider| name.is_some_and(|name| name.starts_with(other.prefix()));
+            // Behind its own prefix a cloud may have models of other makers: `vertex_ai/openai/gpt-oss-20b-maas`.
+            let bare = name.filter(|name| model.model.as_deref() == Some(*name));
+            let foreign = |other: &&Provider| bare.is_some_and(|name| name.starts_with(other.prefix()));
             if let Some(other) = Provider::ALL.iter().find(foreign) {
                 let problem =
                     format!("is a model of `{}`; this backend's start with `{provider}`", other.prefix());

@@ -113,8 +113,8 @@ pub fn address(upstream: Upstream, model: &str, stream: bool) -> Address {
         }
         (Upstream::Messages(_), false) => "invoke",
         (Upstream::Messages(_), true) => "invoke-with-response-stream",
-        (Upstream::Converse | Upstream::Gemini, false) => "converse",
-        (Upstream::Converse | Upstream::Gemini, true) => "converse-stream",
+        (Upstream::Converse | Upstream::Gemini | Upstream::Completions(_), false) => "converse",
+        (Upstream::Converse | Upstream::Gemini | Upstream::Completions(_), true) => "converse-stream",
     };
     Address { path: format!("/model/{model}/{operation}"), query: "" }
 }

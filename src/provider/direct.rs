@@ -1,4 +1,4 @@
-//! Vendors' own APIs, called with a key: Anthropic's.
+//! Vendors' own APIs, called with a key: Anthropic's and OpenAI's.
 
 use super::{Address, superfluous};
 use crate::config::{Backend, Environment, Problems, Source};
@@ -14,6 +14,7 @@ pub struct Site {
 #[derive(Clone, Copy, Debug)]
 pub enum Vendor {
     Anthropic,
+    OpenAi,
 }
 
 /// A header's value that is never shown.
@@ -29,12 +30,14 @@ impl Vendor {
     const fn host(self) -> &'static str {
         match self {
             Vendor::Anthropic => "api.anthropic.com",
+            Vendor::OpenAi => "api.openai.com",
         }
     }
 
     const fn provider(self) -> &'static str {
         match self {
             Vendor::Anthropic => "provider `anthropic`",
+            Vendor::OpenAi => "provider `openai`",
         }
     }
 }
@@ -88,14 +91,17 @@ impl Site {
         }
         let key = Key(match vendor {
             Vendor::Anthropic => key,
+            Vendor::OpenAi => format!("Bearer {key}"),
         });
         Some((Self { vendor, key }, vendor.host().to_owned()))
     }
 
-    /// The header that holds the key: docs.claude.com/en/api/overview.
+    /// The header that holds the key: docs.claude.com/en/api/overview,
+    /// developers.openai.com/api/reference/overview.
     pub fn authorise(&self) -> (&'static str, String) {
         let name = match self.vendor {
             Vendor::Anthropic => "x-api-key",
+            Vendor::OpenAi => "authorization",
         };
         (name, self.key.0.clone())
     }
@@ -104,6 +110,7 @@ impl Site {
     pub const fn proof_names(&self) -> &'static [&'static str] {
         match self.vendor {
             Vendor::Anthropic => &["x-api-key"],
+            Vendor::OpenAi => &["authorization"],
         }
     }
 
@@ -116,15 +123,16 @@ impl Site {
     pub fn address(&self) -> Address {
         let path = match self.vendor {
             Vendor::Anthropic => "/v1/messages",
+            Vendor::OpenAi => "/v1/chat/completions",
         };
         Address { path: path.to_owned(), query: "" }
     }
 
-    /// docs.claude.com/en/api/messages-count-tokens.
-    pub fn count_address(&self) -> Address {
-        let path = match self.vendor {
-            Vendor::Anthropic => "/v1/messages/count_tokens",
-        };
-        Address { path: path.to_owned(), query: "" }
+    /// docs.claude.com/en/api/messages-count-tokens; OpenAI counts for its Responses API only.
+    pub fn count_address(&self) -> Option<Address> {
+        match self.vendor {
+            Vendor::Anthropic => Some(Address { path: "/v1/messages/count_tokens".to_owned(), query: "" }),
+            Vendor::OpenAi => None,
+        }
     }
 }

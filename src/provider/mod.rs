@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems, Provider};
-use crate::dialect::{Client, Edition, Model, Upstream, embedding, image};
+use crate::dialect::{Client, Edition, Model, Upstream, embedding, image, openai};
 
 /// One cloud in one region, checked and ready.
 #[derive(Debug)]
@@ -78,6 +78,10 @@ impl Backend {
                 "is empty; name the Envoy cluster that leads to this backend",
             );
         }
+        let direct = |vendor, problems: &mut Problems| {
+            let compiled = direct::Site::compile(vendor, written, environment, &path, problems);
+            compiled.map(|(site, host)| (Site::Direct(site), host))
+        };
         let (site, host) = match written.provider {
             Provider::Bedrock => {
                 let (site, host) = bedrock::Site::compile(written, environment, &path, problems)?;
@@ -87,11 +91,8 @@ impl Backend {
                 let (site, host) = vertex::Site::compile(written, &path, problems)?;
                 (Site::Vertex(site), host)
             }
-            Provider::Anthropic => {
-                let vendor = direct::Vendor::Anthropic;
-                let (site, host) = direct::Site::compile(vendor, written, environment, &path, problems)?;
-                (Site::Direct(site), host)
-            }
+            Provider::Anthropic => direct(direct::Vendor::Anthropic, problems)?,
+            Provider::OpenAi => direct(direct::Vendor::OpenAi, problems)?,
         };
         let host = written.host.clone().unwrap_or(host);
         if !is_host(&host) {
@@ -114,6 +115,7 @@ impl Backend {
             Site::Vertex(_) => vertex::Site::upstream(model),
             Site::Direct(site) => match site.vendor() {
                 direct::Vendor::Anthropic => Upstream::Messages(Edition::Anthropic),
+                direct::Vendor::OpenAi => Upstream::Completions(openai::Edition::OpenAi),
             },
         }
     }
@@ -121,9 +123,13 @@ impl Backend {
     /// Whether [`Backend::upstream`] may be of the client's own dialect for some model.
     pub fn may_speak(&self, client: Client) -> bool {
         match (&self.site, client) {
-            (_, Client::OpenAi) => false,
+            (Site::Bedrock(_), Client::OpenAi) => false,
             (Site::Bedrock(site), Client::Anthropic) => site.may_speak_messages(),
-            (Site::Vertex(_) | Site::Direct(_), Client::Anthropic) => true,
+            (Site::Vertex(_), Client::OpenAi | Client::Anthropic) => true,
+            (Site::Direct(site), client) => match site.vendor() {
+                direct::Vendor::Anthropic => client == Client::Anthropic,
+                direct::Vendor::OpenAi => client == Client::OpenAi,
+            },
         }
     }
 
@@ -145,7 +151,10 @@ impl Backend {
         match self.upstream(Client::Anthropic, model) {
             // Its CountTokens takes what Converse would get.
             Upstream::Messages(Edition::InvokeModel) => Upstream::Converse,
-            upstream @ (Upstream::Converse | Upstream::Gemini | Upstream::Messages(_)) => upstream,
+            upstream @ (Upstream::Converse
+            | Upstream::Gemini
+            | Upstream::Messages(_)
+            | Upstream::Completions(_)) => upstream,
         }
     }
 
@@ -155,12 +164,16 @@ impl Backend {
     /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
     /// the provider does not count for.
     pub fn count_address(&self, model: Model<'_>) -> Result<Address, Error> {
-        Ok(match &self.site {
-            Site::Bedrock(site) => site.count_address(model)?,
+        let address = match &self.site {
+            Site::Bedrock(site) => Some(site.count_address(model)?),
             Site::Vertex(site) => {
                 site.count_address(self.upstream(Client::Anthropic, model.base()), &segment(model.name)?)
             }
             Site::Direct(site) => site.count_address(),
+        };
+        address.ok_or_else(|| {
+            let problem = "has no API that counts its tokens; a dry run of the request estimates them";
+            Error::at(Kind::Unsupported, "model", problem)
         })
     }
 
@@ -177,7 +190,7 @@ impl Backend {
                 (known, site.method(&segment, known.upstream.method()))
             }
             Site::Direct(_) => {
-                let problem = "makes no embeddings: Anthropic's API has none";
+                let problem = "makes no embeddings, as far as the gateway knows; ask a cloud's model";
                 return Err(Error::at(Kind::UnknownModel, "model", problem));
             }
         })

@@ -2,6 +2,7 @@
 
 use super::{Address, superfluous, token, word};
 use crate::config::{Backend, Problems, Source};
+use crate::dialect::openai::Edition as Completions;
 use crate::dialect::{Edition, Upstream, image};
 
 /// A project in a location.
@@ -30,23 +31,33 @@ impl Site {
 
     /// cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
     /// and …/streamGenerateContent, whose `alt=sse` turns a JSON array into events; for Claude …/rawPredict and
-    /// …/streamRawPredict. `model` is a path segment.
+    /// …/streamRawPredict, and so for Mistral's models; for other open models
+    /// docs.cloud.google.com/vertex-ai/generative-ai/docs/maas/call-open-model-apis. `model` is a path segment.
     pub fn address(&self, upstream: Upstream, model: &str, stream: bool) -> Address {
         let (publisher, method, query) = match (upstream, stream) {
+            // The model is in the body.
+            (Upstream::Completions(Completions::OpenAi | Completions::OpenModels), _) => {
+                return Address { path: self.root() + "/endpoints/openapi/chat/completions", query: "" };
+            }
+            (Upstream::Completions(Completions::Mistral), false) => ("mistralai", "rawPredict", ""),
+            (Upstream::Completions(Completions::Mistral), true) => ("mistralai", "streamRawPredict", ""),
             (Upstream::Messages(_), false) => ("anthropic", "rawPredict", ""),
             (Upstream::Messages(_), true) => ("anthropic", "streamRawPredict", ""),
             (Upstream::Gemini | Upstream::Converse, false) => ("google", "generateContent", ""),
             (Upstream::Gemini | Upstream::Converse, true) => ("google", "streamGenerateContent", "alt=sse"),
         };
+        // Some write Mistral's models with their publisher.
+        let model = model.strip_prefix("mistralai%2F").unwrap_or(model);
         Address { query, ..self.published(publisher, model, method) }
     }
 
-    /// …/projects.locations.publishers.models/countTokens. `model` is a path segment.
-    pub fn count_address(&self, upstream: Upstream, model: &str) -> Address {
+    /// …/projects.locations.publishers.models/countTokens, which open models do not have. `model` is a path segment.
+    pub fn count_address(&self, upstream: Upstream, model: &str) -> Option<Address> {
         match upstream {
             // `_prepare_options` of the `anthropic` package's client for Vertex AI; the body names the model.
-            Upstream::Messages(_) => self.published("anthropic", "count-tokens", "rawPredict"),
-            Upstream::Converse | Upstream::Gemini => self.method(model, "countTokens"),
+            Upstream::Messages(_) => Some(self.published("anthropic", "count-tokens", "rawPredict")),
+            Upstream::Converse | Upstream::Gemini => Some(self.method(model, "countTokens")),
+            Upstream::Completions(_) => None,
         }
     }
 
@@ -56,20 +67,33 @@ impl Site {
     }
 
     fn published(&self, publisher: &str, model: &str, method: &str) -> Address {
-        let (project, location) = (self.project.replace(':', "%3A"), &self.location);
-        // The `@` before a version of Claude stays as Google's own documents and clients write it.
+        // The `@` before a model's version stays as Google's own documents and clients write it.
         let model = model.replace("%40", "@");
-        let path = format!(
-            "/v1/projects/{project}/locations/{location}/publishers/{publisher}/models/{model}:{method}"
-        );
+        let path = format!("{}/publishers/{publisher}/models/{model}:{method}", self.root());
         Address { path, query: "" }
     }
 
-    /// Claude is asked in the dialect of its maker, everything else in Google's.
+    fn root(&self) -> String {
+        let (project, location) = (self.project.replace(':', "%3A"), &self.location);
+        format!("/v1/projects/{project}/locations/{location}")
+    }
+
+    /// Claude and Mistral's models are asked in the dialects of their makers; other open models, whose names
+    /// begin with their publisher, in OpenAI's; everything else in Google's.
     pub fn upstream(model: &str) -> Upstream {
-        if model.starts_with("claude") { Upstream::Messages(Edition::Vertex) } else { Upstream::Gemini }
+        let is_mistral = |name: &str| MISTRALS.iter().any(|family| name.starts_with(family));
+        match model.split_once('/') {
+            None if model.starts_with("claude") => Upstream::Messages(Edition::Vertex),
+            None if is_mistral(model) => Upstream::Completions(Completions::Mistral),
+            Some(("mistralai", _)) => Upstream::Completions(Completions::Mistral),
+            Some(_) => Upstream::Completions(Completions::OpenModels),
+            None => Upstream::Gemini,
+        }
     }
 }
+
+/// How the names of Mistral's models begin: docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/mistral.
+const MISTRALS: &[&str] = &["mistral-", "codestral-", "ministral-", "magistral-", "devstral-", "pixtral-"];
 
 /// cloud.google.com/vertex-ai/generative-ai/docs/learn/locations: the global endpoint has no location in
 /// its name, the multi-regions have names of their own.
@@ -154,6 +178,27 @@ mod tests {
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/anthropic/models/\
              claude-sonnet-4@20250514:rawPredict"
         );
+        for (model, segment, stream, path) in [
+            ("meta/llama-3.3-70b-instruct-maas", "meta%2Fllama", true, "endpoints/openapi/chat/completions"),
+            (
+                "mistral-medium-3",
+                "mistral-medium-3",
+                false,
+                "publishers/mistralai/models/mistral-medium-3:rawPredict",
+            ),
+            (
+                "mistralai/codestral-2",
+                "mistralai%2Fcodestral-2",
+                true,
+                "publishers/mistralai/models/codestral-2:streamRawPredict",
+            ),
+        ] {
+            let address = site.address(Site::upstream(model), segment, stream);
+            assert_eq!(
+                address.target(),
+                format!("/v1/projects/example.com%3Ap/locations/us-central1/{path}")
+            );
+        }
         assert_eq!(
             site.method("imagen-4.0-generate-001", "predict").target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\

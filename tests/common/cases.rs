@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fairlead::base::headers::Headers;
+use fairlead::dialect::openai::Edition as Completions;
 use fairlead::dialect::{Client, Edition, Upstream};
 use fairlead::frame::eventstream::{Kind, encode};
 use serde_json::value::RawValue;
@@ -24,7 +25,11 @@ pub struct Case {
 /// the body alone: the cases that are about it have files for them.
 pub fn is_in_every_case(upstream: Upstream) -> bool {
     match upstream {
-        Upstream::Converse | Upstream::Gemini | Upstream::Messages(Edition::Anthropic) => true,
+        Upstream::Converse
+        | Upstream::Gemini
+        | Upstream::Messages(Edition::Anthropic)
+        | Upstream::Completions(Completions::OpenAi | Completions::Mistral) => true,
+        Upstream::Completions(Completions::OpenModels) => false,
         Upstream::Messages(Edition::InvokeModel | Edition::Mantle | Edition::Vertex) => false,
     }
 }
@@ -120,9 +125,18 @@ pub fn reply_headers(upstream: Upstream) -> Headers {
             ("x-amzn-requestid", REQUEST_ID),
             ("server", "cloud"),
         ]),
-        Upstream::Gemini | Upstream::Messages(Edition::Vertex) => headers(&[
+        Upstream::Gemini
+        | Upstream::Messages(Edition::Vertex)
+        | Upstream::Completions(Completions::OpenModels | Completions::Mistral) => headers(&[
             (":status", "200"),
             ("content-type", "application/json; charset=UTF-8"),
+            ("server", "cloud"),
+        ]),
+        Upstream::Completions(Completions::OpenAi) => headers(&[
+            (":status", "200"),
+            ("content-type", "application/json"),
+            ("x-request-id", "req_0f7a6c1e3b524d8f9a106b1f2e3d4c5b"),
+            ("openai-organization", "acme"),
             ("server", "cloud"),
         ]),
         Upstream::Messages(Edition::InvokeModel | Edition::Mantle) => reply_headers(Upstream::Converse),
@@ -152,6 +166,9 @@ pub fn stream_headers(upstream: Upstream) -> Headers {
         Upstream::Gemini | Upstream::Messages(Edition::Vertex) => {
             headers(&[(":status", "200"), ("content-type", "text/event-stream")])
         }
+        Upstream::Completions(_) => {
+            headers(&[(":status", "200"), ("content-type", "text/event-stream; charset=utf-8")])
+        }
     }
 }
 
@@ -159,7 +176,8 @@ pub fn stream_headers(upstream: Upstream) -> Headers {
 ///
 /// Converse: `{"event":…,"payload":…}`, `{"exception":…,"payload":…}` or `{"error":…,"message":…}`.
 /// Gemini: a line is the data of an event; `{"bare":…}` is JSON that is no event. Messages: a line is the data
-/// of an event, which InvokeModel puts into a `chunk`; its exceptions are as those of Converse. All:
+/// of an event, which InvokeModel puts into a `chunk`; its exceptions are as those of Converse. Completions: as
+/// Gemini, and `{"done":1}` is `[DONE]`. All:
 /// `{"cut":7}` takes the last seven bytes away.
 pub fn frames(upstream: Upstream, lines: &[u8]) -> Vec<Vec<u8>> {
     let mut frames: Vec<Vec<u8>> = Vec::new();
@@ -198,6 +216,13 @@ pub fn frames(upstream: Upstream, lines: &[u8]) -> Vec<Vec<u8>> {
                 let name = text("type").expect(line);
                 frame.extend_from_slice(format!("event: {name}\ndata: {line}\n\n").as_bytes());
             }
+            Upstream::Completions(_) if members.contains_key("done") => {
+                frame.extend_from_slice(b"data: [DONE]\n\n");
+            }
+            Upstream::Completions(_) => match members.get("bare") {
+                Some(bare) => frame.extend_from_slice(bare.get().as_bytes()),
+                None => frame.extend_from_slice(format!("data: {line}\n\n").as_bytes()),
+            },
             Upstream::Gemini => match members.get("bare") {
                 Some(bare) => frame.extend_from_slice(bare.get().as_bytes()),
                 // Google ends its lines like this.

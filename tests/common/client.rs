@@ -5,6 +5,7 @@ use std::rc::Rc;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Outgoing, Reply, ReplyStep, Step};
 use fairlead::config::Environment;
+use fairlead::dialect::openai::Edition as Completions;
 use fairlead::dialect::{Client, Edition, Upstream};
 use fairlead::pipeline::{Plan, Whole};
 
@@ -37,6 +38,13 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
         Upstream::Messages(Edition::Anthropic) => {
             ("anthropic/", "claude-sonnet-4-20250514", "claude-sonnet-4-5-20250929")
         }
+        Upstream::Completions(Completions::OpenAi) => ("openai/", "gpt-4.1", "gpt-5.1"),
+        Upstream::Completions(Completions::OpenModels) => {
+            ("vertex_ai/", "meta/llama-3.3-70b-instruct-maas", "openai/gpt-oss-120b-maas")
+        }
+        Upstream::Completions(Completions::Mistral) => {
+            ("vertex_ai/", "mistral-medium-3", "mistral-medium-3-5")
+        }
     };
     let (_, cluster) = address(upstream);
     let backend = match upstream {
@@ -52,13 +60,18 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
                     "secret_access_key": "wJalrXUtnFEMI", "session_token": "c2Vzc2lvbg==" }}"#
             )
         }
-        Upstream::Gemini | Upstream::Messages(Edition::Vertex) => {
+        Upstream::Gemini
+        | Upstream::Messages(Edition::Vertex)
+        | Upstream::Completions(Completions::OpenModels | Completions::Mistral) => {
             r#""provider": "vertex", "project": "my-project", "location": "us-central1",
             "credentials": { "source": "metadata_server", "cluster": "gcp_metadata" }"#
                 .to_owned()
         }
         Upstream::Messages(Edition::Anthropic) => format!(
             r#""provider": "anthropic", "credentials": {{ "source": "api_key", "api_key": "{API_KEY}" }}"#
+        ),
+        Upstream::Completions(Completions::OpenAi) => format!(
+            r#""provider": "openai", "credentials": {{ "source": "api_key", "api_key": "{API_KEY}" }}"#
         ),
     };
     // A name that tells nothing, and the operator who does.
@@ -67,7 +80,7 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
             r#", { "name": "profile", "backend": "cloud", "family": "claude-sonnet-4-5",
                 "model": "bedrock/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3" }"#
         }
-        Upstream::Gemini | Upstream::Messages(_) => "",
+        Upstream::Gemini | Upstream::Messages(_) | Upstream::Completions(_) => "",
     };
     compile(&format!(
         r#"{{
@@ -86,7 +99,11 @@ pub fn asked(path: &str, upstream: Upstream) -> Upstream {
     match path.rsplit(['/', ':']).next().unwrap() {
         "converse" | "converse-stream" | "count-tokens" => Upstream::Converse,
         "generateContent" | "streamGenerateContent?alt=sse" => Upstream::Gemini,
-        "rawPredict" | "streamRawPredict" => Upstream::Messages(Edition::Vertex),
+        "rawPredict" | "streamRawPredict" if path.contains("/anthropic/") => {
+            Upstream::Messages(Edition::Vertex)
+        }
+        "rawPredict" | "streamRawPredict" => Upstream::Completions(Completions::Mistral),
+        "completions" if path.starts_with("/v1/projects") => Upstream::Completions(Completions::OpenModels),
         _ => upstream,
     }
 }
@@ -100,11 +117,14 @@ pub fn address(upstream: Upstream) -> (&'static str, &'static str) {
         Upstream::Converse | Upstream::Messages(Edition::InvokeModel) => {
             ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock_us_east_1")
         }
-        Upstream::Gemini | Upstream::Messages(Edition::Vertex) => {
+        Upstream::Gemini
+        | Upstream::Messages(Edition::Vertex)
+        | Upstream::Completions(Completions::OpenModels | Completions::Mistral) => {
             ("us-central1-aiplatform.googleapis.com", "vertex_us_central1")
         }
         Upstream::Messages(Edition::Mantle) => ("bedrock-mantle.us-east-1.api.aws", "mantle_us_east_1"),
         Upstream::Messages(Edition::Anthropic) => ("api.anthropic.com", "anthropic"),
+        Upstream::Completions(Completions::OpenAi) => ("api.openai.com", "openai"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rules of the clouds that a body must keep, read from their documentation and not from our writers.
 //! The stand-in cloud of the integration run checks more; these are the ones that cost nothing.
 
+use fairlead::dialect::openai::Edition as Completions;
 use fairlead::dialect::{Client, Edition, Upstream};
 use serde_json::{Map, Value};
 
@@ -15,6 +16,11 @@ pub fn check(upstream: Upstream, client: Client, body: &str, case: &str) {
             // What a client says in the cloud's own dialect is between the two of them.
             if !upstream.speaks(client) {
                 messages(&value, case);
+            }
+        }
+        Upstream::Completions(edition) => {
+            if !upstream.speaks(client) {
+                completions(edition, &value, case);
             }
         }
     }
@@ -664,5 +670,135 @@ fn gemini_schema(schema: &Value, root: &Value, case: &str) {
     }
     for name in rules.get("required").map(|names| list(names, case)).into_iter().flatten() {
         assert!(rules["properties"].get(text(name, case)).is_some(), "{case}: {name} is not described");
+    }
+}
+
+/// developers.openai.com/api/reference/resources/chat, and where editions differ the pages named in
+/// `src/dialect/openai/edition.rs`.
+fn completions(edition: Completions, body: &Value, case: &str) {
+    let mut known = vec![
+        "model",
+        "messages",
+        "stream",
+        "temperature",
+        "top_p",
+        "stop",
+        "presence_penalty",
+        "frequency_penalty",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        "reasoning_effort",
+    ];
+    known.extend(match edition {
+        Completions::OpenAi => ["stream_options", "max_completion_tokens", "seed", "service_tier"].as_slice(),
+        Completions::OpenModels => &["stream_options", "max_tokens", "seed"],
+        Completions::Mistral => &["max_tokens", "random_seed"],
+    });
+    members(body, &known, case);
+    assert_eq!(
+        body.get("stream_options").is_some(),
+        body["stream"] == true && edition != Completions::Mistral
+    );
+    let functions: Vec<&str> = match body.get("tools") {
+        Some(tools) => list(tools, case).iter().map(|tool| completions_function(tool, case)).collect(),
+        None => Vec::new(),
+    };
+    unique(&functions, case);
+    for field in ["tool_choice", "parallel_tool_calls"] {
+        assert!(body.get(field).is_none() || !functions.is_empty(), "{case}: {field} without tools");
+    }
+    if let Some(name) = body["tool_choice"]["function"].get("name") {
+        assert!(functions.contains(&text(name, case)), "{case}");
+    }
+    if body["response_format"]["type"] == "json_schema" {
+        let schema = &body["response_format"]["json_schema"];
+        members(schema, &["name", "description", "schema", "strict"], case);
+        text(&schema["name"], case);
+        assert!(schema["schema"].is_object(), "{case}");
+    }
+    let messages = list(&body["messages"], case);
+    let mut open: Vec<&str> = Vec::new();
+    let mut before = "system";
+    for (index, message) in messages.iter().enumerate() {
+        let role = text(&message["role"], case);
+        assert!(role == "tool" || open.is_empty(), "{case}: {open:?} unanswered");
+        match role {
+            "system" => {
+                assert_eq!(index, 0, "{case}");
+                members(message, &["role", "content"], case);
+            }
+            "user" => {
+                members(message, &["role", "content"], case);
+                let follows = before == "tool" && edition == Completions::Mistral;
+                assert!(!follows, "{case}: a user behind a tool");
+            }
+            "assistant" => {
+                members(message, &["role", "content", "tool_calls", "prefix"], case);
+                let prefix = edition == Completions::Mistral && index + 1 == messages.len();
+                assert_eq!(message.get("prefix").is_some(), prefix, "{case}");
+                for call in message.get("tool_calls").map_or(&[][..], |calls| list(calls, case)) {
+                    members(call, &["id", "type", "function"], case);
+                    members(&call["function"], &["name", "arguments"], case);
+                    let arguments = text(&call["function"]["arguments"], case);
+                    assert!(serde_json::from_str::<Map<String, Value>>(arguments).is_ok(), "{case}");
+                    open.push(text(&call["id"], case));
+                }
+                unique(&open, case);
+            }
+            "tool" => {
+                let known = ["role", "tool_call_id", "content", "name"];
+                members(message, &known, case);
+                assert_eq!(message.get("name").is_some(), edition == Completions::Mistral, "{case}");
+                let id = text(&message["tool_call_id"], case);
+                assert_eq!(open.first(), Some(&id), "{case}: results stand in the order of their calls");
+                open.remove(0);
+            }
+            other => panic!("{case}: {other}"),
+        }
+        if edition == Completions::Mistral {
+            assert!(open.iter().all(|id| id.len() == 9 && !id.contains(['_', '-'])), "{case}: {open:?}");
+        }
+        completions_content(edition, message, case);
+        before = role;
+    }
+    assert!(open.is_empty(), "{case}: {open:?} unanswered");
+}
+
+fn completions_function<'v>(tool: &'v Value, case: &str) -> &'v str {
+    members(tool, &["type", "function"], case);
+    let function = &tool["function"];
+    members(function, &["name", "description", "parameters", "strict"], case);
+    assert_eq!(function["parameters"]["type"], "object", "{case}");
+    text(&function["name"], case)
+}
+
+fn completions_content(edition: Completions, message: &Value, case: &str) {
+    let content = match &message["content"] {
+        Value::Null => return assert!(message.get("tool_calls").is_some(), "{case}"),
+        Value::String(_) => return,
+        content => list(content, case),
+    };
+    let words = content.iter().all(|part| part["type"] == "text");
+    assert!(!words || edition != Completions::OpenModels, "{case}: a list of words");
+    for part in content {
+        match text(&part["type"], case) {
+            "text" => drop(text(&part["text"], case)),
+            "image_url" => {
+                let url = text(&part["image_url"]["url"], case);
+                assert!(
+                    url.starts_with("http") || url.starts_with("gs:") || url.starts_with("data:image/"),
+                    "{case}"
+                );
+            }
+            "file" => {
+                members(&part["file"], &["filename", "file_data"], case);
+                let is_pdf =
+                    text(&part["file"]["file_data"], case).starts_with("data:application/pdf;base64,");
+                assert!(is_pdf && edition == Completions::OpenAi, "{case}");
+            }
+            other => panic!("{case}: a part of type {other}"),
+        }
     }
 }

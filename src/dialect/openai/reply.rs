@@ -79,7 +79,7 @@ impl StreamWriter {
                 write_title(title, w, "chat.completion.chunk");
                 w.key("choices").array(|_| {});
                 write_usage(w.key("usage"), usage);
-                write_tier(w, self.tier);
+                write_tier(self.tier, w);
                 self.extra.write(w);
             });
             self.out.extend_from_slice(b"\n\n");
@@ -292,7 +292,7 @@ impl WholeWriter {
             if let Some(usage) = self.usage {
                 write_usage(w.key("usage"), usage);
             }
-            write_tier(w, self.tier);
+            write_tier(self.tier, w);
             self.extra.write(w);
         });
     }
@@ -502,8 +502,10 @@ fn write_annotation(w: &mut Writer<'_>, url: Text<'_>, citation: &Citation<'_>, 
     });
 }
 
+pub const TIER: &str = "service_tier";
+
 /// platform.openai.com/docs/api-reference/chat/object, `service_tier`.
-fn write_tier(w: &mut Writer<'_>, tier: Option<Tier>) {
+pub fn write_tier(tier: Option<Tier>, w: &mut Writer<'_>) {
     let name = match tier {
         None => return,
         Some(Tier::Standard) => "default",
@@ -511,7 +513,7 @@ fn write_tier(w: &mut Writer<'_>, tier: Option<Tier>) {
         Some(Tier::Flex) => "flex",
         Some(Tier::Reserved) => "scale",
     };
-    w.key("service_tier").string(name);
+    w.key(TIER).string(name);
 }
 
 /// Some models end a turn of tool calls with a plain end; clients loop on `tool_calls` only.

@@ -1,0 +1,66 @@
+//! Server-sent events as Google and others send them: with bare JSON in place of the last one, at times.
+
+use memchr::memchr_iter;
+
+use crate::base::error::Error;
+use crate::frame::sse;
+
+/// Bare JSON after the events is an error object of a few hundred bytes; this leaves room for details
+/// and bounds what a stream of something else can pin.
+const MOST_BARE: usize = 64 * 1024;
+
+/// Gives out the data of events. Holds at most one event of [`sse::MAX_EVENT`] bytes.
+#[derive(Default)]
+pub struct Events {
+    events: sse::Decoder,
+    /// The last byte was not a line feed.
+    within_line: bool,
+    /// JSON that is no event; see [`Events::split`].
+    bare: Vec<u8>,
+}
+
+impl Events {
+    /// Takes the next bytes, cut anywhere.
+    ///
+    /// # Errors
+    /// Those of the framing and of `then`. After one nothing more may be fed.
+    pub fn feed(
+        &mut self,
+        bytes: &[u8],
+        mut then: impl FnMut(&str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (events, bare) = self.split(bytes);
+        let room = MOST_BARE.saturating_sub(self.bare.len());
+        self.bare.extend(bare.iter().take(room));
+        self.events.feed(events, |event| then(event.data))
+    }
+
+    /// The stream has ended.
+    ///
+    /// # Errors
+    /// That it did so within an event, and those of `then`.
+    pub fn finish(&mut self, mut then: impl FnMut(&str) -> Result<(), Error>) -> Result<(), Error> {
+        if self.bare.is_empty() {
+            self.events.finish(|event| then(event.data))
+        } else {
+            then(std::str::from_utf8(&self.bare).unwrap_or_default())
+        }
+    }
+
+    /// Parts the events from bare JSON after them. When Google gives up in the middle of a stream, it may
+    /// send the error object as it is, over several lines and not as an event (llmgateway pull request
+    /// 3616); so does an upstream that overlooked that a stream was asked for. A line that begins with a
+    /// bracket would mean nothing among server-sent events.
+    fn split<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
+        if !self.bare.is_empty() {
+            return (&[], bytes);
+        }
+        let first = (!self.within_line).then_some(0);
+        let starts = first.into_iter().chain(memchr_iter(b'\n', bytes).map(|end| end + 1));
+        let bare = starts.into_iter().find(|&at| matches!(bytes.get(at), Some(b'{' | b'[')));
+        if let Some(last) = bytes.last() {
+            self.within_line = *last != b'\n';
+        }
+        bare.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, &[]))
+    }
+}
