@@ -30,8 +30,8 @@ pub struct Config {
     #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
     /// Who may call; without any, everyone may.
-    #[serde(default, deserialize_with = "entries")]
-    pub teams: BTreeMap<String, teams::Team>,
+    #[serde(default, deserialize_with = "optional_entries")]
+    pub teams: Option<BTreeMap<String, teams::Team>>,
     /// How a filter before this one says who calls.
     #[serde(default, deserialize_with = "optional")]
     pub identity: Option<teams::Identity>,
@@ -272,6 +272,12 @@ fn entries<'de, T: DeserializeOwned, D: Deserializer<'de>>(
         }
     }
     deserializer.deserialize_map(Read(PhantomData))
+}
+
+fn optional_entries<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, T>>, D::Error> {
+    entries(deserializer).map(Some)
 }
 
 /// Environment variables that Envoy handed to the plugin (`vm_config.environment_variables`).

@@ -31,7 +31,7 @@ fn key() -> Value {
 }
 
 fn compile(teams: Value, limits: Value) -> Rc<Plan> {
-    let config = json!({
+    let mut config = json!({
         "backends": {
             "aws": {
                 "provider": "bedrock", "region": "us-east-1", "cluster": "c",
@@ -40,12 +40,21 @@ fn compile(teams: Value, limits: Value) -> Rc<Plan> {
             "gcp": {
                 "provider": "vertex", "project": "p", "location": "us-central1", "cluster": "v",
                 "credentials": { "source": "metadata_server", "cluster": "gcp_metadata" }
+            },
+            "openai": {
+                "provider": "openai", "cluster": "o", "credentials": { "source": "api_key", "api_key": "k" }
             }
         },
-        "models": [{ "name": "bedrock/*", "backend": "aws" }, { "name": "vertex_ai/*", "backend": "gcp" }],
+        "models": [
+            { "name": "bedrock/*", "backend": "aws" }, { "name": "vertex_ai/*", "backend": "gcp" },
+            { "name": "openai/*", "backend": "openai" }
+        ],
         "prices": [{ "model": "bedrock/priced*", "input": 10.0, "output": 100.0 }],
-        "teams": teams, "limits": limits
+        "limits": limits
     });
+    if !teams.is_null() {
+        config["teams"] = teams;
+    }
     client::compile(&config.to_string())
 }
 
@@ -137,6 +146,7 @@ fn a_request_that_could_never_fit_is_told_so() {
     let host = host(&plan);
     let got = exchange(&plan, &host, 5000, (1, 1));
     assert_eq!((got.status, got.header("retry-after")), (429, Some("60")));
+    assert_eq!(got.header("x-should-retry"), Some("false"), "it would never fit");
     let message = got.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(
         message.contains("more than tokens_per_minute of team blue allows at all (1000 in any 60 s)"),
@@ -156,6 +166,27 @@ fn a_reply_that_fails_costs_nothing() {
         assert!(got.status >= 400, "{status}");
         assert_eq!(left_now(&plan, &host), 10_000, "{status}");
     }
+    for (kind, body) in [("text/html", "<html>"), ("application/json", "{}")] {
+        let mut exchange = Exchange::new(&plan, &host);
+        exchange.forward(&self::body(PRICED, 100, false));
+        assert_eq!(exchange.receive(ok(kind), [body.as_bytes()]).status, 502, "{kind}");
+        exchange.whole.done(&host);
+        assert_eq!(left_now(&plan, &host), 10_000, "{kind}");
+    }
+}
+
+#[test]
+fn counting_takes_none_of_the_tokens_that_it_counts() {
+    let plan = plan(json!({ "tokens_per_minute": 100, "budget": { "usd": 1, "per": "1d" } }));
+    let host = host(&plan);
+    let text = "x".repeat(6000);
+    let request =
+        headers(&[(":method", "POST"), (":path", "/v1/messages/count_tokens"), ("x-api-key", "client-key")]);
+    let mut whole = Whole::new(Rc::clone(&plan));
+    assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
+    let body =
+        json!({ "model": "bedrock/anthropic.unpriced", "messages": [{ "role": "user", "content": text }] });
+    assert!(matches!(whole.request_body(&host, body.to_string().as_bytes()), Step::Forward(_)));
 }
 
 const CHUNK: &str = r#"data: {"candidates":[{"content":{"role":"model","parts":[{"text":"12345678"}]}}]}
@@ -176,6 +207,47 @@ fn a_stream_is_settled_by_its_usage_when_it_ends() {
     assert_eq!(left_now(&plan, &host), 9900);
     exchange.whole.done(&host);
     assert_eq!(left_now(&plan, &host), 9900, "settled once");
+}
+
+#[test]
+fn a_reply_that_passes_as_it_is_is_metered_and_each_of_several_reserved() {
+    let plan = plan(json!({ "tokens_per_minute": 10_000 }));
+    let host = host(&plan);
+    let ask = |most: u64, replies: u64, stream: bool| {
+        json!({
+            "model": "openai/gpt-4.1", "max_completion_tokens": most, "n": replies, "stream": stream,
+            "messages": [{ "role": "user", "content": "Hello" }]
+        })
+        .to_string()
+        .into_bytes()
+    };
+    let usage = json!({ "prompt_tokens": 70, "completion_tokens": 30, "total_tokens": 100 });
+    let send = |body: &[u8]| {
+        let mut exchange = Exchange::new(&plan, &host);
+        match exchange.send(body) {
+            Step::Forward(_) => Ok(exchange),
+            Step::Answer(reply) => Err(Got::from(reply)),
+            other => panic!("{}", client::show(&other)),
+        }
+    };
+
+    let choice =
+        json!({ "index": 0, "message": { "role": "assistant", "content": "Hi" }, "finish_reason": "stop" });
+    let whole = json!({ "id": "chatcmpl-1", "choices": [choice], "usage": usage }).to_string();
+    let got = send(&ask(3000, 3, false)).unwrap().receive(ok("application/json"), [whole.as_bytes()]);
+    assert_eq!((got.status, got.body.as_str()), (200, whole.as_str()));
+    assert!(left(&got) < 1000, "three replies were reserved: {}", left(&got));
+    assert_eq!(left_now(&plan, &host), 9900);
+
+    // The client did not ask for the counts, and does not get them.
+    let chunk = json!({ "id": "chatcmpl-2", "choices": [{ "index": 0, "delta": { "content": "Hi" }, "finish_reason": "stop" }] });
+    let counts = json!({ "id": "chatcmpl-2", "choices": [], "usage": usage });
+    let stream = format!("data: {chunk}\n\ndata: {counts}\n\ndata: [DONE]\n\n");
+    let got = send(&ask(3000, 1, true)).unwrap().receive(ok("text/event-stream"), [stream.as_bytes()]);
+    assert!(got.body.contains("Hi") && !got.body.contains("prompt_tokens"), "{}", got.body);
+    assert_eq!(left_now(&plan, &host), 9800);
+
+    assert_eq!(send(&ask(4000, 3, false)).err().unwrap().status, 429);
 }
 
 #[test]
@@ -275,7 +347,7 @@ fn a_key_a_model_and_everyone_have_limits_of_their_own() {
 
 #[test]
 fn limits_of_everyone_hold_without_teams() {
-    let plan = compile(json!({}), json!({ "total": { "requests_per_minute": 1 } }));
+    let plan = compile(Value::Null, json!({ "total": { "requests_per_minute": 1 } }));
     let host = host(&plan);
     assert_eq!(exchange(&plan, &host, 10, (1, 1)).status, 200);
     assert_eq!(exchange(&plan, &host, 10, (1, 1)).status, 429);

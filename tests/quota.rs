@@ -106,6 +106,17 @@ fn a_reply_that_used_more_than_was_reserved_is_charged_in_full() {
 }
 
 #[test]
+fn a_reply_that_takes_longer_than_the_window_is_charged_too() {
+    let host = FakeHost::new();
+    let scope = prepared(&host, "blue", tokens(10_000));
+    let slow = take(&host, &scope, cost(4096, 0)).unwrap();
+    host.advance(Duration::from_secs(300));
+    slow.settle(&host, cost(60_000, 0));
+    assert_eq!(scope.standing(&host).tokens.unwrap().remaining(), 0);
+    assert!(take(&host, &scope, cost(1, 0)).is_err());
+}
+
+#[test]
 fn a_request_larger_than_the_limit_is_told_that_waiting_does_not_help() {
     let host = FakeHost::new();
     let scope = prepared(&host, "blue", tokens(1000));

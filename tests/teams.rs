@@ -50,7 +50,10 @@ fn plan(more: &[(&str, Value)]) -> Rc<Plan> {
         }
     });
     for (name, value) in more {
-        config[name] = value.clone();
+        match value {
+            Value::Null => drop(config.as_object_mut().unwrap().remove(*name)),
+            value => config[name] = value.clone(),
+        }
     }
     client::compile(&config.to_string())
 }
@@ -90,7 +93,9 @@ fn bearer(key: &str) -> (&'static str, String) {
 
 fn refused(got: Result<String, Got>) -> (u16, String) {
     let got = got.unwrap_err();
-    assert!(!got.body.contains("-key\""), "{}", got.body);
+    for key in ["blue-key", "red-key", "old-key", "wrong-key"] {
+        assert!(!got.body.contains(key), "{}", got.body);
+    }
     let error = &got.json()["error"];
     (got.status, error["code"].as_str().or(error["type"].as_str()).unwrap().to_owned())
 }
@@ -193,7 +198,24 @@ fn a_header_names_the_team_only_where_the_operator_says_so() {
 }
 
 #[test]
+fn a_letter_that_is_hidden_in_the_name_of_a_model_is_seen() {
+    let limits = json!({ "models": { "*opus*": { "requests_per_minute": 1 } } });
+    let team = json!({ "keys": [{ "sha256": sha256("k") }], "models": ["bedrock/*"], "limits": limits });
+    let (plan, host) = (plan(&[("teams", json!({ "blue": team }))]), FakeHost::new());
+    plan.prepare(&host);
+    let ask = |model: &str| ask(&plan, &host, OPENAI, &[("x-api-key", "k")], model);
+    assert!(ask("bedrock/us.anthropic.claude-%6Fpus-4-1").is_ok());
+    for model in
+        ["us.anthropic.claude-opus-4-1", "us.anthropic.claude-%6Fpus-4-1", "us.anthropic.claude-%6fp%75s-4-1"]
+    {
+        assert_eq!(refused(ask(&format!("bedrock/{model}"))).0, 429, "{model}");
+    }
+    // Encoded twice it is another name, and no model of the cloud's.
+    assert_eq!(ask("bedrock/claude-%256Fpus").unwrap(), "/model/claude-%256Fpus/converse");
+}
+
+#[test]
 fn without_teams_everyone_may_call() {
-    let (plan, host) = (plan(&[("teams", json!({}))]), FakeHost::new());
+    let (plan, host) = (plan(&[("teams", Value::Null)]), FakeHost::new());
     assert!(ask(&plan, &host, OPENAI, &[], "smart").is_ok());
 }

@@ -113,17 +113,25 @@ pub struct Error {
     pub param: Option<String>,
     /// Seconds to wait, as the upstream asked; becomes `retry-after`.
     pub retry_after: Option<u32>,
+    /// To send it again is of no use for long, or ever: the SDKs are told not to.
+    pub futile: bool,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), param: None, retry_after: None }
+        Self { kind, message: message.into(), param: None, retry_after: None, futile: false }
     }
 
     /// An error about one field; the message starts with its path.
     pub fn at(kind: Kind, param: impl Into<String>, problem: &str) -> Self {
         let param = param.into();
-        Self { kind, message: format!("{param}: {problem}"), param: Some(param), retry_after: None }
+        Self {
+            kind,
+            message: format!("{param}: {problem}"),
+            param: Some(param),
+            retry_after: None,
+            futile: false,
+        }
     }
 
     /// `{"error":{…}}` in OpenAI's shape.
@@ -199,7 +207,7 @@ impl Error {
         if let Some(seconds) = self.retry_after {
             headers.push(("retry-after", seconds.to_string()));
         }
-        if self.kind == Kind::OverBudget {
+        if self.futile {
             // The SDKs would try twice more at once; this header of OpenAI's and Anthropic's stops them.
             headers.push(("x-should-retry", "false".to_owned()));
         }

@@ -58,7 +58,7 @@ fn is_id_byte(byte: u8) -> bool {
 
 /// Stands in for an id that the upstream did not give: FNV-1a of the piece with the first call. The
 /// token counts and arguments in it differ from turn to turn, and a test gives the same every time.
-fn digest(json: &str) -> String {
+pub fn digest(json: &str) -> String {
     let hash = json
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));

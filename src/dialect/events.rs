@@ -64,3 +64,28 @@ impl Events {
         bare.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, &[]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_json_is_given_out_at_the_end_and_fills_no_more_than_its_bound() {
+        let mut given = Vec::new();
+        let mut note = |data: &str| {
+            given.push(data.to_owned());
+            Ok(())
+        };
+        let mut events = Events::default();
+        events.feed(b"data: 1\n\n{\n", &mut note).unwrap();
+        events.feed(b"\"error\":2}", &mut note).unwrap();
+        events.finish(&mut note).unwrap();
+        assert_eq!(given, ["1", "{\n\"error\":2}"]);
+
+        let mut events = Events::default();
+        for _ in 0..100 {
+            events.feed(&[b'['; 4096], |_| Ok(())).unwrap();
+        }
+        assert_eq!(events.bare.len(), MOST_BARE);
+    }
+}

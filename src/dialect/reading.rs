@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -35,6 +36,15 @@ fn unreadable(place: &str, fault: Unreadable) -> Error {
         return Error::new(Kind::WrongType, format!("the body: {}", fault.problem));
     }
     Error::at(Kind::WrongType, path, &fault.problem)
+}
+
+/// The name of a model, decoded: some clients send an ARN percent-encoded. Everything that compares names
+/// (rules, allow lists, limits, prices) sees what the cloud will see, so that no letter can be hidden.
+pub fn model(name: Str<'_>) -> Str<'_> {
+    match percent_decode_str(name.as_str()).decode_utf8_lossy() {
+        Cow::Borrowed(_) => name,
+        Cow::Owned(decoded) => Str(Cow::Owned(decoded)),
+    }
 }
 
 /// The error about a member that must be there.

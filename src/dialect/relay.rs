@@ -15,7 +15,7 @@
 
 use serde_json::value::RawValue;
 
-use super::Client;
+use super::{Client, reading};
 use crate::base::json::{Fields, Str, Text, Writer as Json};
 use crate::chat::{Event, Frame, Sink};
 use crate::frame::sse;
@@ -47,7 +47,7 @@ impl<'a> Body<'a> {
             return None;
         }
         let find = |wanted: &str| members.given().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-        let model = Str(Text::from_raw(find("model")?)?.unescape());
+        let model = reading::model(Str(Text::from_raw(find("model")?)?.unescape()));
         let stream = match find("stream").map(RawValue::get) {
             None | Some("false") => false,
             Some("true") => true,
@@ -66,10 +66,18 @@ impl<'a> Body<'a> {
         self.given().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// The most tokens that the reply may have, under any of its names, if the client says.
+    /// The most tokens that a reply may have, under any of its names, if the client says.
     pub fn most_output(&self) -> Option<u64> {
-        let most = self.get("max_completion_tokens").or_else(|| self.get("max_tokens"))?;
-        most.get().parse().ok()
+        self.count("max_completion_tokens").or_else(|| self.count("max_tokens"))
+    }
+
+    /// How many replies are asked for.
+    pub fn replies(&self) -> u64 {
+        self.count("n").unwrap_or(1).max(1)
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        self.get(name)?.get().parse().ok()
     }
 
     /// Writes an object of what `add` writes and of the given members that `keep` holds on to, as they

@@ -141,10 +141,13 @@ impl Attempt {
 
     /// Takes what the request may use from the limits that it counts against.
     pub fn admit(mut self, plan: &Plan, caller: &mut Caller, host: &dyn Host) -> Result<Self, Error> {
+        // Counting is free: it takes none of the tokens that it counts.
+        let billed = self.asked.expects.is_billed();
         let wish = Wish {
             asked: &self.asked.model,
             full: &self.asked.full_model,
-            input: self.estimate,
+            input: if billed { self.estimate } else { 0 },
+            billed,
             output: self.most_output,
             images: self.asked.expects.images(),
         };

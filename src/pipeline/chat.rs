@@ -65,7 +65,9 @@ fn pass(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Opt
     let headers = upstream.headers(&caller.betas);
     let expects = Expects::Relay { upstream, delivery };
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, given);
-    let (estimate, most_output) = (estimate::tokens(&measure::unread(body)), top.most_output());
+    let estimate = estimate::tokens(&measure::unread(body));
+    let each = top.most_output().unwrap_or(estimate::OUTPUT);
+    let most_output = Some(each.saturating_mul(top.replies()));
     Ok(Some(Attempt { address, headers, body: written, more: Vec::new(), asked, estimate, most_output }))
 }
 

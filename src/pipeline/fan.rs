@@ -266,6 +266,7 @@ impl Fan {
         self.asked.meter.pictured(billed.images);
         let Some(input) = input.filter(|_| !billed.is_untold) else {
             billed.is_untold = true;
+            self.asked.meter.untold();
             return;
         };
         billed.usage.input = billed.usage.input.saturating_add(input);

@@ -23,6 +23,8 @@ pub struct Wish<'a> {
     pub asked: &'a str,
     /// Its full name, such as `bedrock/us.amazon.nova-lite-v1:0`.
     pub full: &'a str,
+    /// Whether a good reply costs anything.
+    pub billed: bool,
     /// Tokens of the request, as estimated.
     pub input: u64,
     /// The most tokens that the reply may have, as the client says.
@@ -61,9 +63,16 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
 fn cost(price: Option<Price>, scopes: &[Rc<Scope>], wish: Wish<'_>) -> Result<Cost, Error> {
     let output = wish.output.unwrap_or(estimate::OUTPUT);
     let tokens = wish.input.saturating_add(output);
-    let usage = Usage { input: wish.input, output, ..Usage::default() };
+    // As if all of it went into the cache for an hour, which is the dearest that can become of it.
+    let (cache_write, cache_write_hour) = (wish.input, wish.input);
+    let dear = Usage { input: wish.input, output, cache_write, cache_write_hour, ..Usage::default() };
+    let plain = Usage { input: wish.input, output, ..Usage::default() };
     match (price, scopes.iter().find(|scope| scope.limits.budget.is_some())) {
-        (Some(price), _) => Ok(Cost { tokens, nano_usd: price.of(&usage, wish.images) }),
+        (Some(price), _) => {
+            let nano_usd = price.of(&dear, wish.images).max(price.of(&plain, wish.images));
+            Ok(Cost { tokens, nano_usd })
+        }
+        (None, _) if !wish.billed => Ok(Cost::default()),
         (None, None) => Ok(Cost { tokens, nano_usd: 0 }),
         // It would be free, and the budget none.
         (None, Some(scope)) => {
@@ -100,7 +109,8 @@ fn refusal(exhausted: Exhausted, scopes: &[Rc<Scope>], cost: Cost) -> Error {
         Limit::Requests | Limit::Tokens | Limit::Concurrent => Kind::Exhausted,
     };
     let seconds = wait.unwrap_or(60);
-    Error { retry_after: Some(u32::try_from(seconds).unwrap_or(u32::MAX)), ..Error::new(kind, message) }
+    let retry_after = Some(u32::try_from(seconds).unwrap_or(u32::MAX));
+    Error { retry_after, futile: wait.is_none() || kind == Kind::OverBudget, ..Error::new(kind, message) }
 }
 
 fn wanted(limit: Limit, cost: Cost) -> String {

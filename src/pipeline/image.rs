@@ -43,7 +43,8 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let expects = Expects::Images { upstream, calls };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
     // The reply has no text: images have a price of their own.
-    Ok(Attempt { address, headers: Vec::new(), body: first, more, asked, estimate, most_output: Some(0) })
+    let headers = Vec::new();
+    Ok(Attempt { address, headers, body: first, more, asked, estimate, most_output: Some(0) })
 }
 
 /// A reply of status 200 in OpenAI's words, and how many images the cloud has withheld from it. `created` is the

@@ -46,11 +46,24 @@ impl Meter {
         self.hear(|heard| heard.answered = true);
     }
 
+    /// What the upstream called a success was none: it has done nothing that could be billed.
+    pub fn failed(&self) {
+        self.hear(|heard| heard.answered = false);
+    }
+
     /// The upstream told how many tokens it took, outside of a conversation.
     pub fn counted(&self, usage: Usage) {
         self.hear(|heard| {
             heard.usage = Some(usage);
             heard.complete = true;
+        });
+    }
+
+    /// The upstream did not tell after all: a part of the counts would be wrong.
+    pub fn untold(&self) {
+        self.hear(|heard| {
+            heard.usage = None;
+            heard.complete = false;
         });
     }
 

@@ -71,6 +71,7 @@ pub fn begin(
         return refused(Some(asked), caller, host, headers, last);
     }
     let garbled = |asked: &Asked, problem: &str| {
+        asked.meter.failed();
         let error = Error::new(Kind::UpstreamGarbled, format!("the cloud answered {problem}"));
         (Incoming::Over, ReplyStep::Answer(answer(caller, asked, &error)))
     };
@@ -192,7 +193,10 @@ impl Incoming {
                         headers.add("content-length", out.len().to_string());
                         ReplyStep::Begin(headers)
                     }
-                    Err(error) => ReplyStep::Answer(answer(caller, asked, &error)),
+                    Err(error) => {
+                        asked.meter.failed();
+                        ReplyStep::Answer(answer(caller, asked, &error))
+                    }
                 }
             }
             Incoming::Refusal { asked, headers, body } => {
@@ -244,6 +248,7 @@ impl Stream {
     /// While nothing was sent the error still has a status of its own; later it is an event.
     fn fail(&mut self, caller: &Caller, error: &Error, out: &mut Vec<u8>) -> ReplyStep {
         if !self.begun {
+            self.asked.meter.failed();
             return ReplyStep::Answer(answer(caller, &self.asked, error));
         }
         self.writer.fail(error, &caller.request_id);

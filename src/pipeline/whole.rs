@@ -74,7 +74,6 @@ impl Whole {
     pub fn request_headers(&mut self, host: &dyn Host, headers: &Headers, last: bool) -> Step {
         let route = route::route(headers, last, self.plan.request_bytes);
         if route != Route::NotOurs {
-            self.report.begin(host.now());
             self.caller.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
         }
         match route {
@@ -85,7 +84,7 @@ impl Whole {
                     let reply = usage::reply(&self.plan, host, viewer.as_ref());
                     Step::Answer(self.finished(reply))
                 }
-                Err(error) => self.answer(&error),
+                Err(error) => self.refuse(host, &error),
             },
             Route::Models(client) => {
                 self.caller.task = Task::Chat(client);
@@ -98,10 +97,12 @@ impl Whole {
                 Step::Answer(self.finished(reply))
             }
             Route::Refuse(task, error) => {
+                self.report.begin(host.now());
                 self.caller.task = task;
                 self.answer(&error)
             }
             Route::Ask(task) => {
+                self.report.begin(host.now());
                 self.caller.task = task;
                 match self.plan.directory.identify(host, headers) {
                     Ok(member) => self.caller.member = member,
@@ -221,7 +222,9 @@ impl Whole {
                 }
                 Err(error) => {
                     let reply = reply::answer(&self.caller, fan.asked(), &error);
-                    Step::Answer(self.finished(reply))
+                    let step = Step::Answer(self.finished(reply));
+                    self.settle(host);
+                    step
                 }
             },
             other @ (Phase::Idle

@@ -1,6 +1,6 @@
 //! Who asks: from a key, or from what another of Envoy's filters has verified, to a team.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -83,8 +83,21 @@ impl Directory {
     /// Checks what the operator wrote; adds every problem with its path.
     pub fn compile(config: &Config, problems: &mut Problems) -> Self {
         let mut directory = Self { verified: verified(config, problems), ..Self::default() };
-        for (index, (name, written)) in config.teams.iter().enumerate() {
+        for (index, (name, written)) in config.teams.iter().flatten().enumerate() {
             directory.team(index, name, written, problems);
+        }
+        if config.teams.as_ref().is_some_and(BTreeMap::is_empty) {
+            let problem = "is empty, and everyone could call; name a team, or leave it out if that is meant";
+            problems.add("teams", problem);
+        }
+        if config.teams.is_none() {
+            for (name, given) in [("identity", config.identity.is_some()), ("admin", config.admin.is_some())]
+            {
+                if given {
+                    problems
+                        .add(name, "has no meaning without `teams`, and everyone could call; name a team");
+                }
+            }
         }
         for (index, key) in config.admin.iter().flat_map(|admin| &admin.keys).enumerate() {
             let path = format!("admin.keys[{index}].sha256");
@@ -292,7 +305,9 @@ fn verified(config: &Config, problems: &mut Problems) -> Option<Verified> {
 fn credential(headers: &Headers) -> Option<&str> {
     let bearer = headers.get("authorization").and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+        let key = key.trim();
+        // Some SDKs send an empty one beside their own header.
+        (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
     });
     let key = bearer.or_else(|| headers.get("x-api-key")).or_else(|| headers.get("api-key"))?;
     (!key.is_empty()).then_some(key)

@@ -128,12 +128,14 @@ impl Price {
     pub fn of(&self, usage: &Usage, images: u64) -> u64 {
         let cached = usage.cache_read.saturating_add(usage.cache_write);
         let short = usage.cache_write.saturating_sub(usage.cache_write_hour);
+        // A price for an image is that of the tokens that it is made of.
+        let output = if images > 0 && self.image > 0.0 { 0 } else { usage.output };
         let parts = [
             (usage.input.saturating_sub(cached), self.input),
             (usage.cache_read, self.cache_read),
             (short, self.cache_write),
             (usage.cache_write_hour, self.cache_write_hour),
-            (usage.output, self.output),
+            (output, self.output),
             (images, self.image),
         ];
         #[allow(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^52")]

@@ -347,7 +347,10 @@ impl Record {
     fn settle(&mut self, limits: &Limits, at: u64, now: u64, cost: Cost, used: Cost) {
         self.release(LEASE.slot(at), cost);
         if limits.tokens_per_minute.is_some() {
-            self.tokens.correct(MINUTE.slot(at), cost.tokens, used.tokens);
+            // What was used beyond the reservation was used until now: a reply that takes longer than the
+            // window remembers must not come off cheaper than one that is quick.
+            self.tokens.correct(MINUTE.slot(at), cost.tokens, used.tokens.min(cost.tokens));
+            self.tokens.add(MINUTE.slot(now), used.tokens.saturating_sub(cost.tokens));
         }
         if let Some(budget) = &limits.budget {
             self.spent.add(budget.span.slot(now), used.nano_usd);

@@ -145,8 +145,8 @@ impl Window {
         }
     }
 
-    /// Corrects what was added in an earlier slot: `added` was too much or too little, `real` is right.
-    /// Too late for a slot that is forgotten.
+    /// Corrects what was added in an earlier slot: `added` was too much or too little, `real` is right. Does
+    /// nothing for a slot that is forgotten.
     pub fn correct(&mut self, slot: Slot, added: u64, real: u64) {
         if !self.remembers(slot.number) {
             return;

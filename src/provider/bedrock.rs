@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::sigv4::{self, Credentials};
-use super::{Address, decoded, segment, superfluous, word};
+use super::{Address, segment, superfluous, word};
 use crate::base::error::{Error, Kind};
 use crate::config::{Api, Backend, Environment, Problems, Source, variable};
 use crate::dialect::{Client, Edition, Model, Upstream, image};
@@ -73,8 +73,8 @@ impl Site {
         if self.api == Api::Mantle {
             return Ok(Address { path: "/anthropic/v1/messages/count_tokens".to_owned(), query: "" });
         }
-        let name = decoded(model.name)?;
-        Ok(count_address(&segment(foundation_model(&name, model.family)?)?))
+        let name = model.name;
+        Ok(count_address(&segment(foundation_model(name, model.family)?)?))
     }
 
     /// Signs a call.

@@ -146,7 +146,7 @@ fn parse_for<'a>(purpose: Purpose, body: &'a [u8], betas: &'a str) -> Result<Ask
         extra,
         fields: fields.0,
     };
-    Ok(Asked { model, request })
+    Ok(Asked { model: reading::model(model), request })
 }
 
 /// What a tool call without its result is told.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr_iter;
 use serde_json::value::RawValue;
 
 use super::grounding::Grounding;
@@ -11,8 +10,9 @@ use super::wire::{self, Candidate, FunctionCall, LogprobsResult, Piece, Token, U
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Number, Text};
 use crate::chat::{Arguments, Event, Logprob, Sink, Stop, Tier, Usage};
+use crate::dialect::call_ids::digest;
+use crate::dialect::events::Events;
 use crate::dialect::proof;
-use crate::frame::sse;
 
 /// Decodes a whole reply of status 200.
 ///
@@ -27,20 +27,12 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
 
 /// Decodes a streamed reply. `Start` comes first if the upstream gives an id, `Stop` and then `Usage`
 /// last and once each, when the stream ends: until then Gemini may send more parts, and it repeats its
-/// counts in every piece. Holds at most one event of [`sse::MAX_EVENT`] bytes.
+/// counts in every piece. Holds what [`Events`] does.
 #[derive(Default)]
 pub struct StreamDecoder {
-    events: sse::Decoder,
-    /// The last byte was not a line feed.
-    within_line: bool,
-    /// JSON that is no event; see [`StreamDecoder::split`].
-    bare: Vec<u8>,
+    events: Events,
     reply: Reply,
 }
-
-/// Bare JSON after the events is an error object of a few hundred bytes; this leaves room for details
-/// and bounds what a stream of something else can pin.
-const MOST_BARE: usize = 64 * 1024;
 
 impl StreamDecoder {
     /// Takes the next bytes, cut anywhere. After an error nothing more may be fed.
@@ -48,11 +40,8 @@ impl StreamDecoder {
     /// # Errors
     /// As [`decode`], except that an incomplete reply shows only in [`StreamDecoder::finish`].
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Error> {
-        let (events, bare) = self.split(bytes);
-        let room = MOST_BARE.saturating_sub(self.bare.len());
-        self.bare.extend(bare.iter().take(room));
         let reply = &mut self.reply;
-        self.events.feed(events, |event| reply.take(event.data, sink))
+        self.events.feed(bytes, |data| reply.take(data, sink))
     }
 
     /// The upstream has ended its stream.
@@ -60,31 +49,9 @@ impl StreamDecoder {
     /// # Errors
     /// [`Kind::UpstreamGarbled`] when it did so before the reply was complete.
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        if self.bare.is_empty() {
-            let reply = &mut self.reply;
-            self.events.finish(|event| reply.take(event.data, sink))?;
-        } else {
-            let bare = std::str::from_utf8(&self.bare).unwrap_or_default();
-            self.reply.take(bare, sink)?;
-        }
-        self.reply.end(sink)
-    }
-
-    /// Parts the events from bare JSON after them. When Google gives up in the middle of a stream, it may
-    /// send the error object as it is, over several lines and not as an event (llmgateway pull request
-    /// 3616); so does an upstream that overlooked `alt=sse`. A line that begins with a bracket would mean
-    /// nothing among server-sent events.
-    fn split<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
-        if !self.bare.is_empty() {
-            return (&[], bytes);
-        }
-        let first = (!self.within_line).then_some(0);
-        let starts = first.into_iter().chain(memchr_iter(b'\n', bytes).map(|end| end + 1));
-        let bare = starts.into_iter().find(|&at| matches!(bytes.get(at), Some(b'{' | b'[')));
-        if let Some(last) = bytes.last() {
-            self.within_line = *last != b'\n';
-        }
-        bare.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, &[]))
+        let reply = &mut self.reply;
+        self.events.finish(|data| reply.take(data, sink))?;
+        reply.end(sink)
     }
 }
 
@@ -376,15 +343,6 @@ fn is_id_byte(byte: u8) -> bool {
 /// calls, but clients must be able to tell those of a conversation apart.
 fn mark(id: Text<'_>) -> String {
     id.escaped().bytes().filter(|b| is_id_byte(*b)).take(LONGEST_MARK).map(char::from).collect()
-}
-
-/// Stands in for an id that the upstream did not give: FNV-1a of the piece with the first call. The
-/// token counts and arguments in it differ from turn to turn, and a test gives the same every time.
-fn digest(json: &str) -> String {
-    let hash = json
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
 }
 
 #[cfg(test)]
@@ -740,13 +698,6 @@ mod tests {
             assert_eq!(outcome.0.0, &CONVERSATION[..3], "cut at {cut}");
             assert_eq!(failed(outcome).0, Kind::Overloaded, "cut at {cut}");
         }
-        // Nor is it more than a bound that a stream of something else can fill.
-        let mut decoder = StreamDecoder::default();
-        for _ in 0..100 {
-            decoder.feed(&[b'['; 4096], &mut Lines::default()).unwrap();
-        }
-        assert_eq!(decoder.bare.len(), MOST_BARE);
-        assert_eq!(decoder.finish(&mut Lines::default()).unwrap_err().kind, Kind::UpstreamGarbled);
     }
 
     #[test]

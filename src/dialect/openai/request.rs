@@ -103,7 +103,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         extra,
         fields: fields.0,
     };
-    Ok(Asked { model, request })
+    Ok(Asked { model: reading::model(model), request })
 }
 
 /// What a tool call without its result is told.

@@ -65,7 +65,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         extra: extra::collect(&body.other, EMBEDDINGS)?,
         fields: fields.0,
     };
-    Ok(Asked { model, request })
+    Ok(Asked { model: reading::model(model), request })
 }
 
 fn encoding(format: Option<&Str<'_>>) -> Result<Encoding, Error> {

@@ -75,7 +75,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         extra,
         fields,
     };
-    Ok(Asked { model, request })
+    Ok(Asked { model: reading::model(model), request })
 }
 
 /// Images leave as base64 and in no other way.
