@@ -234,7 +234,7 @@ impl StreamDecoder {
         let Self { frames, reply } = self;
         let finished = match frames {
             Frames::Sse(frames) => frames.finish(|event| reply.event(event.data, sink)),
-            Frames::Chunks(frames, _) => frames.finish(),
+            Frames::Chunks(frames, _) => frames.finish().map_err(Error::from),
         };
         let incomplete = || Err(garbled("the stream ended before the reply was complete"));
         reply.unless_stopped(finished.and_then(|()| incomplete()))
