@@ -27,7 +27,7 @@ pub struct Team {
 pub struct Key {
     /// SHA-256 of the key, 64 hexadecimal digits.
     pub sha256: String,
-    /// For messages and metrics.
+    /// For messages.
     pub name: Option<String>,
     /// From then on it is no key any more: a date and time of RFC 3339.
     pub expires: Option<String>,
