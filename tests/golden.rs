@@ -72,9 +72,19 @@ fn outcome(case: &Case) -> Files {
         let got = reply(case, &said);
         let stem = said.stem;
         if got.header("content-type") == Some("text/event-stream") {
-            check_stream(case.client, &got.body, &format!("{}/{stem}", case.name));
+            let place = format!("{}/{stem}", case.name);
+            match said.upstream {
+                Upstream::Messages(_) if case.client == Client::Anthropic => {
+                    check_relayed(&said, &got.body, &place);
+                }
+                _ => check_stream(case.client, &got.body, &place),
+            }
             files.insert(format!("{stem}.out.sse"), got.body);
         } else {
+            let relayed = matches!(said.upstream, Upstream::Messages(_)) && case.client == Client::Anthropic;
+            if relayed && said.input == Input::Reply && got.status == 200 {
+                assert_eq!(got.body.as_bytes(), said.bytes, "{}/{stem}: came changed", case.name);
+            }
             files.insert(format!("{stem}.out.json"), written(&got));
         }
     }
@@ -184,7 +194,9 @@ fn plainly(exchange: &mut Exchange<'_>, upstream: Upstream, outgoing: &Outgoing)
             match upstream {
                 Upstream::Converse => br#"{"event":"messageStop","payload":{"stopReason":"end_turn"}}"#,
                 Upstream::Gemini => br#"{"candidates":[{"finishReason":"STOP"}]}"#,
-                Upstream::Messages(_) => br#"{"type":"message_stop"}"#,
+                Upstream::Messages(_) => {
+                    b"{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n{\"type\":\"message_stop\"}"
+                }
                 Upstream::Completions(_) => br#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
             },
         );
@@ -278,6 +290,29 @@ fn check_stream(client: Client, body: &str, case: &str) {
     match client {
         Client::OpenAi => check_openai_stream(body, case),
         Client::Anthropic => drop(blocks::check(body, case)),
+    }
+}
+
+/// A stream of the client's own dialect comes as it was, byte for byte, until its end or an error.
+fn check_relayed(said: &Said<'_>, body: &str, case: &str) {
+    let lines = std::str::from_utf8(said.bytes).unwrap().lines();
+    let lines = lines.filter(|line| !line.starts_with(r#"{"exception""#) && !line.starts_with(r#"{"cut""#));
+    let mut rest = body;
+    let mut last = "";
+    for line in lines {
+        // Which Bedrock tells for itself.
+        let data =
+            line.find(r#","amazon-bedrock-"#).map_or(line.to_owned(), |at| line[..at].to_owned() + "}");
+        let kind = serde_json::from_str::<Value>(line).unwrap()["type"].clone();
+        let frame = format!("event: {}\ndata: {data}\n\n", kind.as_str().unwrap());
+        let Some(after) = rest.strip_prefix(&frame) else { break };
+        (rest, last) = (after, line);
+    }
+    if rest.is_empty() {
+        assert!(last.contains("message_stop"), "{case}: ended at {last}");
+    } else {
+        assert!(rest.starts_with("event: error\n") && rest.ends_with("\n\n"), "{case}: {rest}");
+        assert_eq!(rest.matches("\n\n").count(), 1, "{case}: {rest}");
     }
 }
 

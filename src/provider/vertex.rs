@@ -67,6 +67,8 @@ impl Site {
     }
 
     fn published(&self, publisher: &str, model: &str, method: &str) -> Address {
+        // The `@` before a model's version stays as Google's own documents and clients write it.
+        let model = model.replace("%40", "@");
         let path = format!("{}/publishers/{publisher}/models/{model}:{method}", self.root());
         Address { path, query: "" }
     }
@@ -174,7 +176,7 @@ mod tests {
         assert_eq!(
             site.address(claude, "claude-sonnet-4%4020250514", false).target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/anthropic/models/\
-             claude-sonnet-4%4020250514:rawPredict"
+             claude-sonnet-4@20250514:rawPredict"
         );
         for (model, segment, stream, path) in [
             ("meta/llama-3.3-70b-instruct-maas", "meta%2Fllama", true, "endpoints/openapi/chat/completions"),

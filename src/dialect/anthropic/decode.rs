@@ -201,13 +201,17 @@ impl StreamDecoder {
         Self { frames, reply: Reply::new(edition) }
     }
 
-    /// Takes the next bytes, cut anywhere. After an error nothing more may be fed.
+    /// Takes the next bytes, cut anywhere. After an error nothing more may be fed. What follows the end of the
+    /// reply is passed over: the client has the end already, and nothing makes it worse.
     ///
     /// # Errors
     /// What an error event says; [`Kind::UpstreamGarbled`] for what cannot be understood.
     pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Error> {
         let Self { frames, reply } = self;
-        match frames {
+        if reply.phase == Phase::Stopped {
+            return Ok(());
+        }
+        let fed = match frames {
             Frames::Sse(frames) => frames.feed(bytes, |event| reply.event(event.data, sink)),
             Frames::Chunks(frames, buffer) => frames.feed(bytes, |frame| match frame.kind {
                 eventstream::Kind::Event if frame.name == "chunk" => {
@@ -218,7 +222,8 @@ impl StreamDecoder {
                 eventstream::Kind::Exception => Err(converse::exception(frame.name, frame.payload)),
                 eventstream::Kind::Error => Err(converse::broken_off(frame.name, frame.message)),
             }),
-        }
+        };
+        reply.unless_stopped(fed)
     }
 
     /// The stream has ended.
@@ -227,14 +232,12 @@ impl StreamDecoder {
     /// [`Kind::UpstreamGarbled`] when `message_stop` has not come, or within a frame.
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         let Self { frames, reply } = self;
-        match frames {
-            Frames::Sse(frames) => frames.finish(|event| reply.event(event.data, sink))?,
-            Frames::Chunks(frames, _) => frames.finish()?,
-        }
-        match reply.phase {
-            Phase::Stopped => Ok(()),
-            Phase::Speaking => Err(garbled("the stream ended before the reply was complete")),
-        }
+        let finished = match frames {
+            Frames::Sse(frames) => frames.finish(|event| reply.event(event.data, sink)),
+            Frames::Chunks(frames, _) => frames.finish().map_err(Error::from),
+        };
+        let incomplete = || Err(garbled("the stream ended before the reply was complete"));
+        reply.unless_stopped(finished.and_then(|()| incomplete()))
     }
 }
 
@@ -270,7 +273,9 @@ struct Reply {
 #[derive(Clone, Copy, PartialEq)]
 enum Phase {
     Speaking,
-    /// After `message_stop`; nothing that matters may follow.
+    /// It is known why the model stopped.
+    Ending,
+    /// After `message_stop`.
     Stopped,
 }
 
@@ -280,14 +285,23 @@ impl Reply {
         Self { edition, phase: Phase::Speaking, calls: 0, open, counts: Counts::default() }
     }
 
+    /// What comes of the stream, unless the reply is complete.
+    fn unless_stopped(&self, outcome: Result<(), Error>) -> Result<(), Error> {
+        if self.phase == Phase::Stopped { Ok(()) } else { outcome }
+    }
+
     fn event(&mut self, data: &str, sink: &mut dyn Sink) -> Result<(), Error> {
+        if self.phase == Phase::Stopped {
+            return Ok(());
+        }
         let event: message::Event<'_> = read(data)?;
         let kind = event.kind.as_str();
+        // It becomes the name of an event, in a line of its own.
+        if !kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(garbled("an event's type is no word"));
+        }
         if kind == "error" {
             return Err(refusal::broken_off(self.edition, event.error.as_ref()));
-        }
-        if self.phase == Phase::Stopped && kind != "ping" {
-            return Err(garbled("the reply went on after its end"));
         }
         self.understand(kind, &event, sink)?;
         let metered = self.edition == Edition::InvokeModel && kind == "message_stop";
@@ -339,10 +353,12 @@ impl Reply {
                 if let Some(delta) = &event.delta
                     && let Some(reason) = &delta.stop_reason
                 {
+                    self.phase = Phase::Ending;
                     sink.event(Event::Stop { why: stop(reason.as_str()), sequence: delta.stop_sequence });
                 }
                 self.counts.told(event.usage.as_ref(), sink);
             }
+            "message_stop" if self.phase == Phase::Speaking => return Err(garbled("it has no stop_reason")),
             "message_stop" => self.phase = Phase::Stopped,
             // `ping`, or one that Anthropic has added.
             _ => {}

@@ -1,0 +1,173 @@
+"""Claude asked in Anthropic's own dialect, in every edition of it, by clients of Anthropic and of OpenAI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from .cloud.anthropic import API_KEY
+from .cloud.driver import StandIn
+from .conftest import bedrock, cluster, running
+from .harness import ANSWER, CLIENT_KEY, PATIENCE, PROMPT, Gate, say
+from .test_anthropic import PING, WEATHER, both
+
+
+@dataclass(frozen=True)
+class Edition:
+    """A way to Claude: the model's name at the gateway and at the edition, and which port of the stand-in plays it."""
+
+    model: str
+    full: str
+    port: str
+
+
+EDITIONS = {
+    "own": Edition("anthropic/claude-sonnet-4-5", "anthropic/claude-sonnet-4-5", "anthropic"),
+    "invoke": Edition("invoke", "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "bedrock"),
+    "mantle": Edition("mantle", "bedrock/anthropic.claude-sonnet-4-5", "bedrock"),
+    "vertex": Edition("vertex_ai/claude-sonnet-4-5@20250929", "vertex_ai/claude-sonnet-4-5@20250929", "vertex"),
+}
+
+
+def editions(plugin: dict[str, Any]) -> None:
+    """Adds the backends and models that the gateway's own configuration does not have."""
+    plugin["backends"] |= {
+        "own": {
+            "provider": "anthropic", "cluster": "anthropic", "credentials": {"source": "api_key", "api_key": API_KEY}
+        },
+        "invoke": bedrock("bedrock_us_east_1") | {"api": "invoke_model"},
+        "mantle": bedrock("mantle") | {"api": "mantle"},
+    }  # fmt: skip
+    plugin["models"] += [{"name": "anthropic/*", "backend": "own"}] + [
+        {"name": edition.model, "backend": edition.model, "model": edition.full}
+        for edition in EDITIONS.values() if edition.model in ("invoke", "mantle")
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
+    def edit(config: dict[str, Any]) -> None:
+        config["static_resources"]["clusters"] += [cluster("anthropic"), cluster("mantle")]
+
+    clusters = {"anthropic": cloud.ports["anthropic"], "mantle": cloud.ports["bedrock"]}
+    with running(version, cloud, "messages", plugin=editions, edit=edit, clusters=clusters) as gate:
+        yield gate
+
+
+@pytest.fixture
+def client(gate: Gate) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=gate.envoy.url, api_key=CLIENT_KEY, max_retries=0, timeout=PATIENCE)
+
+
+@pytest.fixture(params=list(EDITIONS))
+def edition(request: pytest.FixtureRequest) -> Edition:
+    return EDITIONS[request.param]
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "stream"])
+def stream(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def test_a_message_and_its_counts(gate: Gate, client: anthropic.Anthropic, edition: Edition, stream: bool) -> None:
+    message = both(
+        client, stream, model=edition.model, system="Be brief.", messages=say(f"text say={ANSWER} in=11 out=7 cache_read=5")
+    )
+    assert [block.text for block in message.content] == [ANSWER]  # type: ignore[union-attr]
+    assert (message.role, message.stop_reason) == ("assistant", "end_turn")
+    usage = message.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens) == (11, 7, 5)
+    sent = gate.sent(edition.port)
+    assert CLIENT_KEY not in str(sent["headers"])
+    assert sent["body"]["system"] == "Be brief."
+
+
+def test_thoughts_and_calls_go_round(gate: Gate, client: anthropic.Anthropic, edition: Edition, stream: bool) -> None:
+    # The stand-in refuses a thought whose signature is not its own, and a call that has lost its thoughts.
+    request: Any = {
+        "model": edition.model, "tools": [WEATHER, PING], "thinking": {"type": "enabled", "budget_tokens": 1024}
+    }  # fmt: skip
+    reply = both(client, stream, messages=say("reasoning tool=1 redacted=1"), **request)
+    assert [block.type for block in reply.content] == ["thinking", "redacted_thinking", "tool_use"]
+    assert reply.stop_reason == "tool_use"
+    result = {"type": "tool_result", "tool_use_id": reply.content[2].id, "content": "18"}  # type: ignore[union-attr]
+    messages = [
+        {"role": "user", "content": PROMPT}, reply.to_param(),
+        {"role": "user", "content": [result, {"type": "text", "text": f"[[script: text say={ANSWER}]]"}]},
+    ]  # fmt: skip
+    after = both(client, stream, messages=messages, **request)
+    assert after.content[-1].text == ANSWER  # type: ignore[union-attr]
+
+
+def test_bytes_of_a_message_pass(gate: Gate, edition: Edition) -> None:
+    # A number that no float holds, in a member that the gateway never reads.
+    messages = '[ {"role": "user", "content": "[[script: text say=Hello.]]"} ]'
+    tools = '[{"name": "f", "input_schema": {"type": "object", "properties": {"a": {"maximum": 123456789012345678901234567890123.0}}}}]'
+    body = f'{{"model": "{edition.model}", "max_tokens": 9, "messages": {messages}, "tools": {tools}}}'
+    answer = gate.post(body.encode(), path="/v1/messages", headers={"anthropic-version": "2023-06-01"})
+    assert answer.status == 200, answer.body
+    whole = json.loads(answer.body)
+    assert whole["content"] == [{"type": "text", "text": "Hello."}]
+    assert gate.sent(edition.port)["body_bytes"] >= len(messages) + len(tools)
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ("error type=throttle", anthropic.RateLimitError),
+        ("error type=denied", anthropic.PermissionDeniedError),
+        ("error type=invalid", anthropic.BadRequestError),
+        ("raw kind=html", anthropic.InternalServerError),
+    ],
+)
+def test_errors_raise_what_the_sdk_has_for_them(
+    client: anthropic.Anthropic, edition: Edition, stream: bool, script: str, kind: type[anthropic.APIStatusError]
+) -> None:
+    with pytest.raises(kind) as caught:
+        both(client, stream, model=edition.model, messages=say(script))
+    body: Any = caught.value.body
+    assert body["type"] == "error" and body["error"]["message"]
+    assert body["request_id"] == caught.value.request_id
+
+
+@pytest.mark.parametrize("fault", ["exception", "cut", "end"])
+def test_a_stream_that_breaks_off_is_an_error_to_the_sdk(
+    client: anthropic.Anthropic, gate: Gate, edition: Edition, fault: str
+) -> None:
+    gate.expected_errors.append("a stream of")
+    with pytest.raises(anthropic.APIStatusError):
+        both(client, True, model=edition.model, messages=say(f"text size=400 fault={fault} after=5"))
+
+
+def test_clients_of_openai_ask_in_every_edition(gate: Gate, edition: Edition, stream: bool) -> None:
+    tools: Any = [{"type": "function", "function": {"name": "weather", "parameters": WEATHER["input_schema"]}}]
+    request: Any = {
+        "model": edition.model, "messages": say("tools which=all before=Looking. in=11 out=7"), "tools": tools,
+        "reasoning_effort": "low", "max_completion_tokens": 8000, "parallel_tool_calls": False,
+    }  # fmt: skip
+    if stream:
+        with gate.client.chat.completions.stream(**request) as events:
+            events.until_done()
+            choice = events.get_final_completion().choices[0]
+    else:
+        choice = gate.completions.create(**request).choices[0]
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", "Looking.")
+    (call,) = choice.message.tool_calls
+    assert call.function.name == "weather" and "city" in json.loads(call.function.arguments)
+    body = gate.body(edition.port)
+    assert body["thinking"]["type"] == "enabled"
+    assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+
+
+def test_clients_of_openai_see_errors_and_broken_streams(gate: Gate, edition: Edition) -> None:
+    with pytest.raises(openai.RateLimitError):
+        gate.completions.create(model=edition.model, messages=say("error type=throttle"))
+    gate.expected_errors.append("a stream of")
+    with pytest.raises(openai.APIError):
+        list(gate.completions.create(model=edition.model, messages=say("text size=400 fault=cut after=5"), stream=True))
