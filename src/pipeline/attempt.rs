@@ -16,6 +16,7 @@ use crate::dialect::{Cloud, Task, Upstream, embedding, image as images};
 use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
 
+use super::aim::{Aim, Target};
 use super::caller::Caller;
 use super::gate::{self, Wish};
 use super::meter::Meter;
@@ -100,6 +101,15 @@ impl Expects {
         }
     }
 
+    /// Whether the reply comes as a stream.
+    pub fn is_streamed(&self) -> bool {
+        match self {
+            Expects::Chat { streamed, .. } => *streamed,
+            Expects::Relay { delivery, .. } => delivery.is_stream(),
+            Expects::Count { .. } | Expects::Embeddings { .. } | Expects::Images { .. } => false,
+        }
+    }
+
     /// Whether a good reply costs its caller tokens or money.
     pub const fn is_billed(&self) -> bool {
         match self {
@@ -126,14 +136,17 @@ impl Expects {
 
 impl Attempt {
     /// Reads a client's body and writes the upstream's.
-    pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
-        let attempt = match caller.task {
-            Task::Chat(client) => chat::translate(plan, caller, client, body)?,
-            Task::CountTokens => count::translate(plan, caller, body)?,
-            Task::Embeddings => embed::translate(plan, caller, body)?,
-            Task::Images => image::translate(plan, caller, body)?,
+    ///
+    /// # Errors
+    /// What is wrong with the body, or cannot be said to this upstream.
+    pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Self, Error> {
+        let attempt = match aim.caller().task {
+            Task::Chat(client) => chat::translate(aim, client, body)?,
+            Task::CountTokens => count::translate(aim, body)?,
+            Task::Embeddings => embed::translate(aim, body)?,
+            Task::Images => image::translate(aim, body)?,
         };
-        if !plan.drop_params {
+        if !aim.plan().drop_params {
             attempt.asked.must_be_whole()?;
         }
         Ok(attempt)
@@ -228,23 +241,16 @@ fn sign<'p>(
 }
 
 impl Asked {
-    /// Notes where a request goes. `model` is what the client asked for, `backend_model` what the backend
-    /// calls it, `given` what becomes of its fields.
-    pub fn new(
-        (index, backend, backend_model): (usize, &Backend, &str),
-        model: String,
-        cloud: Cloud,
-        expects: Expects,
-        given: Vec<Given>,
-    ) -> Self {
+    /// Notes where a request goes. `model` is what the client asked for, `given` what becomes of its fields.
+    pub fn new(target: Target<'_>, model: String, cloud: Cloud, expects: Expects, given: Vec<Given>) -> Self {
         Self {
-            backend: index,
+            backend: target.index,
             expects,
             cloud,
             attempts: 0,
-            backend_name: backend.name.clone(),
-            backend_model: header_value(backend_model),
-            full_model: format!("{}{backend_model}", backend.prefix),
+            backend_name: target.backend.name.clone(),
+            backend_model: header_value(target.model),
+            full_model: format!("{}{}", target.backend.prefix, target.model),
             given,
             model,
             meter: Rc::default(),

@@ -6,7 +6,7 @@ use crate::dialect::{Client, Task};
 use crate::policy::identity::Member;
 
 /// The client of one request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     pub task: Task,
     /// Envoy's id of the request; clients quote it when they ask what went wrong.
