@@ -172,19 +172,25 @@ impl Attempt {
     /// headers is in it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
         let Self { address, headers: more, body, asked, .. } = self;
-        let Some((backend, signed)) = sign(plan, host, asked.backend, address, more, body)? else {
+        let Some(signed) = sign(plan, host, asked.backend, address, more, body)? else {
             return Ok(None);
         };
         let mut headers = Headers::default();
         for (name, value) in signed {
             headers.add(name, value);
         }
-        // Envoy's router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
-        // 1.40.0); the route in envoy/gateway.yaml removes it again.
-        headers.add("x-forwarded-proto", "https");
         headers.add("content-length", self.body.len().to_string());
-        headers.add(CLUSTER_HEADER, backend.cluster.as_str());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
+    }
+
+    /// As [`Attempt::authorise`], for Envoy's router, which chooses the cluster by what is added here.
+    pub fn address_router(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
+        let Some(mut outgoing) = self.authorise(plan, host)? else { return Ok(None) };
+        // The router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
+        // 1.40.0); the route in envoy/gateway.yaml removes it again.
+        outgoing.headers.add("x-forwarded-proto", "https");
+        outgoing.headers.add(CLUSTER_HEADER, plan.backend(self.asked.backend)?.cluster.as_str());
+        Ok(Some(outgoing))
     }
 
     /// The names of the headers that reach the cloud.
@@ -204,25 +210,20 @@ pub fn call(
     body: &mut Vec<u8>,
     timeout: Duration,
 ) -> Result<Option<Callout>, Error> {
-    Ok(sign(plan, host, backend, address, &[], body)?.map(|(backend, headers)| Callout {
-        cluster: backend.cluster.clone(),
-        headers,
-        body: std::mem::take(body),
-        timeout,
-    }))
+    let cluster = plan.backend(backend)?.cluster.clone();
+    let headers = sign(plan, host, backend, address, &[], body)?;
+    Ok(headers.map(|headers| Callout { cluster, headers, body: std::mem::take(body), timeout }))
 }
 
-/// The backend of a request, and the headers by which the cloud knows it. Those in `more` are signed too.
-type Signed<'p> = (&'p Backend, Vec<(&'static str, String)>);
-
-fn sign<'p>(
-    plan: &'p Plan,
+/// The headers by which the cloud knows a request. Those in `more` are signed too.
+fn sign(
+    plan: &Plan,
     host: &dyn Host,
     backend: usize,
     address: &Address,
     more: &[(&'static str, String)],
     body: &[u8],
-) -> Result<Option<Signed<'p>>, Error> {
+) -> Result<Option<Vec<(&'static str, String)>>, Error> {
     let backend = plan.backend(backend)?;
     let more = more.iter().map(|(name, value)| (*name, value.as_str()));
     let covered: Vec<(&'static str, &str)> = FIXED.iter().copied().chain(more).collect();
@@ -237,7 +238,7 @@ fn sign<'p>(
     headers.push((":path", address.target()));
     headers.extend(covered.into_iter().map(|(name, value)| (name, value.to_owned())));
     headers.extend(proof);
-    Ok(Some((backend, headers)))
+    Ok(Some(headers))
 }
 
 impl Asked {

@@ -199,7 +199,7 @@ impl Whole {
 
     fn send(&mut self, host: &dyn Host, mut ready: Ready, deadline: SystemTime) -> Step {
         let step = match &mut ready {
-            Ready::One(attempt) => attempt.authorise(&self.plan, host).map(|one| one.map(Step::Forward)),
+            Ready::One(attempt) => attempt.address_router(&self.plan, host).map(|one| one.map(Step::Forward)),
             Ready::Several(fan) => {
                 let calls = fan.launch(&self.plan, host);
                 calls.map(|calls| calls.map(|calls| Step::Call(self.complete(calls))))

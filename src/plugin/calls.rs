@@ -76,12 +76,7 @@ impl Calls {
                 calls.borrow_mut().forget(stream);
                 abi::send(&reply);
             }
-            Step::Call(_)
-            | Step::Pass
-            | Step::Wait
-            | Step::Park
-            | Step::Route(_)
-            | Step::Forward(_) => {}
+            Step::Call(_) | Step::Pass | Step::Wait | Step::Park | Step::Route(_) | Step::Forward(_) => {}
         }
         true
     }
