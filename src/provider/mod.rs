@@ -137,11 +137,7 @@ impl Backend {
     /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for one that
     /// answers with images: a chat has no place for them.
     pub fn address(&self, upstream: Upstream, model: &str, stream: bool) -> Result<Address, Error> {
-        if self.draws(model).is_some() {
-            let problem =
-                "makes images, and a chat has no place for them; ask for them at /v1/images/generations";
-            return Err(Error::at(Kind::Unsupported, "model", problem));
-        }
+        self.talks(model)?;
         let model = segment(model)?;
         Ok(match &self.site {
             Site::Bedrock(_) => bedrock::address(upstream, &model, stream),
@@ -165,9 +161,9 @@ impl Backend {
     /// Where to ask how many tokens a chat with `model` has.
     ///
     /// # Errors
-    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
-    /// the provider does not count for.
+    /// As [`Backend::address`], and [`Kind::Unsupported`] for a name that the provider does not count for.
     pub fn count_address(&self, model: Model<'_>) -> Result<Address, Error> {
+        self.talks(model.name)?;
         let address = match &self.site {
             Site::Bedrock(site) => Some(site.count_address(model)?),
             Site::Vertex(site) => {
@@ -225,6 +221,16 @@ impl Backend {
             Site::Direct(site) => site.address(),
         };
         Ok((upstream, address))
+    }
+
+    /// Refuses to chat with a model that would answer with images.
+    fn talks(&self, model: &str) -> Result<(), Error> {
+        if self.draws(model).is_none() {
+            return Ok(());
+        }
+        let problem =
+            "makes images, and a chat has no place for them; ask for them at /v1/images/generations";
+        Err(Error::at(Kind::Unsupported, "model", problem))
     }
 
     /// The dialect of a model that makes images from texts, as far as is known.
