@@ -6,6 +6,7 @@ use crate::base::error::Error;
 use crate::base::host::{Host, Level};
 use crate::chat::Usage;
 use crate::dialect::openai::embedding as client;
+use crate::dialect::openai::own::Api;
 use crate::dialect::{embedding, fates};
 use crate::embedding::{Encoding, Input};
 use crate::policy::estimate::{self, Size};
@@ -13,11 +14,18 @@ use crate::policy::estimate::{self, Size};
 use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
 use super::chat::text;
+use super::own;
 
 /// Reads a client's body and writes the bodies of the calls.
 pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Attempt, Error> {
+    if let Some(attempt) = own::translate(aim, Api::Embeddings, body)? {
+        return Ok(attempt);
+    }
     let client::Asked { model, request } = client::parse(body)?;
     let target = aim.find(model.as_str())?;
+    if target.backend.own(Api::Embeddings).is_some() {
+        return Err(own::unclear());
+    }
     let (known, address) = target.backend.embeddings(target.model)?;
     let upstream = known.upstream;
     let mut given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;

@@ -9,6 +9,7 @@ use crate::chat;
 use crate::dialect::fates;
 use crate::dialect::image::{Portion, Upstream};
 use crate::dialect::openai::image::{self, Asked as Parsed, Made};
+use crate::dialect::openai::own::Api;
 use crate::image::Usage;
 use crate::policy::estimate::{self, Size};
 
@@ -16,11 +17,18 @@ use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
 use super::chat::text;
 use super::meter::Meter;
+use super::own;
 
 /// Reads a client's body and writes the bodies of the calls.
 pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Attempt, Error> {
+    if let Some(attempt) = own::translate(aim, Api::Images, body)? {
+        return Ok(attempt);
+    }
     let Parsed { model, request } = image::parse(body)?;
     let target = aim.find(model.as_str())?;
+    if target.backend.own(Api::Images).is_some() {
+        return Err(own::unclear());
+    }
     let (upstream, address) = target.backend.images(target.model)?;
     let fields = request.fields.iter().map(AsRef::as_ref);
     let mut given = fates::settle(fields, upstream.fates())?;

@@ -462,8 +462,7 @@ impl Position for Whole {
     }
 
     fn overloaded(&mut self) -> Reply {
-        let problem = "the gateway holds too many vectors for others; try again shortly";
-        self.finished(self.caller.refuse(&Error::new(Kind::Overloaded, problem)))
+        self.finished(self.caller.refuse(&reply::crowded()))
     }
 
     fn crowded(&mut self) -> Reply {
