@@ -212,7 +212,7 @@ fn a_dry_run_shows_a_team_what_becomes_of_its_request_and_an_administrator_where
         (200, &json!("aws"), &json!("us.amazon.nova-lite-v1:0"))
     );
     assert!(shown["request"]["body"]["messages"].is_array());
-    for hidden in ["cluster", "amazonaws.com", "/model/", "authorization", "path"] {
+    for hidden in ["cluster", "amazonaws.com", "/model/", "authorization", "\"path\""] {
         assert!(!got.body.contains(hidden), "{hidden}: {}", got.body);
     }
     let shown = look("admin-key", "smart").json();
