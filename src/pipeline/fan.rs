@@ -60,6 +60,7 @@ impl Expects {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => &VECTORS,
             Expects::Images { .. } => &IMAGES,
         }
@@ -71,6 +72,7 @@ impl Expects {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => {
                 "the cloud did not give all vectors in time; send fewer texts at a time"
             }
@@ -85,6 +87,7 @@ impl Expects {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => (
                 "input",
                 "holds so many texts that their vectors do not fit the gateway; send fewer at a time, or ask \
@@ -260,6 +263,7 @@ impl Fan {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => (embed::whole(vectors, &self.asked, host), 0),
         };
         Ok(Progress::Whole(reply::made(&self.asked, withheld, body)))
@@ -319,7 +323,7 @@ impl Fan {
             Expects::Images { upstream, calls } => {
                 image::part(*upstream, calls.get(number).copied().unwrap_or(1), body).map(Part::Images)
             }
-            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } => {
+            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } | Expects::Own { .. } => {
                 Err(Error::new(Kind::Internal, "a reply came to several calls where one was made"))
             }
         }
@@ -330,9 +334,11 @@ impl Fan {
         let about_text = matches!(error.kind, Kind::BadRequest | Kind::TooLong);
         let calls = match &self.asked.expects {
             Expects::Embeddings { calls, .. } => calls.as_slice(),
-            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } | Expects::Images { .. } => {
-                &[]
-            }
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Own { .. }
+            | Expects::Images { .. } => &[],
         };
         let only = calls.get(number).filter(|texts| texts.len() == 1);
         if let Some(text) = only.filter(|_| about_text && error.param.is_none()) {

@@ -354,8 +354,7 @@ impl Whole {
 
     /// The answer to a request whose answers do not fit the worker's memory beside those of others.
     pub fn overloaded(&mut self) -> Reply {
-        let problem = "the gateway holds too many vectors for others; try again shortly";
-        self.finished(self.caller.refuse(&Error::new(Kind::Overloaded, problem)))
+        self.finished(self.caller.refuse(&reply::crowded()))
     }
 
     /// The answer to a request that would have to wait where too many do.
