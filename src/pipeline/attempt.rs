@@ -20,7 +20,7 @@ use crate::provider::{Address, Authorisation, Backend};
 use super::aim::{Aim, Target};
 use super::caller::Caller;
 use super::gate::{self, Wish};
-use super::meter::Meter;
+use super::meter::{Meter, Pending};
 use super::{Plan, chat, count, embed, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
@@ -177,8 +177,17 @@ impl Attempt {
         Ok(self)
     }
 
+    /// What the cloud may bill from the moment on in which the request has left.
+    pub fn pending(&self) -> Pending {
+        if self.asked.expects.is_billed() {
+            Pending { input: self.estimate, images: self.asked.expects.images() }
+        } else {
+            Pending::default()
+        }
+    }
+
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
-    /// headers is in it.
+    /// headers is in it. From now on the cloud may bill it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
         let Self { address, headers: more, body, asked, .. } = self;
         let Some(signed) = sign(plan, host, asked.backend, address, more, body)? else {
@@ -189,6 +198,7 @@ impl Attempt {
             headers.add(name, value);
         }
         headers.add("content-length", self.body.len().to_string());
+        self.asked.meter.sent(self.pending());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
     }
 

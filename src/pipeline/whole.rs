@@ -8,12 +8,13 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Reply, ReplyStep, Step};
 use crate::dialect::{Client, Task};
+use crate::policy::identity::Viewer;
 use crate::provider::token;
 
 use super::Plan;
 use super::aim::Aim;
 use super::attempt::{Asked, Attempt, CLUSTER_HEADER};
-use super::caller::Caller;
+use super::caller::{Caller, Look};
 use super::fan::{Fan, Progress};
 use super::meter::Meter;
 use super::position::Position;
@@ -185,6 +186,10 @@ impl Whole {
         if let Some(failure) = issued.ticket.failure().filter(|_| reply::is_of_upstream(host)) {
             return ReplyStep::Answer(self.failed(host, failure));
         }
+        if !matches!(headers.status(), 408 | 504) {
+            // It did not get there. What takes too long has, and may be billed.
+            self.meter.failed();
+        }
         let (incoming, next) = reply::refused(None, host, headers, last);
         self.replying(host, Box::new(incoming), next)
     }
@@ -280,14 +285,23 @@ impl Position for Whole {
             Route::Ask(task) => {
                 self.report.begin(host.now());
                 self.caller.task = task;
-                match self.plan.directory.identify(host, headers) {
-                    Ok(member) => self.caller.member = member,
+                let is_dry = dry::is_asked(headers);
+                let viewer = if is_dry {
+                    self.plan.directory.viewer(host, headers)
+                } else {
+                    self.plan.directory.identify(host, headers).map(|member| member.map(Viewer::Member))
+                };
+                match viewer {
+                    Ok(Some(Viewer::Member(member))) => {
+                        self.caller.look = is_dry.then_some(Look::Mapping);
+                        self.report.team(host, &member.team.name);
+                        self.caller.member = Some(member);
+                    }
+                    Ok(Some(Viewer::Admin) | None) => {
+                        self.caller.look = is_dry.then_some(Look::Everything);
+                    }
                     Err(error) => return self.refuse(host, &error),
                 }
-                if let Some(member) = &self.caller.member {
-                    self.report.team(host, &member.team.name);
-                }
-                self.caller.dry = dry::is_asked(headers);
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }
@@ -333,22 +347,19 @@ impl Position for Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        let translated = self.translate(host, body);
-        if let Ok((attempt, _)) = &translated
-            && self.caller.dry
-        {
-            return match dry::show(&self.plan, attempt) {
-                Ok(reply) => Step::Answer(self.finished(reply)),
-                Err(error) => self.answer(&error),
-            };
-        }
-        let admitted = translated.and_then(|(attempt, choices)| {
+        let admitted = self.translate(host, body).and_then(|(attempt, choices)| {
             self.report.model(host, self.plan.label(&attempt.asked.model), &attempt.asked.full_model);
             Ok((attempt.admit(&self.plan, &mut self.caller, host)?, choices))
         });
         match admitted {
             Ok((attempt, choices)) => {
                 self.meter = Rc::clone(&attempt.asked.meter);
+                if let Some(look) = self.caller.look {
+                    return match dry::show(&self.plan, &attempt, look) {
+                        Ok(reply) => Step::Answer(self.finished(reply)),
+                        Err(error) => self.answer(&error),
+                    };
+                }
                 attempt.asked.count(host);
                 if let Some(desk) = self.desk.clone().filter(|_| attempt.more.is_empty()) {
                     return self.hand_over(host, &desk, attempt, choices);
@@ -458,6 +469,7 @@ impl Position for Whole {
     }
 
     fn fault(&mut self, problem: &str) -> Reply {
+        self.meter.failed();
         self.finished(self.caller.refuse(&Error::new(Kind::Internal, problem)))
     }
 

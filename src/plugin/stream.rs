@@ -337,6 +337,13 @@ impl HttpContext for Stream {
         Action::Continue
     }
 
+    /// The stream is over, and its line in the access log comes next: what it says must be known by now.
+    fn on_log(&mut self) {
+        if let Some(position) = &self.position {
+            position.borrow_mut().done(&Envoy);
+        }
+    }
+
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         if self.reads() {
             return self.response_chunk(0, true);
