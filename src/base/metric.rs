@@ -13,6 +13,10 @@ pub enum Counter<'a> {
     /// Tokens as the clouds counted them. `kind`s add up: input that came from the cache or went to it is
     /// not among the `input`.
     Tokens { team: &'a str, model: &'a str, kind: &'a str },
+    /// Tokens that the clouds will bill for tries that came to nothing; not among the others.
+    Wasted { team: &'a str, model: &'a str },
+    /// A try at a backend has ended.
+    Tries { backend: &'a str, outcome: &'a str },
     /// What they cost, in billionths of a dollar.
     Cost { team: &'a str, model: &'a str },
 }
@@ -61,6 +65,20 @@ const TOKENS: Row = Row {
     meaning: "tokens: `input` and `output`, `cache_read` and `cache_write` beside `input`",
 };
 
+const WASTED: Row = Row {
+    name: "fairlead_failed_try_tokens_total",
+    labels: &["team", "model"],
+    meaning: "tokens of tries that failed after the request had left, which nobody is charged for here",
+};
+
+const TRIES: Row = Row {
+    name: "fairlead_tries_total",
+    labels: &["backend", "outcome"],
+    meaning: "tries at a backend: `ok`, `throttled`, `overloaded`, `denied` and `no_credentials` (somebody should \
+        look at once), `failed`, `garbled`, `timeout`, `unreachable`, `refused` (the request's fault), `lost` (no \
+        answer: the connection failed, the cloud was silent, or the client has gone)",
+};
+
 const COST: Row = Row {
     name: "fairlead_cost_nanodollars_total",
     labels: &["team", "model"],
@@ -81,7 +99,7 @@ const FIRST_TOKEN: Row = Row {
 
 /// Every counter. Names that begin with `gen_ai` are those of OpenTelemetry's semantic conventions for
 /// generative AI: opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics.
-pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, COST, REFUSED, DROPPED];
+pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, WASTED, COST, TRIES, REFUSED, DROPPED];
 
 /// Every histogram.
 pub const HISTOGRAMS: &[Row] = &[DURATION, FIRST_TOKEN];
@@ -97,6 +115,8 @@ impl Counter<'_> {
             Counter::Requests { team, model, status } => write_name(&REQUESTS, &[team, model, status], out),
             Counter::Refused { team, reason } => write_name(&REFUSED, &[team, reason], out),
             Counter::Tokens { team, model, kind } => write_name(&TOKENS, &[team, model, kind], out),
+            Counter::Wasted { team, model } => write_name(&WASTED, &[team, model], out),
+            Counter::Tries { backend, outcome } => write_name(&TRIES, &[backend, outcome], out),
             Counter::Cost { team, model } => write_name(&COST, &[team, model], out),
         }
     }

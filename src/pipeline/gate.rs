@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
+use crate::base::metric::Counter;
 use crate::chat::Usage;
 use crate::policy::estimate;
 use crate::policy::prices::Price;
-use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Scope, Standing};
+use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Reservation, Scope, Standing};
 
 use super::Plan;
 use super::attempt::Attempt;
@@ -64,11 +65,25 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     }
 }
 
-/// Begins another try of a request that was let in: what it uses from now on is what it costs.
-pub fn again(plan: &Plan, host: &dyn Host, meter: &Meter, attempt: &Attempt) {
-    let price = plan.prices.find(&attempt.asked.full_model);
-    meter.again(price);
-    let _ = host;
+/// Takes what a request may use from what the backend's account has, if that is limited. Where nothing is left, the
+/// others were asked before, and the cloud itself may say no.
+pub fn account(plan: &Plan, host: &dyn Host, backend: usize, wish: Wish<'_>) -> Option<Reservation> {
+    let scopes = [Rc::clone(plan.account(backend)?)];
+    let cost = cost(plan.prices.find(wish.full), &scopes, wish).ok()?;
+    Some(quota::reserve(host, scopes.into(), cost).ok()?.0)
+}
+
+/// Begins another try of a request that was let in: what it uses from now on is what it costs. What the one before
+/// will be billed for all the same is counted apart.
+pub fn again(plan: &Plan, caller: &Caller, host: &dyn Host, meter: &Meter, attempt: &Attempt) {
+    let wish = attempt.wish();
+    let wasted = meter.again(host, plan.prices.find(wish.full));
+    let tokens = wasted.input.saturating_add(wasted.output);
+    if tokens > 0 {
+        let (team, model) = (caller.team(), plan.label(wish.asked));
+        host.count(Counter::Wasted { team, model }, tokens);
+    }
+    meter.draw(account(plan, host, attempt.asked.backend, wish));
 }
 
 /// The most that a request may cost.

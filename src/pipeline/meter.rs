@@ -15,6 +15,8 @@ const BYTES: u64 = 4;
 pub struct Meter {
     /// Gone once it is settled.
     reservation: RefCell<Option<Reservation>>,
+    /// The same of the backend's account, for the try that is under way.
+    account: RefCell<Option<Reservation>>,
     price: Cell<Option<Price>>,
     /// Input tokens as estimated.
     input: u64,
@@ -50,16 +52,25 @@ impl Meter {
     pub fn new(reservation: Option<Reservation>, price: Option<Price>, input: u64) -> Self {
         Self {
             reservation: RefCell::new(reservation),
+            account: RefCell::default(),
             price: Cell::new(price),
             input,
             heard: Cell::default(),
         }
     }
 
-    /// Another try begins, of a model with this price: what was heard of the last one is forgotten.
-    pub fn again(&self, price: Option<Price>) {
+    /// Another try begins, of a model with this price. Gives what the last one has used.
+    pub fn again(&self, host: &dyn Host, price: Option<Price>) -> Usage {
+        let used = self.used();
+        self.settle_account(host);
         self.price.set(price);
         self.heard.set(Heard::default());
+        used
+    }
+
+    /// Takes care of what was taken of the backend's account.
+    pub fn draw(&self, account: Option<Reservation>) {
+        self.account.replace(account);
     }
 
     /// So much is at the cloud now, and unanswered.
@@ -143,10 +154,22 @@ impl Meter {
 
     /// Settles the reservation, once; what comes later is not counted any more.
     pub fn settle(&self, host: &dyn Host) {
-        let Some(reservation) = self.reservation.take() else { return };
+        self.settle_account(host);
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle(host, self.total());
+        }
+    }
+
+    fn settle_account(&self, host: &dyn Host) {
+        if let Some(account) = self.account.take() {
+            account.settle(host, self.total());
+        }
+    }
+
+    fn total(&self) -> Cost {
         let used = self.used();
         let tokens = used.input.saturating_add(used.output);
-        reservation.settle(host, Cost { tokens, nano_usd: self.cost().unwrap_or_default() });
+        Cost { tokens, nano_usd: self.cost().unwrap_or_default() }
     }
 }
 

@@ -1,9 +1,11 @@
 //! The configuration, checked and compiled: what requests see.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
+use crate::base::metric::Counter;
 use crate::config::{self, Environment, Problems};
 use crate::dialect::models::Model;
 use crate::dialect::openai::own::Api;
@@ -18,6 +20,7 @@ use crate::provider::{Backend, token};
 
 use super::aim::Wish;
 use super::caller::Caller;
+use super::reply::Failure;
 use super::room::Room;
 
 /// Everything that requests need of the configuration.
@@ -277,6 +280,23 @@ impl Plan {
         by_name.or_else(|| self.backends.iter().position(|backend| backend.cluster == name))
     }
 
+    /// Counts how a try at a backend has ended.
+    pub fn hear(&self, host: &dyn Host, backend: usize, outcome: &str) {
+        if let Ok(backend) = self.backend(backend) {
+            host.count(Counter::Tries { backend: &backend.name, outcome }, 1);
+        }
+    }
+
+    /// The same for one that has failed. A backend that asks for time gets it.
+    pub fn hear_failure(&self, host: &dyn Host, failure: &Failure) {
+        let Some((index, model)) = &failure.place else { return };
+        self.hear(host, *index, outcome(failure.error.kind));
+        let asks = matches!(failure.error.kind, Kind::Throttled | Kind::Overloaded);
+        if let (true, Some(seconds), Ok(backend)) = (asks, failure.error.retry_after, self.backend(*index)) {
+            choice::pause(host, &backend.name, model, Duration::from_secs(u64::from(seconds)));
+        }
+    }
+
     /// How many tokens a model takes, where another stands in for requests that are too long for it.
     pub fn window(&self, asked: &str) -> Option<u64> {
         self.rules.context_window(asked)
@@ -348,6 +368,37 @@ fn may_use(caller: &Caller, asked: &str, target: &Target<'_>) -> Result<(), Erro
         return Ok(());
     }
     caller.may_use(&format!("{}{}", target.provider, target.model))
+}
+
+/// What a failed try is called in metrics.
+const fn outcome(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Throttled => "throttled",
+        Kind::Overloaded => "overloaded",
+        Kind::Denied => "denied",
+        Kind::NoCredentials => "no_credentials",
+        Kind::Unreachable => "unreachable",
+        Kind::TimedOut => "timeout",
+        Kind::UpstreamFailed => "failed",
+        Kind::UpstreamGarbled => "garbled",
+        Kind::NotJson
+        | Kind::WrongType
+        | Kind::WrongValue
+        | Kind::Missing
+        | Kind::Unsupported
+        | Kind::BadRequest
+        | Kind::TooLong
+        | Kind::Filtered
+        | Kind::UnknownModel
+        | Kind::Unauthenticated
+        | Kind::NotAllowed
+        | Kind::WrongMethod
+        | Kind::TooLarge
+        | Kind::Encoded
+        | Kind::Exhausted
+        | Kind::OverBudget
+        | Kind::Internal => "refused",
+    }
 }
 
 fn check_family(family: Option<&str>, path: &str, problems: &mut Problems) {

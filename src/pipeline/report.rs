@@ -7,10 +7,8 @@ use crate::base::host::Host;
 use crate::base::metric::{Counter, Histogram, OTHER};
 use crate::policy::quota::NANO_USD;
 
+use super::caller::NOBODY;
 use super::meter::Meter;
-
-/// What stands for a team where there are none.
-const NOBODY: &str = "none";
 
 /// One request, from its headers to its end. All names are the operator's: a client can make up none.
 #[derive(Debug, Default)]

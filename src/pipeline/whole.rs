@@ -46,6 +46,8 @@ pub struct Whole {
     caller: Caller,
     meter: Rc<Meter>,
     report: Report,
+    /// Index of the backend that it was written for first.
+    backend: usize,
 }
 
 enum Phase {
@@ -87,6 +89,7 @@ impl Whole {
             caller: Caller::default(),
             meter: Rc::default(),
             report: Report::default(),
+            backend: usize::MAX,
         }
     }
 
@@ -104,6 +107,7 @@ impl Whole {
                     headers.add(name, value);
                 }
                 self.report.first(host.now());
+                self.plan.hear(host, self.backend, "ok");
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
             }
@@ -120,9 +124,8 @@ impl Whole {
 
     /// The client's answer to a request that has come to nothing.
     fn failed(&mut self, host: &dyn Host, failure: Failure) -> Reply {
-        let _ = host;
-        let reply = failure.reply(&self.caller);
-        self.finished(reply)
+        self.plan.hear_failure(host, &failure);
+        self.finished(failure.reply(&self.caller))
     }
 
     /// Writes the request for the first place that can take it.
@@ -184,7 +187,8 @@ impl Whole {
             return ReplyStep::Pass;
         }
         if let Some(failure) = issued.ticket.failure().filter(|_| reply::is_of_upstream(host)) {
-            return ReplyStep::Answer(self.failed(host, failure));
+            // The try itself has counted it.
+            return ReplyStep::Answer(self.finished(failure.reply(&self.caller)));
         }
         if !matches!(headers.status(), 408 | 504) {
             // It did not get there. What takes too long has, and may be billed.
@@ -354,6 +358,7 @@ impl Position for Whole {
         match admitted {
             Ok((attempt, choices)) => {
                 self.meter = Rc::clone(&attempt.asked.meter);
+                self.backend = attempt.asked.backend;
                 if let Some(look) = self.caller.look {
                     return match dry::show(&self.plan, &attempt, look) {
                         Ok(reply) => Step::Answer(self.finished(reply)),
@@ -401,6 +406,7 @@ impl Position for Whole {
                 }
                 Ok(Progress::Whole(reply)) => {
                     self.report.first(host.now());
+                    self.plan.hear(host, self.backend, "ok");
                     let step = Step::Answer(self.finished(reply));
                     // Before the client has the end: his next request finds what this one left over.
                     self.settle(host);
