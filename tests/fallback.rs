@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
+    clippy::unreachable,
     reason = "in a test a panic is the message"
 )]
 
