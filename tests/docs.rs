@@ -198,18 +198,30 @@ fn metrics() -> String {
 }
 
 #[test]
-fn every_label_is_taken_out_of_its_name_by_the_example_of_envoy() {
-    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
-    let written: BTreeSet<&str> = gateway
+fn every_label_is_taken_out_of_its_name_by_the_examples_of_envoy() {
+    let labels: BTreeSet<&str> =
+        COUNTERS.iter().chain(HISTOGRAMS).flat_map(|row| row.labels).copied().collect();
+    let examples = fs::read_dir(root().join("envoy")).unwrap().map(|entry| entry.unwrap().path());
+    let mut tagged = 0;
+    for path in examples.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
+        let example = fs::read_to_string(&path).unwrap();
+        if example.contains("stats_tags:") {
+            labels_are_taken_out(&example, &labels, &path.display().to_string());
+            tagged += 1;
+        }
+    }
+    assert!(tagged > 1, "gateway.yaml at least, and those that are made of it");
+}
+
+fn labels_are_taken_out(example: &str, labels: &BTreeSet<&str>, file: &str) {
+    let written: BTreeSet<&str> = example
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
         .collect();
-    let labels: BTreeSet<&str> =
-        COUNTERS.iter().chain(HISTOGRAMS).flat_map(|row| row.labels).copied().collect();
-    assert_eq!(written, labels);
+    assert_eq!(&written, labels, "{file}");
     for label in labels {
         let regex = format!(r"'^wasmcustom\.(?:fairlead|gen_ai)_.*?(;{label}=([^;]*))'");
-        assert!(gateway.contains(&regex), "{label}");
+        assert!(example.contains(&regex), "{file}: {label}");
     }
 }
 

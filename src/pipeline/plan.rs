@@ -274,6 +274,36 @@ impl Plan {
         }
     }
 
+    /// What an operator should know of the gate: models with several backends from one of which no chain leads on.
+    pub fn dead_ends(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (name, _) in self.rules.names() {
+            let Ok(targets) = self.rules.targets(name) else { continue };
+            let own: Vec<Target<'_>> = targets.collect();
+            let standing = self.rules.fallbacks(name).iter().filter_map(|name| self.rules.targets(name).ok());
+            let mut wanted: Vec<usize> = own.iter().map(|target| target.backend).collect();
+            wanted.extend(standing.flatten().map(|target| target.backend));
+            let several = wanted.iter().any(|backend| Some(backend) != wanted.first());
+            let lowest = own.iter().map(|target| target.order).min();
+            let firsts = own.iter().filter(|target| Some(target.order) == lowest && target.weight > 0);
+            for first in firsts.filter(|_| several) {
+                let leads_on = |chain: &Chain| {
+                    let begins = chain.backends.first() == Some(&first.backend);
+                    begins && chain.backends.iter().all(|backend| wanted.contains(backend))
+                };
+                if let (false, Ok(backend)) = (self.chains.iter().any(leads_on), self.backend(first.backend))
+                {
+                    warnings.push(format!(
+                        "model {name} begins at backend {}, and no chain of `chains` begins there and leads to the \
+                         model's backends only: it is tried nowhere else",
+                        backend.name
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
     /// The backend of this name, or, as Envoy gives it, of this cluster.
     pub fn backend_called(&self, name: &str) -> Option<usize> {
         let by_name = self.backends.iter().position(|backend| backend.name == name);

@@ -148,7 +148,8 @@ impl RootContext for Root {
         };
         self.place = place;
         if place == Place::Attempt {
-            // All that it needs comes with each request from the gate.
+            // All that it needs comes with each request from the gate. Only who waits must be looked after.
+            abi::tick_every(IDLE);
             return true;
         }
         let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
@@ -160,6 +161,9 @@ impl RootContext for Root {
         match Plan::compile(&json, &environment) {
             Ok(plan) => {
                 plan.prepare(&Envoy);
+                if place == Place::Gate {
+                    plan.dead_ends().iter().for_each(|warning| Envoy.log(Level::Warn, warning));
+                }
                 self.sources = plan.token_sources();
                 self.fetches.clear();
                 self.started = false;
