@@ -23,7 +23,7 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
         "parallel_tool_calls",
         Mapped("`additionalModelRequestFields.tool_choice`; left out for models but Claude from 4.5 on"),
     ),
-    ("response_format", Mapped("`outputConfig.textFormat`")),
+    ("response_format", Mapped("`outputConfig.textFormat`; `json_object` is an instruction in `system`")),
     ("seed", Dropped),
     ("presence_penalty", Dropped),
     ("frequency_penalty", Dropped),

@@ -35,7 +35,7 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("reasoning_effort", Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5")),
     ("verbosity", Dropped),
     ("prediction", Dropped),
-    ("service_tier", Dropped),
+    ("service_tier", Mapped("headers `X-Vertex-AI-LLM-Shared-Request-Type`, `X-Vertex-AI-LLM-Request-Type`")),
     ("user", Dropped),
     ("safety_identifier", Dropped),
     ("prompt_cache_key", Dropped),
