@@ -53,9 +53,9 @@ def editions(plugin: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
     def edit(config: dict[str, Any]) -> None:
-        config["static_resources"]["clusters"] += [cluster("anthropic"), cluster("mantle")]
+        config["static_resources"]["clusters"] += [cluster("mantle")]
 
-    clusters = {"anthropic": cloud.ports["anthropic"], "mantle": cloud.ports["bedrock"]}
+    clusters = {"mantle": cloud.ports["bedrock"]}
     with running(version, cloud, "messages", plugin=editions, edit=edit, clusters=clusters) as gate:
         yield gate
 

@@ -36,12 +36,23 @@ LABELS = frozenset(
 #: parameters that there are none of.
 NOTES = re.compile(r"tools\[\].*(\.allOf\[\]\.description|\.(parameters|input_schema)\.title)")
 
-PREFIX = {"bedrock": "bedrock/", "vertex": "vertex_ai/"}
+#: What names of models begin with, and which port of the stand-in hears of them. Names without a prefix are those of
+#: `conftest.more_backends`.
+PREFIX = {"bedrock": "bedrock/", "vertex": "vertex_ai/", "openai": "openai/", "anthropic": "anthropic/", "claude": ""}
+PORT = {"claude": "bedrock"}
 
 
-@pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.__name__.rpartition(".")[2])
+def name(dialect: ModuleType) -> str:
+    return dialect.__name__.rpartition(".")[2]
+
+
+@pytest.fixture(params=DIALECTS, ids=name)
 def dialect(request: pytest.FixtureRequest) -> ModuleType:
     return request.param
+
+
+#: Every dialect, and who takes it.
+PAIRS = [(dialect, where) for dialect in DIALECTS for where in dialect.MODELS]
 
 
 def request(dialect: ModuleType, where: str, seed: int) -> dict[str, Any]:
@@ -50,6 +61,7 @@ def request(dialect: ModuleType, where: str, seed: int) -> dict[str, Any]:
     return dialect.request(dice, Maker(dice, dialect.RULES, dialect.WEIGHTS), model)
 
 
+@pytest.mark.parametrize(("dialect", "where"), PAIRS, ids=[f"{name(dialect)}-{where}" for dialect, where in PAIRS])
 def test_any_valid_request_is_translated_or_refused_by_a_path_that_it_has(
     gate: Gate, where: str, dialect: ModuleType
 ) -> None:
@@ -73,7 +85,7 @@ def outcome(gate: Gate, where: str, dialect: ModuleType, body: dict[str, Any]) -
     if answer.status == 200:
         if b'"error"' in answer.body and json.loads(answer.body.splitlines()[-1].removeprefix(b"data: ")).get("error"):
             return answer.status, f"a broken stream: {answer.body[-300:].decode()}"
-        calls = gate.cloud.requests(where, int(answer.headers["x-fairlead-attempts"]))
+        calls = gate.cloud.requests(PORT.get(where, where), int(answer.headers["x-fairlead-attempts"]))
         return answer.status, loss(body, [call["body"] for call in calls], answer)
     error = json.loads(answer.body)["error"]
     # Anthropic's errors have no member for it.

@@ -100,6 +100,9 @@ impl<'m> Model<'m> {
     }
 }
 
+/// Headers of one request.
+pub type HeaderList = Vec<(&'static str, String)>;
+
 /// What became of a request beside its body.
 #[derive(Debug)]
 pub struct Written {
@@ -110,7 +113,7 @@ pub struct Written {
     /// A stream was asked for, but the model can only answer whole.
     pub whole: bool,
     /// Headers that this request goes out with, besides [`Upstream::headers`].
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: HeaderList,
 }
 
 /// What became of a request that passes, beside its body.
@@ -119,7 +122,7 @@ pub struct Passed {
     /// The fields that were given.
     pub given: Vec<Given>,
     /// Headers that this request goes out with, besides [`Upstream::headers`].
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: HeaderList,
 }
 
 /// What every reply says of itself.
@@ -408,7 +411,7 @@ impl Upstream {
 
     /// Headers that go out besides those of every request. `betas` is the value of the client's header
     /// `anthropic-beta`.
-    pub fn headers(self, betas: &str) -> Vec<(&'static str, String)> {
+    pub fn headers(self, betas: &str) -> HeaderList {
         match self {
             Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => Vec::new(),
             Upstream::Messages(edition) => edition.headers(betas),

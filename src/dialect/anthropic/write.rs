@@ -17,7 +17,7 @@ use crate::dialect::claude::{Version, Words};
 use crate::dialect::converse::own;
 use crate::dialect::fates::Fate;
 use crate::dialect::names::{Rule, Word};
-use crate::dialect::{Model, Passed, extra, fates as settled, media, relay, schema};
+use crate::dialect::{HeaderList, Model, Passed, extra, fates as settled, media, relay, schema};
 
 /// Edits the top of a request in Anthropic's own dialect. `betas` is the value of the client's header. Gives the names of what was left out.
 ///
@@ -81,7 +81,7 @@ fn headers(
     extra: &[Extra<'_>],
     tier: Option<Tier>,
     left_out: &mut LeftOut,
-) -> Result<Vec<(&'static str, String)>, Error> {
+) -> Result<HeaderList, Error> {
     match (edition, extra.first()) {
         (Edition::InvokeModel, _) => own::headers(extra, tier, left_out),
         (Edition::Anthropic | Edition::Mantle | Edition::Vertex, Some(field)) => {
@@ -119,7 +119,7 @@ pub fn write(
     request: &Request<'_>,
     model: Model<'_>,
     out: &mut Vec<u8>,
-) -> Result<(LeftOut, Vec<(&'static str, String)>), Error> {
+) -> Result<(LeftOut, HeaderList), Error> {
     if request.turns.is_empty() {
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer, wrong_type};
 use crate::chat::{Extra, Format, LeftOut, Request, Tier};
-use crate::dialect::extra;
+use crate::dialect::{HeaderList, extra};
 
 /// `AdditionalModelResponseFieldPathsList` and its items have at most so many members.
 const MOST_PATHS: usize = 10;
@@ -135,11 +135,7 @@ impl<'r> Own<'r> {
 ///
 /// # Errors
 /// The first that InvokeModel does not take, by its path.
-pub fn headers(
-    extra: &[Extra<'_>],
-    tier: Option<Tier>,
-    left_out: &mut LeftOut,
-) -> Result<Vec<(&'static str, String)>, Error> {
+pub fn headers(extra: &[Extra<'_>], tier: Option<Tier>, left_out: &mut LeftOut) -> Result<HeaderList, Error> {
     const TAKEN: &[&str] = &["guardrailConfig", "performanceConfig", "requestMetadata", "serviceTier"];
     if let Some(field) = extra.iter().find(|field| !TAKEN.contains(&field.name.as_str())) {
         return Err(extra::refusal(field, "Bedrock's InvokeModel"));

@@ -17,7 +17,7 @@ use crate::chat::{
     Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::proof;
+use crate::dialect::{HeaderList, proof};
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
@@ -68,7 +68,7 @@ pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Re
 /// case, and `dedicated` uses nothing else:
 /// docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo, …/flex-paygo,
 /// …/provisioned-throughput/use-provisioned-throughput.
-pub fn headers(tier: Option<Tier>) -> Vec<(&'static str, String)> {
+pub fn headers(tier: Option<Tier>) -> HeaderList {
     let shared = |kind: &str| vec![("x-vertex-ai-llm-shared-request-type", kind.to_owned())];
     match tier {
         None | Some(Tier::Standard) => Vec::new(),
