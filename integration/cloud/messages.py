@@ -368,7 +368,7 @@ def _turn(api: Messages, body: dict[str, Any]) -> Turn:
         tool_results=results,
         images=sum(block["type"] == "image" for blocks in messages for block in blocks),
         words=sum(words(text) for text in texts),
-        tools=[Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools", []) if "input_schema" in tool],
+        tools=[Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools", []) if {"name", "input_schema"} <= tool.keys()],
         forced_tool={"tool": choice.get("name"), "any": "*"}.get(choice["type"]),
         schema=schema["schema"] if schema else None,
         marked_text=last_text or " ".join(text for _, text in results),

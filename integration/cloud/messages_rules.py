@@ -120,7 +120,7 @@ def _source(kind: str, source: dict[str, Any], where: str) -> None:
 
 def _tools(body: dict[str, Any]) -> None:
     tools = body.get("tools", [])
-    names = [tool["name"] for tool in tools]
+    names = [tool["name"] for tool in tools if "name" in tool]
     if len(set(names)) != len(names):
         raise _refused("tools: Tool names must be unique.")
     for index, tool in enumerate(tools):

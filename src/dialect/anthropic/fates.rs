@@ -6,8 +6,8 @@
 use super::Edition;
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
-    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_MODERATION, NO_SEARCH,
+    NO_THREAD, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
 };
 
 /// The table of an edition for clients of OpenAI's API.
@@ -75,6 +75,8 @@ macro_rules! openai_chat {
             ("safety_identifier", Mapped("`metadata.user_id`")),
             ("prompt_cache_key", Dropped),
             ("prompt_cache_retention", Dropped),
+            ("prompt_cache_options", Dropped),
+            ("moderation", NO_MODERATION),
             ("metadata", Dropped),
             ("store", Dropped),
         ]

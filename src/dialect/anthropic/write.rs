@@ -135,7 +135,10 @@ pub fn write(
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
-    let mut body = Body { edition, version, request, left_out };
+    if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) {
+        left_out.note("response_format.json_schema.description");
+    }
+    let mut body = Body { edition, version, request, prefill: prefill(request), left_out };
     Writer::new(out).object(|w| {
         edition.write_head(model.name, request.delivery.is_stream(), &betas.known, w);
         w.key("max_tokens").number(match (request.sampling.max_tokens, words.room) {
@@ -228,6 +231,12 @@ fn check(request: &Request<'_>) -> Result<(), Error> {
     }
 }
 
+/// Where the text stands that Claude is to go on from.
+fn prefill(request: &Request<'_>) -> Option<Place> {
+    let last = request.turns.last().filter(|turn| turn.role == Role::Assistant)?.parts.last()?;
+    matches!(last.content, Content::Text(_)).then_some(last.place)
+}
+
 /// The first Claude that keeps what is marked for an hour, on Bedrock.
 const KEEPS_AN_HOUR: Version = Version(4, 5);
 
@@ -239,6 +248,8 @@ struct Body<'r, 'a> {
     edition: Edition,
     version: Option<Version>,
     request: &'r Request<'a>,
+    /// Where the text stands that Claude is to go on from.
+    prefill: Option<Place>,
     left_out: LeftOut,
 }
 
@@ -292,7 +303,11 @@ impl Body<'_, '_> {
 
     fn block(&mut self, part: &Part<'_>, mark: Option<Cache>, w: &mut Writer<'_>) -> Result<(), Error> {
         match &part.content {
-            Content::Text(text) => self.text(*text, mark, w),
+            Content::Text(text) => {
+                // "final assistant content cannot end with trailing whitespace"
+                let prefilled = self.prefill == Some(part.place);
+                self.text(if prefilled { text.trim_end() } else { *text }, mark, w);
+            }
             Content::Image(picture) => self.image(part.place, picture, mark, w)?,
             Content::Document(document) => self.document(part.place, document, mark, w)?,
             Content::SearchResult(result) => self.search_result(result, mark, w),
@@ -394,7 +409,7 @@ impl Body<'_, '_> {
     ) -> Result<(), Error> {
         w.object(|w| {
             w.key("type").string("document");
-            self.source(place, &document.source, w.key("source"))?;
+            self.source(place, document, w.key("source"))?;
             if let Some(title) = document.title.filter(|title| !title.is_blank()) {
                 w.key("title").text(title);
             }
@@ -409,8 +424,8 @@ impl Body<'_, '_> {
         })
     }
 
-    fn source(&self, place: Place, source: &DocumentSource<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-        let below = self.request.spelling.document;
+    fn source(&self, place: Place, document: &Document<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        let Document { source, below, .. } = document;
         let refuse = |problem| Err(place.error(Kind::Unsupported, below, problem));
         match source {
             DocumentSource::Address(url) => return self.address(place, below, *url, w),
@@ -439,7 +454,7 @@ impl Body<'_, '_> {
                 let Ok(text) = std::str::from_utf8(&bytes) else { return refuse("text must be in UTF-8") };
                 plain_text(w, |w| w.string(text));
             }
-            DocumentSource::Inline { .. } => return refuse("documents must be PDF or text"),
+            DocumentSource::Inline { .. } => return refuse("must be a PDF or text for this model"),
         }
         Ok(())
     }

@@ -662,7 +662,6 @@ mod tests {
     const SPELLING: Spelling = Spelling {
         image: ".image",
         inline_image: "itself",
-        document: ".document",
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",
