@@ -7,6 +7,7 @@ mod count;
 mod dry;
 mod embed;
 mod fan;
+mod fleet;
 mod gate;
 mod image;
 mod measure;

@@ -11,8 +11,9 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
+use super::meter::Pending;
 use super::room::Share;
-use super::{Plan, chat, count, embed, image, own};
+use super::{Plan, chat, count, embed, fleet, image, own};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -86,9 +87,6 @@ pub fn begin(
     if !encoding.eq_ignore_ascii_case("identity") {
         return garbled(&asked, "in a compressed form that was not asked for");
     }
-    if asked.expects.is_billed() {
-        asked.meter.answered();
-    }
     let title = Title {
         // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
         id: headers.get("x-amzn-requestid").unwrap_or(&caller.request_id).to_owned(),
@@ -103,6 +101,7 @@ pub fn begin(
             }
             let (names, decoder) = (std::mem::take(names), upstream.stream());
             let writer = caller.client().stream(title, *usage);
+            asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
@@ -112,6 +111,7 @@ pub fn begin(
             }
             let (names, decoder) = (Names::default(), upstream.stream());
             let writer = caller.client().relay(*usage);
+            asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
@@ -187,6 +187,10 @@ impl Incoming {
                 body.extend_from_slice(bytes);
                 if !last {
                     return ReplyStep::Hold;
+                }
+                if asked.expects.is_billed() {
+                    // Until here it was as if nothing had been seen of it.
+                    asked.meter.answered(Pending::default());
                 }
                 match whole(asked, caller, host, title, *tokens, body) {
                     Ok(Finished { body: written, media_type, withheld }) => {
@@ -361,22 +365,27 @@ pub fn call_refused(asked: &Asked, plan: &Plan, host: &dyn Host, headers: &Heade
     if headers.media_type() == "text/plain" && matches!(headers.status(), 503 | 504) {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let details = if text.contains("overflow") { "overflow" } else { "" };
-        return of_envoy(host, headers.status(), details);
+        return of_envoy(host, headers, details);
     }
     of_cloud(asked, headers, body.get(..MOST_REFUSAL).unwrap_or(body))
 }
 
 /// The error behind a reply that is none: the cloud's own, or what Envoy says in its place.
 fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8]) -> Error {
-    let status = headers.status();
     let details =
         host.property(&["response", "code_details"]).and_then(|bytes| String::from_utf8(bytes).ok());
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
+        asked.meter.failed();
         return of_cloud(asked, headers, body);
     }
-    of_envoy(host, status, &details)
+    let error = of_envoy(host, headers, &details);
+    if let Some(asked) = asked.filter(|_| error.kind != Kind::TimedOut) {
+        // It did not get there. What takes too long has, and may be billed.
+        asked.meter.failed();
+    }
+    error
 }
 
 fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
@@ -402,10 +411,12 @@ fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
     error
 }
 
-fn of_envoy(host: &dyn Host, status: u16, details: &str) -> Error {
+fn of_envoy(host: &dyn Host, headers: &Headers, details: &str) -> Error {
+    let status = headers.status();
     // The reason may hold addresses of the inside: for the log only.
     host.log(Level::Warn, &format!("Envoy answered {status} itself: {details}"));
     let (kind, message) = match status {
+        _ if details == "rate_limiter_error" => return fleet::unknown(),
         413 => (
             Kind::TooLarge,
             "the body is larger than Envoy's buffer; send less, or ask the operator to raise per_connection_buffer_limit_bytes",
@@ -423,7 +434,7 @@ fn of_envoy(host: &dyn Host, status: u16, details: &str) -> Error {
             Kind::Internal,
             "Envoy has no route or cluster for this model's backend; the operator finds the name it looked for in Envoy's log",
         ),
-        429 => (Kind::Throttled, "Envoy's rate limit was reached; try again later"),
+        429 => return fleet::reached(headers),
         401 | 403 => (Kind::Denied, "Envoy's own policy refused the request"),
         400..500 => (Kind::BadRequest, "Envoy refused the request as malformed"),
         _ => (Kind::Unreachable, "the cloud could not be reached; try again shortly"),
