@@ -500,7 +500,7 @@ fn vectors_that_never_end_do_not_fill_the_memory() {
 }
 
 #[test]
-fn calls_that_were_answered_are_counted_though_a_later_one_fails_and_so_is_a_client_that_leaves() {
+fn calls_that_were_answered_or_are_under_way_are_counted_when_one_fails_or_the_client_leaves() {
     let plan = plan();
     for fails in [false, true] {
         let host = signed_in(&plan);
@@ -513,7 +513,8 @@ fn calls_that_were_answered_are_counted_though_a_later_one_fails_and_so_is_a_cli
             answered(exchange.whole.called(&host, 3, None));
         }
         exchange.whole.done(&host);
-        assert_eq!(host.field("tokens").as_deref(), Some("15"));
+        // Seven or eight others are under way, of 20 texts of some 30 bytes together.
+        assert_eq!(host.field("tokens").as_deref(), Some("19"));
     }
 }
 

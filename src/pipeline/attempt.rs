@@ -19,7 +19,7 @@ use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
 use super::gate::{self, Wish};
-use super::meter::Meter;
+use super::meter::{Meter, Pending};
 use super::{Plan, chat, count, embed, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
@@ -159,6 +159,15 @@ impl Attempt {
         };
         self.asked.meter = Rc::new(gate::admit(plan, caller, host, wish)?);
         Ok(self)
+    }
+
+    /// What the cloud may bill from the moment on in which the request has left.
+    pub fn pending(&self) -> Pending {
+        if self.asked.expects.is_billed() {
+            Pending { input: self.estimate, images: self.asked.expects.images() }
+        } else {
+            Pending::default()
+        }
     }
 
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's

@@ -11,6 +11,7 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
+use super::meter::Pending;
 use super::room::Share;
 use super::{Plan, chat, count, embed, image, own};
 
@@ -86,9 +87,6 @@ pub fn begin(
     if !encoding.eq_ignore_ascii_case("identity") {
         return garbled(&asked, "in a compressed form that was not asked for");
     }
-    if asked.expects.is_billed() {
-        asked.meter.answered();
-    }
     let title = Title {
         // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
         id: headers.get("x-amzn-requestid").unwrap_or(&caller.request_id).to_owned(),
@@ -103,6 +101,7 @@ pub fn begin(
             }
             let (names, decoder) = (std::mem::take(names), upstream.stream());
             let writer = caller.client().stream(title, *usage);
+            asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
@@ -112,6 +111,7 @@ pub fn begin(
             }
             let (names, decoder) = (Names::default(), upstream.stream());
             let writer = caller.client().relay(*usage);
+            asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
@@ -187,6 +187,10 @@ impl Incoming {
                 body.extend_from_slice(bytes);
                 if !last {
                     return ReplyStep::Hold;
+                }
+                if asked.expects.is_billed() {
+                    // Until here it was as if nothing had been seen of it.
+                    asked.meter.answered(Pending::default());
                 }
                 match whole(asked, caller, host, title, *tokens, body) {
                     Ok(Finished { body: written, media_type, withheld }) => {
@@ -374,9 +378,15 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
+        asked.meter.failed();
         return of_cloud(asked, headers, body);
     }
-    of_envoy(host, status, &details)
+    let error = of_envoy(host, status, &details);
+    if let Some(asked) = asked.filter(|_| error.kind != Kind::TimedOut) {
+        // It did not get there. What takes too long has, and may be billed.
+        asked.meter.failed();
+    }
+    error
 }
 
 fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
