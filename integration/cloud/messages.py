@@ -35,6 +35,29 @@ EVERYWHERE = frozenset(
 VERSION = "2023-06-01"
 
 
+#: Headers of InvokeModel, and what botocore's model lets them be.
+HEADERS = {
+    "x-amzn-bedrock-guardrailidentifier": r"[a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+",
+    "x-amzn-bedrock-guardrailversion": r"[1-9][0-9]{0,7}|DRAFT",
+    "x-amzn-bedrock-trace": r"ENABLED|DISABLED|ENABLED_FULL",
+    "x-amzn-bedrock-performanceconfig-latency": r"standard|optimized",
+    "x-amzn-bedrock-service-tier": r"priority|default|flex|reserved",
+    "x-amzn-bedrock-request-metadata": r"\{.{2,}\}",
+}
+
+
+def check_headers(headers: dict[str, str]) -> None:
+    """Refuse a header of InvokeModel that says something else, or half of what it takes."""
+    for name, pattern in HEADERS.items():
+        if name in headers and not re.fullmatch(pattern, headers[name]):
+            raise Refused("headers", f"{name}: {headers[name]!r} does not match {pattern}")
+    if len({"x-amzn-bedrock-guardrailidentifier", "x-amzn-bedrock-guardrailversion"} & headers.keys()) == 1:
+        raise Refused("headers", "a guardrail has an identifier and a version")
+    metadata = json.loads(headers.get("x-amzn-bedrock-request-metadata", "{}"))
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise Refused("headers", "x-amzn-bedrock-request-metadata: must be an object of strings")
+
+
 class Messages(frame.Api):
     """What all editions do alike. A subclass names its path and the members that only it takes."""
 
@@ -182,6 +205,7 @@ class Invoke(aws.Api, Messages):
 
     path = re.compile(r"/model/(?P<model>[^/]*anthropic\.claude[^/]*)/(?P<operation>invoke|invoke-with-response-stream)")
     stream_type = "application/vnd.amazon.eventstream"
+    more_headers = tuple(HEADERS)
     top = EVERYWHERE | {"anthropic_version", "anthropic_beta"}
 
     def betas(self, body: dict[str, Any]) -> list[str]:
@@ -191,11 +215,30 @@ class Invoke(aws.Api, Messages):
         self.stream = self.found["operation"] == "invoke-with-response-stream"
         if body.get("anthropic_version") != "bedrock-2023-05-31":
             raise Refused("rule", f"Invalid API version: {body.get('anthropic_version')}")
+        check_headers(self.headers())
         if any(not re.fullmatch(r"[a-z0-9-]+-20\d\d-\d\d-\d\d|[a-z-]+-20\d{6}", beta) for beta in self.betas(body)):
             raise Refused("rule", "invalid beta flag")
 
+    def _message(self, reply: Reply, content: list[Any], stop: str | None, usage: dict[str, Any]) -> dict[str, Any]:
+        message = super()._message(reply, content, stop, usage)
+        return message | (self._action(reply) if stop is not None else {})
+
+    def _stop(self, reply: Reply) -> str:
+        # A guardrail puts its own words in the place of the model's, and the reason stays what it was.
+        return "end_turn" if reply.stop == "guardrail_intervened" else super()._stop(reply)
+
+    def _action(self, reply: Reply) -> dict[str, str]:
+        if "x-amzn-bedrock-guardrailidentifier" not in self.headers() and reply.stop != "guardrail_intervened":
+            return {}
+        return {"amazon-bedrock-guardrailAction": "INTERVENED" if reply.stop == "guardrail_intervened" else "NONE"}
+
+    def frames(self, reply: Reply) -> list[bytes]:
+        self._reply = reply
+        return super().frames(reply)
+
     def framed(self, event: dict[str, Any]) -> bytes:
         if event["type"] == "message_stop":
+            event = event | self._action(self._reply)
             metrics = {"inputTokenCount": 1, "outputTokenCount": 2, "invocationLatency": 7, "firstByteLatency": 3}
             event = event | {"amazon-bedrock-invocationMetrics": metrics}
         chunk = {"bytes": base64.b64encode(json.dumps(event).encode()).decode(), "p": "abcdefghijkl"}
@@ -325,7 +368,7 @@ def _turn(api: Messages, body: dict[str, Any]) -> Turn:
         tool_results=results,
         images=sum(block["type"] == "image" for blocks in messages for block in blocks),
         words=sum(words(text) for text in texts),
-        tools=[Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools", []) if "input_schema" in tool],
+        tools=[Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools", []) if {"name", "input_schema"} <= tool.keys()],
         forced_tool={"tool": choice.get("name"), "any": "*"}.get(choice["type"]),
         schema=schema["schema"] if schema else None,
         marked_text=last_text or " ".join(text for _, text in results),

@@ -120,11 +120,12 @@ def _source(kind: str, source: dict[str, Any], where: str) -> None:
 
 def _tools(body: dict[str, Any]) -> None:
     tools = body.get("tools", [])
-    names = [tool["name"] for tool in tools]
+    names = [tool["name"] for tool in tools if "name" in tool]
     if len(set(names)) != len(names):
         raise _refused("tools: Tool names must be unique.")
     for index, tool in enumerate(tools):
-        _word(NAME, tool["name"], f"tools.{index}.name")
+        if "name" in tool:  # A set of tools has none.
+            _word(NAME, tool["name"], f"tools.{index}.name")
         if "input_schema" in tool and tool["input_schema"].get("type") != "object":
             raise _refused(f"tools.{index}.input_schema.type: Input should be 'object'")
     choice = body.get("tool_choice")

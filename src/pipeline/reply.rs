@@ -439,6 +439,10 @@ fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
         | Expects::Own { .. } => asked.cloud.refusal(headers.status(), headers, body),
         Expects::Images { upstream, .. } => upstream.refusal(headers.status(), headers, body),
     };
+    // Of a request that was translated it would be a path in another body.
+    if matches!(asked.expects, Expects::Chat { .. }) {
+        error.param = None;
+    }
     if let Some(id) = upstream_id(headers) {
         error.message.push_str(&format!(" (request id {id})"));
     }
