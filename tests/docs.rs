@@ -23,7 +23,7 @@ use fairlead::dialect::image::words::{Rule, Word};
 use fairlead::dialect::openai::own::Api;
 use fairlead::dialect::openai::{self, image::fields};
 use fairlead::dialect::{Client, Upstream, anthropic, image};
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{FIELDS, Plan};
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -40,6 +40,7 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
     holds("words images", &image_words());
     holds("errors", &errors());
     holds("metrics", &metrics());
+    holds("access log", &access_log());
 }
 
 /// The fate of every field of a chat.
@@ -197,19 +198,46 @@ fn metrics() -> String {
     table
 }
 
+/// The fields of the access log.
+fn access_log() -> String {
+    let mut table = String::from("| filter state | what it says |\n| --- | --- |\n");
+    for (name, meaning) in FIELDS {
+        writeln!(table, "| `wasm.fairlead.{name}` | {meaning} |").unwrap();
+    }
+    table
+}
+
 #[test]
-fn every_label_is_taken_out_of_its_name_by_the_example_of_envoy() {
-    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
-    let written: BTreeSet<&str> = gateway
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
-        .collect();
+fn the_examples_of_access_logs_name_what_there_is() {
+    for file in ["gateway.yaml", "oidc.yaml", "parts/opentelemetry.yaml"] {
+        let example = fs::read_to_string(root().join("envoy").join(file)).unwrap();
+        let named: Vec<&str> = example
+            .split("FILTER_STATE(wasm.fairlead.")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(":PLAIN)%").map(|(name, _)| name))
+            .collect();
+        assert!(named.len() > 4, "{file}");
+        for name in named {
+            assert!(FIELDS.iter().any(|(known, _)| *known == name), "{file}: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_label_is_taken_out_of_its_name_by_the_examples_of_envoy() {
     let labels: BTreeSet<&str> =
         COUNTERS.iter().chain(HISTOGRAMS).flat_map(|row| row.labels).copied().collect();
-    assert_eq!(written, labels);
-    for label in labels {
-        let regex = format!(r"'^wasmcustom\.(?:fairlead|gen_ai)_.*?(;{label}=([^;]*))'");
-        assert!(gateway.contains(&regex), "{label}");
+    for file in ["gateway.yaml", "oidc.yaml"] {
+        let example = fs::read_to_string(root().join("envoy").join(file)).unwrap();
+        let written: BTreeSet<&str> = example
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
+            .collect();
+        assert_eq!(written, labels, "{file}");
+        for label in &labels {
+            let regex = format!(r"'^wasmcustom\.(?:fairlead|gen_ai)_.*?(;{label}=([^;]*))'");
+            assert!(example.contains(&regex), "{file}: {label}");
+        }
     }
 }
 

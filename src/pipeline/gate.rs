@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
+use crate::base::metric::Counter;
 use crate::chat::Usage;
 use crate::policy::estimate;
 use crate::policy::prices::Price;
@@ -12,6 +13,7 @@ use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Scope,
 use super::Plan;
 use super::caller::Caller;
 use super::meter::Meter;
+use super::report::NOBODY;
 
 /// What a limit is used to, in percent, from which on the client is warned.
 const WARN_AT: u64 = 80;
@@ -41,7 +43,7 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     let price = plan.prices.find(wish.full);
     let mut scopes =
         caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes(wish.asked, wish.full));
-    scopes.extend(plan.total.iter().map(Rc::clone));
+    scopes.extend(plan.model_scope(wish.asked).into_iter().chain(&plan.total).map(Rc::clone));
     if scopes.is_empty() {
         return Ok(Meter::new(None, price, wish.input));
     }
@@ -52,12 +54,19 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     }
     match quota::reserve(host, scopes.clone(), cost) {
         Ok((reservation, standings)) => {
-            caller.limits = headers(&scopes, &standings);
+            let fullest = fullest(&scopes, &standings).filter(|(percent, ..)| *percent >= WARN_AT);
+            caller.limits = headers(&standings);
+            if let Some((percent, limit, title)) = fullest {
+                let team = caller.member.as_ref().map_or(NOBODY, |member| member.team.name.as_str());
+                host.count(Counter::NearLimit { team, limit: limit.name() }, 1);
+                let warning = format!("{percent}% of {} of {title}", limit.name());
+                caller.limits.push(("x-fairlead-limit-warning", warning));
+            }
             Ok(Meter::new(Some(reservation), price, wish.input))
         }
         Err(exhausted) => {
             let standings: Vec<Standing> = scopes.iter().map(|scope| scope.standing(host)).collect();
-            caller.limits = headers(&scopes, &standings);
+            caller.limits = headers(&standings);
             Err(refusal(exhausted, &scopes, cost))
         }
     }
@@ -147,7 +156,7 @@ fn dollars(nano_usd: u64) -> String {
 }
 
 /// What a client is told of the limits that have the least room left.
-fn headers(scopes: &[Rc<Scope>], standings: &[Standing]) -> Vec<(&'static str, String)> {
+fn headers(standings: &[Standing]) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
     let mut tell = |gauge: Option<Gauge>, names: [&'static str; 3]| {
         if let Some(gauge) = gauge {
@@ -167,11 +176,6 @@ fn headers(scopes: &[Rc<Scope>], standings: &[Standing]) -> Vec<(&'static str, S
         tightest(|standing| standing.tokens),
         ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
     );
-    if let Some((percent, limit, title)) =
-        fullest(scopes, standings).filter(|(percent, ..)| *percent >= WARN_AT)
-    {
-        headers.push(("x-fairlead-limit-warning", format!("{percent}% of {} of {title}", limit.name())));
-    }
     headers
 }
 

@@ -24,4 +24,5 @@ mod whole;
 pub use caller::Caller;
 pub use plan::Plan;
 pub use reply::MOST_ANSWER;
+pub use report::FIELDS;
 pub use whole::Whole;

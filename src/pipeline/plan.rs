@@ -122,6 +122,16 @@ impl Plan {
         self.rules.label(asked).unwrap_or_default()
     }
 
+    /// What everyone together may use of a model, if that is limited.
+    pub fn model_scope(&self, asked: &str) -> Option<&Rc<Scope>> {
+        self.rules.scope(asked)
+    }
+
+    /// All such limits, each with the name or pattern of its models.
+    pub fn model_scopes(&self) -> impl Iterator<Item = (&str, &Rc<Scope>)> {
+        self.rules.scopes()
+    }
+
     /// Whether a client's own dialect could be spoken by any backend.
     pub fn may_speak(&self, client: Client) -> bool {
         self.backends.iter().any(|backend| backend.may_speak(client))
@@ -160,6 +170,7 @@ impl Plan {
         for source in self.token_sources() {
             source.prepare(host);
         }
-        self.directory.scopes().chain(&self.total).for_each(|scope| scope.prepare(host));
+        let models = self.rules.scopes().map(|(_, scope)| scope);
+        self.directory.scopes().chain(models).chain(&self.total).for_each(|scope| scope.prepare(host));
     }
 }

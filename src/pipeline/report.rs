@@ -10,7 +10,19 @@ use crate::policy::quota::NANO_USD;
 use super::meter::Meter;
 
 /// What stands for a team where there are none.
-const NOBODY: &str = "none";
+pub const NOBODY: &str = "none";
+
+/// What is left for the access log and other filters: `%FILTER_STATE(wasm.fairlead.team:PLAIN)%`. A name, and what
+/// it says.
+pub const FIELDS: &[(&str, &str)] = &[
+    ("team", "the team; absent where there are none"),
+    ("model", "the model by its full name, such as `bedrock/us.amazon.nova-lite-v1:0`"),
+    ("tokens", "tokens charged, input and output together; `0` where nothing was used"),
+    ("input_tokens", "those of the input, with what the cache had; absent where there were none at all"),
+    ("output_tokens", "those of the output"),
+    ("cost_usd", "what they cost, in US dollars; absent where the model has no price"),
+    ("first_token_ms", "milliseconds from the request's headers to the first bytes of its reply"),
+];
 
 /// One request, from its headers to its end. All names are the operator's: a client can make up none.
 #[derive(Debug, Default)]

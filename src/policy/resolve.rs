@@ -1,7 +1,10 @@
 //! From the model name a client asks for to a backend and that backend's own name of the model.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
+use super::limits;
+use super::quota::{Limits, Scope};
 use crate::base::error::{Error, Kind};
 use crate::config::{Model, Problems, Provider};
 
@@ -27,6 +30,8 @@ struct Rule {
     model: Option<String>,
     /// What the model is, where its name does not tell.
     family: Option<String>,
+    /// Limits of everyone together.
+    scope: Option<Rc<Scope>>,
 }
 
 impl Rule {
@@ -81,12 +86,16 @@ impl Rules {
                     format!("is a model of `{}`; this backend's start with `{provider}`", other.prefix());
                 problems.add(&at("model"), problem);
             }
+            let limits = limits::compile(&model.limits, &at("limits"), problems);
+            let scope = (limits != Limits::default())
+                .then(|| Rc::new(Scope::new("model", &model.name, format!("model {}", model.name), limits)));
             let rule = Rule {
                 label: model.name.clone(),
                 backend,
                 provider,
                 model: name.map(str::to_owned),
                 family: model.family.clone(),
+                scope,
             };
             rules.names.push((model.name.clone(), rule.owner()));
             match model.name.strip_suffix('*') {
@@ -116,6 +125,20 @@ impl Rules {
     /// The rule that matches a name, as the operator wrote it.
     pub fn label(&self, asked: &str) -> Option<&str> {
         self.rule(asked).map(|rule| rule.label.as_str())
+    }
+
+    /// The limits that everyone has together of what the rule for a name matches.
+    pub fn scope(&self, asked: &str) -> Option<&Rc<Scope>> {
+        self.rule(asked)?.scope.as_ref()
+    }
+
+    /// All such limits, each with its name or pattern, in the order in which they are written.
+    pub fn scopes(&self) -> impl Iterator<Item = (&str, &Rc<Scope>)> {
+        self.names.iter().filter_map(|(name, _)| {
+            let prefix = |rest| self.prefixes.iter().find(|(known, _)| known == rest).map(|(_, rule)| rule);
+            let rule = name.strip_suffix('*').map_or_else(|| self.exact.get(name), prefix)?;
+            Some((name.as_str(), rule.scope.as_ref()?))
+        })
     }
 
     fn rule(&self, asked: &str) -> Option<&Rule> {
