@@ -82,7 +82,7 @@ fn cost(price: Option<Price>, scopes: &[Rc<Scope>], wish: Wish<'_>) -> Result<Co
     let plain = Usage { input: wish.input, output, ..Usage::default() };
     match (price, scopes.iter().find(|scope| scope.limits.budget.is_some())) {
         (Some(price), _) => {
-            let nano_usd = price.of(&dear, wish.images).max(price.of(&plain, wish.images));
+            let nano_usd = price.most(&dear, wish.images).max(price.most(&plain, wish.images));
             Ok(Cost { tokens, nano_usd })
         }
         (None, _) if !wish.billed => Ok(Cost::default()),
