@@ -114,7 +114,7 @@ class Bench:
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
         cloud, *ports = gateway.free_ports(9)
-        clouds = dict.fromkeys(("bedrock", "vertex", "metadata"), cloud)
+        clouds = dict.fromkeys((role for _, role in gateway.HOSTS), cloud)
 
         def side(name: str, port: int, admin_port: int, count: int | None = None) -> Side:
             config = under_test(gateway.load("gateway.yaml"))
