@@ -553,6 +553,8 @@ fn a_request_that_is_refused_takes_nothing() {
     for wrong in [&b"{"[..], br#"{"model":"bedrock/priced"}"#, br#"{"model":"nothing","messages":[]}"#] {
         let Step::Answer(reply) = Exchange::new(&plan, &host).send(wrong) else { panic!("let through") };
         assert!(reply.status < 429);
+        let got = Got::from(reply);
+        assert_eq!(got.header("x-ratelimit-remaining-requests"), Some("10"), "{}", got.body);
     }
     let got = exchange(&plan, &host, 10, (1, 1));
     assert_eq!(got.header("x-ratelimit-remaining-requests"), Some("9"));

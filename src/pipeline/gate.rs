@@ -72,6 +72,13 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     }
 }
 
+/// Leaves with the caller what is left of his limits, without taking anything from them.
+pub fn tell(plan: &Plan, caller: &mut Caller, host: &dyn Host) {
+    let own = caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes("", ""));
+    let standings: Vec<Standing> = own.iter().chain(&plan.total).map(|scope| scope.standing(host)).collect();
+    caller.limits = headers(&standings);
+}
+
 /// The most that a request may cost.
 fn cost(price: Option<Price>, scopes: &[Rc<Scope>], wish: Wish<'_>) -> Result<Cost, Error> {
     let output = wish.output.unwrap_or(estimate::OUTPUT);

@@ -18,7 +18,7 @@ use super::meter::Meter;
 use super::reply::{self, Incoming};
 use super::report::Report;
 use super::route::{self, Route};
-use super::{dry, models, usage};
+use super::{dry, gate, models, usage};
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
@@ -384,6 +384,9 @@ impl Whole {
     /// Refuses on the gateway's own account.
     fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
         self.report.refused(host, error);
+        if self.caller.limits.is_empty() {
+            gate::tell(&self.plan, &mut self.caller, host);
+        }
         self.answer(error)
     }
 
