@@ -249,7 +249,7 @@ fn access_log() -> String {
 
 #[test]
 fn the_examples_of_access_logs_name_what_there_is() {
-    for file in ["gateway.yaml", "oidc.yaml", "parts/opentelemetry.yaml"] {
+    for file in ["gateway.yaml", "oidc.yaml", "fallback.yaml", "fleet.yaml", "parts/opentelemetry.yaml"] {
         let example = fs::read_to_string(root().join("envoy").join(file)).unwrap();
         let named: Vec<&str> = example
             .split("FILTER_STATE(wasm.fairlead.")
@@ -267,7 +267,7 @@ fn the_examples_of_access_logs_name_what_there_is() {
 fn every_label_is_taken_out_of_its_name_by_the_examples_of_envoy() {
     let labels: BTreeSet<&str> =
         COUNTERS.iter().chain(HISTOGRAMS).flat_map(|row| row.labels).copied().collect();
-    for file in ["gateway.yaml", "oidc.yaml"] {
+    for file in ["gateway.yaml", "oidc.yaml", "fallback.yaml", "fleet.yaml"] {
         let example = fs::read_to_string(root().join("envoy").join(file)).unwrap();
         let written: BTreeSet<&str> = example
             .lines()
@@ -290,6 +290,8 @@ fn configuration() -> String {
         ("backends.*.", &schema["$defs"]["backend"]),
         ("backends.*.credentials.", &schema["$defs"]["credentials"]),
         ("models[].", &schema["$defs"]["model"]),
+        ("models[].targets[].", &schema["$defs"]["target"]),
+        ("chains[].", &schema["$defs"]["chain"]),
         ("limits.", &schema["$defs"]["limits"]),
         ("teams.*.", &schema["$defs"]["team"]),
         ("teams.*.keys[].", &schema["$defs"]["key"]),
@@ -356,9 +358,12 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
             json!([{ "model": "*", "input": 1, "output": 1, "tiers": { "flex": { "long": { "above": 1 } } } }]),
         ),
         ("drop_params", json!(true)),
+        ("chains", json!([{ "cluster": "c", "backends": [] }])),
     ];
     let whole = |mut config: Value| {
         full.iter().for_each(|(name, value)| config[name] = value.clone());
+        config["models"][0]["targets"] = json!([{ "backend": "b" }]);
+        config["backends"]["bedrock-us-east-1"]["limits"] = quota.clone();
         config
     };
     for (pointer, object) in [
@@ -366,6 +371,9 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         ("/backends/bedrock-us-east-1", &schema["$defs"]["backend"]),
         ("/backends/bedrock-us-east-1/credentials", &schema["$defs"]["credentials"]),
         ("/models/0", &schema["$defs"]["model"]),
+        ("/models/0/targets/0", &schema["$defs"]["target"]),
+        ("/chains/0", &schema["$defs"]["chain"]),
+        ("/backends/bedrock-us-east-1/limits", &schema["$defs"]["quota"]),
         ("/limits", &schema["$defs"]["limits"]),
         ("/limits/total", &schema["$defs"]["quota"]),
         ("/limits/total/budget", &schema["$defs"]["budget"]),

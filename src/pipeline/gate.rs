@@ -11,6 +11,7 @@ use crate::policy::prices::Price;
 use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Scope, Standing};
 
 use super::Plan;
+use super::attempt::Attempt;
 use super::caller::Caller;
 use super::meter::Meter;
 use super::report::NOBODY;
@@ -77,6 +78,13 @@ pub fn tell(plan: &Plan, caller: &mut Caller, host: &dyn Host) {
     let own = caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes("", ""));
     let standings: Vec<Standing> = own.iter().chain(&plan.total).map(|scope| scope.standing(host)).collect();
     caller.limits = headers(&standings);
+}
+
+/// Begins another try of a request that was let in: what it uses from now on is what it costs.
+pub fn again(plan: &Plan, host: &dyn Host, meter: &Meter, attempt: &Attempt) {
+    let price = plan.prices.find(&attempt.asked.full_model);
+    meter.again(price);
+    let _ = host;
 }
 
 /// The most that a request may cost.

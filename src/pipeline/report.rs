@@ -21,6 +21,10 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("input_tokens", "those of the input, with what the cache had; absent where there were none at all"),
     ("output_tokens", "those of the output"),
     ("cost_usd", "what they cost, in US dollars; absent where the model has no price"),
+    (
+        "cost_micro_usd",
+        "the same in millionths of a dollar, rounded up, `0` where there is no price: for rate limit services",
+    ),
     ("first_token_ms", "milliseconds from the request's headers to the first bytes of its reply"),
 ];
 
@@ -104,7 +108,10 @@ impl Report {
         let tokens = used.input.saturating_add(used.output);
         // A settled request says so even if it cost nothing: rate limit services take what they find.
         host.set_property("fairlead.tokens", &tokens.to_string());
-        if tokens == 0 {
+        // They count in whole numbers, and nothing may be free for being small.
+        let micros = meter.cost().unwrap_or(0).div_ceil(NANO_USD / 1_000_000);
+        host.set_property("fairlead.cost_micro_usd", &micros.to_string());
+        if tokens == 0 && micros == 0 {
             return;
         }
         let fresh = used.input.saturating_sub(used.cache_read).saturating_sub(used.cache_write);

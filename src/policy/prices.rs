@@ -10,9 +10,10 @@ use super::pattern::Pattern;
 use crate::chat::{Tier, Usage};
 use crate::config::{Problems, teams};
 
-/// The list that comes with the plugin: list prices on demand, with those of very long prompts and of service tiers,
-/// put together from the public price data of LiteLLM 1.109.1, where AWS's and Google's pages are gathered.
-/// Prices change: whoever bills by them writes their own.
+/// The list that comes with the plugin: list prices on demand, with those of very long prompts and of service
+/// tiers, put together from the public price data of LiteLLM 1.109.1, where AWS's and Google's pages are gathered.
+/// Claude 4 and 4.1 on Vertex AI, which it has no more, cost what they do on Bedrock. Prices change: whoever bills by
+/// them writes their own.
 const SHIPPED: &str = include_str!("prices.json");
 
 /// How many names of models are remembered with their price. Clients make up names under a rule such as
