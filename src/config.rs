@@ -159,6 +159,9 @@ pub struct Model {
     pub model: Option<String>,
     /// What the model is, where its name does not tell: its base model, such as `claude-sonnet-4-5`.
     pub family: Option<String>,
+    /// What everyone together may use of what the name matches.
+    #[serde(default, deserialize_with = "object")]
+    pub limits: teams::Quota,
     /// Several places where it can be had.
     #[serde(default, deserialize_with = "objects")]
     pub targets: Vec<Target>,

@@ -30,6 +30,7 @@ pub use caller::Caller;
 pub use plan::Plan;
 pub use position::Position;
 pub use reply::MOST_ANSWER;
+pub use report::FIELDS;
 pub use ticket::Desk;
 pub use trial::Trial;
 pub use whole::Whole;

@@ -351,6 +351,16 @@ impl Plan {
         self.rules.label(asked).unwrap_or_default()
     }
 
+    /// What everyone together may use of a model, if that is limited.
+    pub fn model_scope(&self, asked: &str) -> Option<&Rc<Scope>> {
+        self.rules.scope(asked)
+    }
+
+    /// All such limits, each with the name or pattern of its models.
+    pub fn model_scopes(&self) -> impl Iterator<Item = (&str, &Rc<Scope>)> {
+        self.rules.scopes()
+    }
+
     /// Whether a client's own dialect could be spoken by any backend.
     pub fn may_speak(&self, client: Client) -> bool {
         self.backends.iter().any(|backend| backend.may_speak(client))
@@ -386,6 +396,7 @@ impl Plan {
         }
         self.directory
             .scopes()
+            .chain(self.rules.scopes().map(|(_, scope)| scope))
             .chain(&self.total)
             .chain(self.accounts.iter().flatten())
             .for_each(|scope| scope.prepare(host));

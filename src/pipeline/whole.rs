@@ -23,7 +23,7 @@ use super::report::Report;
 use super::route::{self, Route};
 use super::ticket::{Desk, Issued, Ticket};
 use super::trial::CALL_HEADER;
-use super::{dry, models, usage};
+use super::{dry, gate, models, usage};
 use crate::policy::choice::Choice;
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
@@ -247,6 +247,9 @@ impl Whole {
     /// Refuses on the gateway's own account.
     fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
         self.report.refused(host, error);
+        if self.caller.limits.is_empty() {
+            gate::tell(&self.plan, &mut self.caller, host);
+        }
         self.answer(error)
     }
 

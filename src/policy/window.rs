@@ -77,8 +77,8 @@ impl Default for Window {
 }
 
 impl Window {
-    /// How many bytes [`Window::write`] adds.
-    pub const BYTES: usize = 8 * (SLOTS + 1);
+    /// How many bytes [`Window::write`] adds at most.
+    pub const BYTES: usize = 8 * (SLOTS + 2);
 
     /// Reads what [`Window::write`] wrote, off the front of `bytes`.
     pub fn read(bytes: &mut &[u8]) -> Option<Self> {
@@ -88,15 +88,21 @@ impl Window {
             Some(u64::from_le_bytes(*head))
         };
         let mut window = Self { newest: number()?, ..Self::default() };
-        for slot in &mut window.slots {
-            *slot = number()?;
+        let mut left = number()?;
+        while left != 0 {
+            *window.slots.get_mut(usize::try_from(left.trailing_zeros()).ok()?)? = number()?;
+            left &= left - 1;
         }
         Some(window)
     }
 
+    /// Writes the newest slot's number, a bit for each slot in which there is something, and what is in these:
+    /// of long spans most are empty.
     pub fn write(&self, out: &mut Vec<u8>) {
+        let bits = self.slots.iter().rev().fold(0u64, |bits, slot| bits << 1 | u64::from(*slot != 0));
         out.extend_from_slice(&self.newest.to_le_bytes());
-        for slot in &self.slots {
+        out.extend_from_slice(&bits.to_le_bytes());
+        for slot in self.slots.iter().filter(|slot| **slot != 0) {
             out.extend_from_slice(&slot.to_le_bytes());
         }
     }
@@ -164,11 +170,11 @@ impl Window {
     /// Slots of the span, oldest first, with what was used in them.
     fn within(&self, slot: Slot) -> impl Iterator<Item = (u64, u64)> + '_ {
         let newest = if self.is_ahead(slot) { slot.number } else { slot.number.max(self.newest) };
-        let oldest = (newest + 1).saturating_sub(slot.reach);
-        (oldest..=newest).filter(|number| self.remembers(*number)).filter_map(|number| {
-            let amount = self.slots.get(usize::try_from(number % COUNT).ok()?)?;
-            Some((number, *amount))
-        })
+        let oldest = (newest + 1).saturating_sub(slot.reach).max((self.newest + 1).saturating_sub(COUNT));
+        let numbers = oldest..(newest.min(self.newest) + 1).max(oldest);
+        // The ring from the oldest on, and on from its beginning.
+        let (end, start) = self.slots.split_at(usize::try_from(oldest % COUNT).unwrap_or_default());
+        numbers.zip(start.iter().chain(end).copied())
     }
 
     /// Seconds until no more than `most` of what is used now still counts.
@@ -177,16 +183,26 @@ impl Window {
         if used <= most {
             return 0;
         }
-        let newest = slot.number.max(self.newest);
         for (number, amount) in self.within(slot) {
             used = used.saturating_sub(amount);
             if used <= most {
-                // The slot leaves the span when the one that follows its last slot begins.
-                let slots = (number + slot.reach).saturating_sub(newest).max(1);
-                return slot.left + (slots - 1) * slot.seconds;
+                return self.leaves(slot, number);
             }
         }
         slot.left
+    }
+
+    /// Seconds until nothing of what is used now still counts.
+    pub fn seconds_until_empty(&self, slot: Slot) -> u64 {
+        let last = self.within(slot).filter(|(_, amount)| *amount != 0).last();
+        last.map_or(0, |(number, _)| self.leaves(slot, number))
+    }
+
+    /// Seconds until a slot leaves the span: when the one that follows its last slot begins.
+    fn leaves(&self, slot: Slot, number: u64) -> u64 {
+        let newest = slot.number.max(self.newest);
+        let slots = (number + slot.reach).saturating_sub(newest).max(1);
+        slot.left + (slots - 1) * slot.seconds
     }
 }
 
@@ -227,6 +243,7 @@ mod tests {
         assert_eq!(window.used(now), 10);
         for (most, seconds) in [(10, 0), (9, 21), (4, 21), (3, 51), (0, 51)] {
             assert_eq!(window.seconds_until(now, most), seconds, "{most}");
+            assert!(most > 0 || window.seconds_until_empty(now) == seconds, "{most}");
             let then = MINUTE.slot(1040 + seconds);
             assert!(window.used(then) <= most, "{most}");
             if seconds > 0 {
