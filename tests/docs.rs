@@ -302,6 +302,7 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         ("admin", json!({ "keys": [{ "sha256": "0" }] })),
         ("prices", json!([{ "model": "*", "input": 1, "output": 1 }])),
         ("drop_params", json!(true)),
+        ("latch", json!(false)),
     ];
     let whole = |mut config: Value| {
         full.iter().for_each(|(name, value)| config[name] = value.clone());

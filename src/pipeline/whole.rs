@@ -341,9 +341,9 @@ impl Whole {
         self.finished(self.caller.refuse(&Error::new(Kind::Internal, problem)))
     }
 
-    /// The answer to a request whose answers do not fit the worker's memory beside those of others.
+    /// The answer to a request that does not fit the worker's memory beside those of others, or whose answers do not.
     pub fn overloaded(&mut self) -> Reply {
-        let problem = "the gateway holds too many vectors for others; try again shortly";
+        let problem = "the gateway holds too much for others; try again shortly";
         self.finished(self.caller.refuse(&Error::new(Kind::Overloaded, problem)))
     }
 

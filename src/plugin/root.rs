@@ -12,6 +12,7 @@ use super::abi;
 use super::calls::{Calls, dispatch};
 use super::doorstep::Doorstep;
 use super::host::Envoy;
+use super::latch::{Fitted, Latch, Queue};
 use super::stream::{Parking, Stream};
 use crate::base::host::{Host, Level};
 use crate::config::Environment;
@@ -27,8 +28,36 @@ const WAITING: Duration = Duration::from_millis(20);
 /// How much of a token answer is read; real ones are below 4 kB.
 const MOST_ANSWER: usize = 64 * 1024;
 
-/// Positions of this plugin in Envoy, by `root_id` (Istio: `pluginName`).
-const WHOLE: &str = "fairlead";
+/// A place of this plugin in Envoy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Position {
+    /// The whole way in one filter.
+    Whole,
+    /// Holds headers for the filter before it.
+    Latch,
+}
+
+impl Position {
+    const ALL: &[Self] = &[Self::Whole, Self::Latch];
+
+    /// The `root_id` (Istio: `pluginName`) that chooses it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "fairlead",
+            Self::Latch => "fairlead.latch",
+        }
+    }
+
+    /// The position of this filter; `Err`: what is written there and known to nobody.
+    fn of_this_filter() -> Result<Self, String> {
+        let id = abi::property(&["plugin_root_id"]).unwrap_or_default();
+        if id.is_empty() {
+            return Ok(Self::Whole);
+        }
+        let known = Self::ALL.iter().find(|position| position.name().as_bytes() == id);
+        known.copied().ok_or_else(|| String::from_utf8_lossy(&id).into_owned())
+    }
+}
 
 pub struct Root {
     id: u32,
@@ -39,6 +68,9 @@ pub struct Root {
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
     doorstep: Rc<RefCell<Doorstep>>,
+    queue: Rc<Queue>,
+    /// Present at the position of the latch.
+    latch: Option<Fitted>,
     /// The first tick comes early; then the usual pace begins.
     started: bool,
 }
@@ -47,7 +79,8 @@ impl Root {
     pub fn new(id: u32) -> Self {
         let (sources, fetches) = (Vec::new(), HashMap::new());
         let (parking, calls, doorstep) = (Rc::default(), Rc::default(), Rc::default());
-        Self { id, plan: None, sources, fetches, parking, calls, doorstep, started: false }
+        let (queue, latch) = (Rc::default(), None);
+        Self { id, plan: None, sources, fetches, parking, calls, doorstep, queue, latch, started: false }
     }
 
     fn fetch(&mut self) {
@@ -99,14 +132,20 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        let position = abi::property(&["plugin_root_id"]).unwrap_or_default();
-        if !position.is_empty() && position != WHOLE.as_bytes() {
-            let found = String::from_utf8_lossy(&position);
-            Envoy.log(
-                Level::Error,
-                &format!("root_id (Istio: pluginName) is `{found}`; it must be `{WHOLE}`"),
-            );
-            return false;
+        match Position::of_this_filter() {
+            Ok(Position::Whole) => {}
+            Ok(Position::Latch) => {
+                // It needs none of the configuration.
+                self.latch = Some(Fitted::new());
+                return true;
+            }
+            Err(found) => {
+                let names: Vec<&str> = Position::ALL.iter().map(|position| position.name()).collect();
+                let names = names.join("` or `");
+                let problem = format!("root_id (Istio: pluginName) is `{found}`; it must be `{names}`");
+                Envoy.log(Level::Error, &problem);
+                return false;
+            }
         }
         let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
         let environment: Environment = abi::environment()
@@ -117,6 +156,7 @@ impl RootContext for Root {
         match Plan::compile(&json, &environment) {
             Ok(plan) => {
                 plan.prepare(&Envoy);
+                Queue::prepare();
                 self.sources = plan.token_sources();
                 self.fetches.clear();
                 self.started = false;
@@ -138,12 +178,23 @@ impl RootContext for Root {
         if Doorstep::answer(&self.doorstep) {
             abi::act_for(self.id);
         }
+        // Its message brings the turn earlier, unless it is lost.
+        self.queue.let_go();
+        abi::act_for(self.id);
         if !std::mem::replace(&mut self.started, true) && self.parking.borrow().is_empty() {
             abi::tick_every(IDLE);
         }
     }
 
+    fn on_queue_ready(&mut self, _queue: u32) {
+        self.queue.let_go();
+        abi::act_for(self.id);
+    }
+
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        if self.latch.is_some() {
+            return Some(Box::new(Latch::new(id)));
+        }
         let plan = self.plan.clone();
         Some(Box::new(Stream::new(
             id,
@@ -151,6 +202,7 @@ impl RootContext for Root {
             Rc::clone(&self.parking),
             Rc::clone(&self.calls),
             Rc::clone(&self.doorstep),
+            Rc::clone(&self.queue),
         )))
     }
 

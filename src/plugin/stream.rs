@@ -11,6 +11,7 @@ use super::abi;
 use super::calls::Calls;
 use super::doorstep::Doorstep;
 use super::host::Envoy;
+use super::latch::{MISSING, Pair, Queue};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::{Headers, INTERNAL_PREFIX};
 use crate::base::host::{Outgoing, Reply, ReplyStep, Step};
@@ -61,6 +62,7 @@ pub struct Waiting {
     /// Size of its body.
     bytes: usize,
     whole: Rc<RefCell<Whole>>,
+    pair: Option<Rc<Pair>>,
 }
 
 impl Waiting {
@@ -74,9 +76,11 @@ impl Waiting {
         match Calls::make(calls, self.id, &self.whole, step) {
             Step::Park => return true,
             Step::Forward(outgoing) => {
-                if forward(&outgoing) {
-                    abi::resume_request();
-                } else {
+                let sent = match &self.pair {
+                    Some(pair) => pair.forward(outgoing),
+                    None => forward(&outgoing) && abi::resume_request(),
+                };
+                if !sent {
                     abi::send(&self.whole.borrow_mut().fault(STUCK));
                 }
             }
@@ -93,9 +97,14 @@ pub struct Stream {
     id: u32,
     /// Absent when the plugin has no configuration; then nothing gets through.
     whole: Option<Rc<RefCell<Whole>>>,
+    /// The configuration says that a latch follows.
+    latched: bool,
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
     doorstep: Rc<RefCell<Doorstep>>,
+    queue: Rc<Queue>,
+    /// The request as it is shared with the latch, if the configuration says that there is one.
+    pair: Option<Rc<Pair>>,
     /// Bytes for the client; reused by all chunks of a reply.
     out: Vec<u8>,
     /// So many of them are in Envoy's hands.
@@ -127,9 +136,24 @@ impl Stream {
         parking: Rc<RefCell<Parking>>,
         calls: Rc<RefCell<Calls>>,
         doorstep: Rc<RefCell<Doorstep>>,
+        queue: Rc<Queue>,
     ) -> Self {
+        let latched = plan.as_ref().is_some_and(|plan| plan.latch);
         let whole = plan.map(|plan| Rc::new(RefCell::new(Whole::new(plan))));
-        Self { id, whole, parking, calls, doorstep, out: Vec::new(), handed: 0, reply: Passage::Held }
+        let (pair, out) = (None, Vec::new());
+        Self {
+            id,
+            whole,
+            latched,
+            parking,
+            calls,
+            doorstep,
+            queue,
+            pair,
+            out,
+            handed: 0,
+            reply: Passage::Held,
+        }
     }
 
     /// Does what the pipeline wants done with the request.
@@ -143,11 +167,11 @@ impl Stream {
             Step::Wait | Step::Call(_) => Action::Pause,
             Step::Park => self.park(),
             Step::Forward(outgoing) => {
-                if forward(&outgoing) {
-                    Action::Continue
-                } else {
-                    self.stuck()
-                }
+                let sent = match &self.pair {
+                    Some(pair) => pair.forward(outgoing),
+                    None => forward(&outgoing),
+                };
+                if sent { Action::Continue } else { self.stuck() }
             }
             Step::Answer(reply) => answer(&reply),
         }
@@ -167,8 +191,9 @@ impl Stream {
         if parking.is_empty() {
             abi::tick_every(SOON);
         }
-        parking.keep(Waiting { id: self.id, bytes, whole: Rc::clone(whole) });
-        Action::Pause
+        parking.keep(Waiting { id: self.id, bytes, whole: Rc::clone(whole), pair: self.pair.clone() });
+        // What a latch holds need not be held here as well.
+        if self.pair.is_some() { Action::Continue } else { Action::Pause }
     }
 
     fn stuck(&mut self) -> Action {
@@ -181,11 +206,31 @@ impl Stream {
 
     fn complete_request(&mut self, size: usize) -> Action {
         let Some(whole) = &self.whole else { return Action::Pause };
-        let body = if size == 0 { Some(Vec::new()) } else { abi::buffer(BufferType::HttpRequestBody, size) };
+        let body = match &self.pair {
+            Some(pair) => Some(pair.taken()),
+            None if size == 0 => Some(Vec::new()),
+            None => abi::buffer(BufferType::HttpRequestBody, size),
+        };
         let Some(body) = body else { return self.stuck() };
         let step = whole.borrow_mut().request_body(&Envoy, &body);
         drop(body);
         self.request(step)
+    }
+
+    /// Lets the headers go on to the latch, which holds them while the body comes.
+    fn hand_to_latch(&mut self, headers: &Headers) -> Action {
+        let Some(whole) = &self.whole else { return Action::Pause };
+        self.pair = Pair::new(self.id, whole, &self.queue, headers);
+        match &self.pair {
+            Some(_) => Action::Continue,
+            None => answer(&whole.borrow_mut().fault(MISSING)),
+        }
+    }
+
+    /// Answers a request whose headers went on to no latch. Nothing of the client's is in them.
+    fn unheld(&self) -> Option<Action> {
+        let (Some(whole), Some(pair)) = (&self.whole, &self.pair) else { return None };
+        (!pair.is_held()).then(|| answer(&whole.borrow_mut().fault(MISSING)))
     }
 
     /// Does what the pipeline wants done with a piece of the reply.
@@ -270,6 +315,9 @@ impl HttpContext for Stream {
         }
         let step = whole.borrow_mut().request_headers(&Envoy, &headers, last);
         if matches!(step, Step::Wait) {
+            if self.latched {
+                return self.hand_to_latch(&headers);
+            }
             self.doorstep.borrow_mut().arrived(self.id, whole);
         }
         self.request(step)
@@ -279,18 +327,33 @@ impl HttpContext for Stream {
         if !self.reads() {
             return Action::Continue;
         }
+        if let Some(action) = self.unheld() {
+            return action;
+        }
         self.doorstep.borrow_mut().opened();
+        let Some(whole) = &self.whole else { return Action::Pause };
+        let come = match &self.pair {
+            Some(pair) => pair.take_in(size),
+            None => Some(size),
+        };
+        let Some(come) = come else { return answer(&whole.borrow_mut().overloaded()) };
         if last {
             return self.complete_request(size);
         }
-        let Some(whole) = &self.whole else { return Action::Pause };
-        let step = whole.borrow_mut().request_growing(size);
+        let step = whole.borrow_mut().request_growing(come);
+        if self.pair.is_some() && matches!(step, Step::Wait) {
+            // The latch holds what is to be held.
+            return Action::Continue;
+        }
         self.request(step)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if !self.reads() {
             return Action::Continue;
+        }
+        if let Some(action) = self.unheld() {
+            return action;
         }
         // The body was complete without anyone having said so.
         let action = self.complete_request(usize::MAX >> 1);
@@ -299,6 +362,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, last: bool) -> Action {
+        if let Some(action) = self.reads().then(|| self.unheld()).flatten() {
+            return action;
+        }
         let Some(whole) = &self.whole else { return Action::Continue };
         let headers = abi::headers(MapType::HttpResponseHeaders).unwrap_or_default();
         let step = whole.borrow_mut().response_headers(&Envoy, headers, last);
@@ -307,14 +373,15 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, size: usize, last: bool) -> Action {
-        if !self.reads() {
+        // The latch reads replies, and comes before.
+        if !self.reads() || self.pair.is_some() {
             return Action::Continue;
         }
         self.response_chunk(size, last)
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if !self.reads() {
+        if !self.reads() || self.pair.is_some() {
             return Action::Continue;
         }
         self.response_chunk(0, true)
@@ -332,6 +399,9 @@ impl Drop for Stream {
         }
         if let Ok(mut doorstep) = self.doorstep.try_borrow_mut() {
             doorstep.left(self.id);
+        }
+        if let Some(pair) = &self.pair {
+            pair.end();
         }
     }
 }
