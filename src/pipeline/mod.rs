@@ -12,6 +12,7 @@ mod image;
 mod measure;
 mod meter;
 mod models;
+mod own;
 mod plan;
 mod reply;
 mod report;
