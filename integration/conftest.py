@@ -128,9 +128,8 @@ def running(
         gate.client.close()
 
 
-@pytest.fixture(scope="session")
-def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
-    """The Envoy that most tests share."""
+def ready_for_tests(cloud: StandIn) -> tuple[dict[str, int], Edit]:
+    """Clusters that fail, by port and by an edit of the configuration, and a route that is soon tired of silence."""
     (closed,) = gateway.free_ports(1)
 
     def edit(config: dict[str, Any]) -> None:
@@ -138,7 +137,13 @@ def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
         empty = {"name": "empty", "type": "STATIC", "load_assignment": {"cluster_name": "empty", "endpoints": []}}
         config["static_resources"]["clusters"] += [cluster("unreachable"), cluster("mantle"), empty]
 
-    clusters = {"unreachable": closed, "mantle": cloud.ports["bedrock"]}
+    return {"unreachable": closed, "mantle": cloud.ports["bedrock"]}, edit
+
+
+@pytest.fixture(scope="session")
+def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
+    """The Envoy that most tests share."""
+    clusters, edit = ready_for_tests(cloud)
     with running(version, cloud, "tests", plugin=more_backends, edit=edit, clusters=clusters) as gate:
         yield gate
 

@@ -33,6 +33,9 @@ pub struct Config {
     /// is refused.
     #[serde(default = "drop_params")]
     pub drop_params: bool,
+    /// Whether the filter `fairlead.latch` stands directly behind this one and holds headers for it.
+    #[serde(default)]
+    pub latch: bool,
     #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
     /// Who may call; without any, everyone may.

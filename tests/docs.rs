@@ -358,6 +358,7 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
             json!([{ "model": "*", "input": 1, "output": 1, "tiers": { "flex": { "long": { "above": 1 } } } }]),
         ),
         ("drop_params", json!(true)),
+        ("latch", json!(false)),
         ("chains", json!([{ "cluster": "c", "backends": [] }])),
     ];
     let whole = |mut config: Value| {

@@ -41,6 +41,8 @@ pub struct Plan {
     pub request_bytes: usize,
     /// Whether fields without a counterpart are left out rather than refused.
     pub drop_params: bool,
+    /// Whether another filter holds headers for this one.
+    pub latch: bool,
     /// For replies that are gathered.
     pub room: Room,
 }
@@ -138,6 +140,7 @@ impl Plan {
         }
         if problems.0.is_empty() {
             let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
+            let latch = config.latch;
             Ok(Self {
                 backends,
                 accounts,
@@ -148,6 +151,7 @@ impl Plan {
                 total,
                 request_bytes,
                 drop_params,
+                latch,
                 room: Room::default(),
             })
         } else {

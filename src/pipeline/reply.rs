@@ -327,7 +327,7 @@ fn held(length: usize) -> usize {
 
 /// The error for a reply that finds the worker full of others.
 pub fn crowded() -> Error {
-    let problem = "the gateway holds too many large replies at the moment; try again shortly";
+    let problem = "the gateway has its hands full at the moment; try again shortly";
     let mut error = Error::new(Kind::Overloaded, problem);
     error.retry_after = Some(1);
     error
