@@ -162,11 +162,14 @@ pub struct Limits {
     /// What everyone together may use.
     #[serde(default, deserialize_with = "object")]
     pub total: teams::Quota,
+    /// Whether a filter behind this one has limits, too. A request that takes several calls passes it first then.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_bytes: request_bytes(), total: teams::Quota::default() }
+        Self { request_bytes: request_bytes(), total: teams::Quota::default(), shared: false }
     }
 }
 

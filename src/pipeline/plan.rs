@@ -30,6 +30,8 @@ pub struct Plan {
     pub total: Option<Rc<Scope>>,
     /// Largest request body in bytes.
     pub request_bytes: usize,
+    /// Whether a filter behind this one has limits, too.
+    pub shared_limits: bool,
     /// Whether fields without a counterpart are left out rather than refused.
     pub drop_params: bool,
     /// For replies that are gathered.
@@ -76,6 +78,7 @@ impl Plan {
                 prices,
                 total,
                 request_bytes,
+                shared_limits: config.limits.shared,
                 drop_params,
                 room: Room::default(),
             })

@@ -17,7 +17,7 @@ use super::meter::Meter;
 use super::reply::{self, Incoming};
 use super::report::Report;
 use super::route::{self, Route};
-use super::{dry, models, usage};
+use super::{dry, leave, models, usage};
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
@@ -42,6 +42,8 @@ enum Phase {
         ready: Ready,
         deadline: SystemTime,
     },
+    /// Needs several calls; the filters behind this one are asked whether it may pass.
+    Asking(Box<Fan>),
     /// On its way to the cloud.
     Sent(Box<Asked>),
     /// On its way in several calls.
@@ -136,6 +138,7 @@ impl Whole {
             Phase::Gathering => Step::Wait,
             Phase::Idle
             | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Fanned(_)
             | Phase::Replying(_)
@@ -149,6 +152,7 @@ impl Whole {
             Phase::Gathering => {}
             Phase::Idle
             | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Fanned(_)
             | Phase::Replying(_)
@@ -177,12 +181,15 @@ impl Whole {
                 self.meter = Rc::clone(&attempt.asked.meter);
                 attempt.asked.count(host);
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
-                let ready = if attempt.more.is_empty() {
-                    Ready::One(Box::new(attempt))
-                } else {
-                    Ready::Several(Box::new(Fan::new(attempt, host.now())))
-                };
-                self.send(host, ready, deadline)
+                if attempt.more.is_empty() {
+                    return self.send(host, Ready::One(Box::new(attempt)), deadline);
+                }
+                let fan = Box::new(Fan::new(attempt, host.now()));
+                if self.plan.shared_limits {
+                    self.phase = Phase::Asking(fan);
+                    return Step::Forward(leave::ask());
+                }
+                self.send(host, Ready::Several(fan), deadline)
             }
             Err(error) => self.refuse(host, &error),
         }
@@ -194,6 +201,7 @@ impl Whole {
             Phase::Parked { ready, deadline } => self.send(host, ready, deadline),
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Fanned(_)
             | Phase::Replying(_)
@@ -229,6 +237,7 @@ impl Whole {
             },
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Asking(_)
             | Phase::Parked { .. }
             | Phase::Sent(_)
             | Phase::Replying(_)
@@ -248,8 +257,12 @@ impl Whole {
             }
             Phase::Answered => return ReplyStep::Pass,
             Phase::Sent(asked) => reply::begin(asked, &self.caller, &self.plan, host, headers, last),
+            Phase::Asking(fan) if leave::is_given(host) => {
+                let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
+                return ReplyStep::Instead(self.send(host, Ready::Several(fan), deadline));
+            }
             // The request has not left: Envoy speaks.
-            Phase::Gathering | Phase::Parked { .. } | Phase::Fanned(_) => {
+            Phase::Gathering | Phase::Parked { .. } | Phase::Asking(_) | Phase::Fanned(_) => {
                 reply::refused(None, &self.caller, host, headers, last)
             }
             Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
@@ -275,12 +288,13 @@ impl Whole {
                 }
                 step
             }
-            other @ (Phase::Idle
-            | Phase::Gathering
-            | Phase::Parked { .. }
-            | Phase::Sent(_)
-            | Phase::Fanned(_)
-            | Phase::Answered) => {
+            // Of the leave to go on; the reply is still to come.
+            other @ (Phase::Parked { .. } | Phase::Fanned(_)) => {
+                self.phase = other;
+                ReplyStep::Instead(Step::Wait)
+            }
+            other
+            @ (Phase::Idle | Phase::Gathering | Phase::Asking(_) | Phase::Sent(_) | Phase::Answered) => {
                 self.phase = other;
                 ReplyStep::Pass
             }
@@ -299,7 +313,7 @@ impl Whole {
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
             }
-            step @ (ReplyStep::Pass | ReplyStep::Hold | ReplyStep::Continue) => {
+            step @ (ReplyStep::Pass | ReplyStep::Hold | ReplyStep::Continue | ReplyStep::Instead(_)) => {
                 self.phase = Phase::Replying(incoming);
                 step
             }
@@ -366,7 +380,9 @@ impl Whole {
     pub fn held(&self) -> usize {
         match &self.phase {
             Phase::Parked { ready: Ready::One(attempt), .. } => attempt.body.len(),
-            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Fanned(fan) => fan.held(),
+            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Asking(fan) | Phase::Fanned(fan) => {
+                fan.held()
+            }
             Phase::Idle | Phase::Gathering | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => 0,
         }
     }
