@@ -99,9 +99,10 @@ def running(
     edit: Edit = lambda _: None,
     clusters: dict[str, int] | None = None,
     concurrency: int = 2,
+    file: str = "gateway.yaml",
 ) -> Iterator[Gate]:
-    """An Envoy from envoy/gateway.yaml: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
-    config = gateway.load("gateway.yaml")
+    """An Envoy from a file of envoy/: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
+    config = gateway.load(file)
     edit(config)
     port, admin_port = gateway.free_ports(2)
     gateway.localise(config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, plugin=plugin)

@@ -20,6 +20,7 @@ use fairlead::config;
 use fairlead::dialect::embedding;
 use fairlead::dialect::fates::Fate;
 use fairlead::dialect::image::words::{Rule, Word};
+use fairlead::dialect::openai::own::Api;
 use fairlead::dialect::openai::{self, image::fields};
 use fairlead::dialect::{Client, Upstream, anthropic, image};
 use fairlead::pipeline::Plan;
@@ -72,10 +73,8 @@ fn count_fates() -> String {
 /// The fate of every field of a request for images.
 fn image_fates() -> String {
     let upstreams = image::Upstream::ALL.iter();
-    fates_of(
-        fields::FIELDS,
-        upstreams.map(|upstream| (upstream.title(), vec![("", upstream.fates())])).collect(),
-    )
+    let clouds = upstreams.map(|upstream| (upstream.title(), vec![("", upstream.fates())]));
+    fates_of(fields::FIELDS, clouds.chain([("OpenAI", vec![("", Api::Images.fates())])]).collect())
 }
 
 /// What clients may say to the models that make images.
@@ -145,14 +144,6 @@ fn fates_of(fields: &[&str], columns: Vec<Column<'_>>) -> String {
     table
 }
 
-fn cell(fate: Fate) -> String {
-    match fate {
-        Fate::Mapped(to) => to.to_owned(),
-        Fate::Dropped => "left out, named in `x-fairlead-dropped`".to_owned(),
-        Fate::Refused(way_out) => format!("refused: {way_out}"),
-    }
-}
-
 /// Every model that makes embeddings.
 fn embedding_models() -> String {
     let mut table = String::from(
@@ -177,18 +168,9 @@ fn embedding_fates() -> String {
             upstreams.push(model.upstream);
         }
     }
-    let titles: Vec<&str> = upstreams.iter().map(|upstream| upstream.title()).collect();
-    let mut table = format!("| field | {} |\n| --- |{}\n", titles.join(" | "), " --- |".repeat(titles.len()));
-    for (index, field) in openai::embedding::FIELDS.iter().enumerate() {
-        let fates = upstreams.iter().map(|upstream| {
-            let (name, fate) = upstream.fates()[index];
-            assert_eq!(name, *field, "the table of {} has another order", upstream.title());
-            cell(fate)
-        });
-        writeln!(table, "| `{field}` | {} |", fates.collect::<Vec<_>>().join(" | ")).unwrap();
-    }
-    assert!(upstreams.iter().all(|upstream| upstream.fates().len() == openai::embedding::FIELDS.len()));
-    table
+    let clouds = upstreams.iter().map(|upstream| (upstream.title(), vec![("", upstream.fates())]));
+    let own = [("OpenAI", vec![("", Api::Embeddings.fates())])];
+    fates_of(openai::embedding::FIELDS, clouds.chain(own).collect())
 }
 
 /// Every kind of error.

@@ -269,13 +269,152 @@ fn a_client_that_leaves_pays_for_what_it_has_seen() {
 }
 
 #[test]
-fn a_client_that_leaves_before_the_cloud_answers_pays_nothing() {
+fn a_client_that_leaves_before_the_cloud_answers_pays_for_his_input() {
     let plan = plan(json!({ "tokens_per_minute": 10_000 }));
     let host = host(&plan);
     let mut exchange = Exchange::new(&plan, &host);
     exchange.forward(&body(PRICED, 100, false));
+    let input = 10_000 - 100 - left_now(&plan, &host);
+    assert!((1..20).contains(&input), "{input}");
+    exchange.whole.done(&host);
+    assert_eq!(left_now(&plan, &host), 10_000 - input);
+    assert_eq!(host.field("input_tokens"), Some(input.to_string()));
+    let labels = "team=blue;model=bedrock/*";
+    assert_eq!(host.counts()[&format!("fairlead_requests_total;{labels};status=499")], 1);
+
+    // The same with a reply that has begun and is of no use until it is whole.
+    let mut exchange = Exchange::new(&plan, &host);
+    exchange.forward(&body(PRICED, 100, false));
+    exchange.whole.response_headers(&host, ok("application/json"), false);
+    exchange.whole.response_chunk(&host, b"{", false, &mut Vec::new());
+    exchange.whole.done(&host);
+    assert_eq!(left_now(&plan, &host), 10_000 - 2 * input);
+}
+
+#[test]
+fn a_request_that_never_left_costs_nothing() {
+    let plan = plan(json!({ "tokens_per_minute": 10_000, "concurrent_requests": 1 }));
+    // Nobody has fetched a token yet.
+    let host = FakeHost::new();
+    plan.prepare(&host);
+    let mut exchange = Exchange::new(&plan, &host);
+    assert_eq!(exchange.send(&body("vertex_ai/gemini-2.5-flash", 100, false)), Step::Park);
     exchange.whole.done(&host);
     assert_eq!(left_now(&plan, &host), 10_000);
+
+    // The adapter could not do what it was told.
+    let mut exchange = Exchange::new(&plan, &host);
+    exchange.forward(&body(PRICED, 100, false));
+    exchange.whole.fault("stuck");
+    exchange.whole.done(&host);
+    assert_eq!(left_now(&plan, &host), 10_000);
+}
+
+#[test]
+fn what_envoy_says_in_place_of_the_cloud_costs_only_if_the_cloud_took_too_long() {
+    let plan = plan(json!({ "tokens_per_minute": 10_000 }));
+    let host = host(&plan);
+    for (status, details, is_charged) in [
+        ("503", "upstream_reset_before_response_started{connection_failure}", false),
+        ("503", "cluster_not_found", false),
+        ("504", "upstream_response_timeout", true),
+    ] {
+        host.set_attribute("response.code_details", details);
+        let before = left_now(&plan, &host);
+        let mut exchange = Exchange::new(&plan, &host);
+        exchange.forward(&body(PRICED, 100, false));
+        let got = exchange.receive(headers(&[(":status", status)]), [b"".as_slice()]);
+        assert!(got.status >= 500, "{details}");
+        exchange.whole.done(&host);
+        assert_eq!(left_now(&plan, &host) < before, is_charged, "{details}");
+    }
+}
+
+const EMBED: &str = "bedrock/amazon.titan-embed-text-v2:0";
+
+/// Ten texts of 300 letters, a call for each; eight calls at a time.
+fn embedding(plan: &Rc<Plan>, host: &FakeHost) -> (Whole, usize) {
+    let request =
+        headers(&[(":method", "POST"), (":path", "/v1/embeddings"), ("authorization", "Bearer client-key")]);
+    let mut whole = Whole::new(Rc::clone(plan));
+    assert_eq!(whole.request_headers(host, &request, false), Step::Wait);
+    let body = json!({ "model": EMBED, "input": vec!["x".repeat(300); 10] });
+    match whole.request_body(host, body.to_string().as_bytes()) {
+        Step::Call(calls) => (whole, calls.len()),
+        other => panic!("{}", client::show(&other)),
+    }
+}
+
+#[test]
+fn calls_under_way_are_paid_for_when_their_client_leaves_or_one_of_them_fails() {
+    let plan = plan(json!({ "tokens_per_minute": 10_000 }));
+    let host = host(&plan);
+    let vector = json!({ "embedding": vec![0.5; 1024], "inputTextTokenCount": 7 }).to_string();
+    let (mut whole, calls) = embedding(&plan, &host);
+    assert_eq!(calls, 8);
+    let each = (10_000 - left_now(&plan, &host)) / 10;
+    assert!((100..110).contains(&each), "{each}");
+    let good = ok("application/json");
+    for number in 0..2 {
+        let more = whole.called(&host, number, Some((&good, vector.as_bytes())));
+        assert!(matches!(more, Step::Call(calls) if calls.len() == 1));
+    }
+    whole.done(&host);
+    let used = 10_000 - left_now(&plan, &host);
+    assert_eq!(used, 2 * 7 + 8 * each, "two have answered, eight are under way");
+
+    // One that fails ends all, and costs nothing itself.
+    host.advance(Duration::from_secs(100));
+    let (mut whole, _) = embedding(&plan, &host);
+    whole.called(&host, 0, Some((&good, vector.as_bytes())));
+    let bad = headers(&[(":status", "500"), ("content-type", "application/json")]);
+    assert!(matches!(whole.called(&host, 1, Some((&bad, b"{}"))), Step::Answer(_)));
+    whole.done(&host);
+    assert_eq!(10_000 - left_now(&plan, &host), 7 + 7 * each, "one has answered, seven are under way");
+}
+
+#[test]
+fn images_under_way_are_paid_for_when_their_client_leaves() {
+    let plan = plan(json!({ "budget": { "usd": 10, "per": "1d" } }));
+    let host = host(&plan);
+    let request = headers(&[
+        (":method", "POST"),
+        (":path", "/v1/images/generations"),
+        ("authorization", "Bearer client-key"),
+    ]);
+    let mut whole = Whole::new(Rc::clone(&plan));
+    assert_eq!(whole.request_headers(&host, &request, false), Step::Wait);
+    let body = json!({ "model": "bedrock/amazon.nova-canvas-v1:0", "prompt": "a fox", "n": 3 });
+    assert!(matches!(whole.request_body(&host, body.to_string().as_bytes()), Step::Forward(_)));
+    whole.done(&host);
+    // Six cents each, by the list that comes with the plugin.
+    assert_eq!(host.field("cost_usd").as_deref(), Some("0.180000000"));
+}
+
+#[test]
+fn a_dry_run_is_a_request_that_uses_nothing_else() {
+    let plan = plan(json!({
+        "requests_per_minute": 2, "tokens_per_minute": 100, "concurrent_requests": 1,
+        "budget": { "usd": 0.0001, "per": "1d" }
+    }));
+    let host = host(&plan);
+    let mut request = client::request_headers();
+    request.add("x-fairlead-dry-run", "true");
+    for remaining in ["1", "0"] {
+        // More than the team may ever use.
+        let mut dry = Exchange::with(request.clone(), &plan, &host);
+        let Step::Answer(reply) = dry.send(&body(PRICED, 5000, false)) else { panic!("sent") };
+        let got = Got::from(reply);
+        assert_eq!(got.status, 200, "{}", got.body);
+        assert_eq!(got.header("x-ratelimit-remaining-requests"), Some(remaining));
+        assert_eq!(got.header("x-ratelimit-remaining-tokens"), Some("100"));
+        dry.whole.done(&host);
+        assert_eq!(host.field("tokens").as_deref(), Some("0"));
+    }
+    let Step::Answer(reply) = Exchange::with(request, &plan, &host).send(&body(PRICED, 10, false)) else {
+        panic!("sent")
+    };
+    assert_eq!(reply.status, 429);
 }
 
 #[test]

@@ -28,10 +28,42 @@ use common::damage::{Chance, damage, is_json};
 use common::envoy::FakeHost;
 use common::layout::layout;
 use fairlead::base::host::Step;
-use fairlead::dialect::image::Upstream;
+use fairlead::dialect::image;
 use fairlead::pipeline::Plan;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+/// Whose models make the images.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Upstream {
+    Cloud(image::Upstream),
+    /// What OpenAI's own get and give passes as it is.
+    OpenAi,
+}
+
+use image::Upstream::{Canvas, Gemini, Imagen, Stability};
+
+impl Upstream {
+    const ALL: &[Upstream] = &[
+        Upstream::Cloud(Canvas),
+        Upstream::Cloud(Stability),
+        Upstream::Cloud(Imagen),
+        Upstream::Cloud(Gemini),
+        Upstream::OpenAi,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Upstream::Cloud(upstream) => upstream.name(),
+            Upstream::OpenAi => "openai",
+        }
+    }
+}
+
+#[test]
+fn no_upstream_is_forgotten() {
+    assert!(image::Upstream::ALL.iter().all(|upstream| Upstream::ALL.contains(&Upstream::Cloud(*upstream))));
+}
 
 /// Names and texts of the files of one folder.
 type Files = BTreeMap<String, String>;
@@ -251,9 +283,12 @@ const REFUSAL: &[(&str, &str)] = &[(":status", "400"), ("content-type", "applica
 /// The plainest reply that there is, to see what the client is told beside it.
 fn plainest(upstream: Upstream) -> &'static str {
     match upstream {
-        Upstream::Canvas | Upstream::Stability => r#"{"images":["AAAA"]}"#,
-        Upstream::Imagen => r#"{"predictions":[{"bytesBase64Encoded":"AAAA"}]}"#,
-        Upstream::Gemini => r#"{"candidates":[{"content":{"parts":[{"inlineData":{"data":"AAAA"}}]}}]}"#,
+        Upstream::Cloud(Canvas | Stability) => r#"{"images":["AAAA"]}"#,
+        Upstream::Cloud(Imagen) => r#"{"predictions":[{"bytesBase64Encoded":"AAAA"}]}"#,
+        Upstream::OpenAi => r#"{"created":1,"data":[{"b64_json":"AAAA"}]}"#,
+        Upstream::Cloud(Gemini) => {
+            r#"{"candidates":[{"content":{"parts":[{"inlineData":{"data":"AAAA"}}]}}]}"#
+        }
     }
 }
 
@@ -271,14 +306,22 @@ fn written(got: &Got) -> String {
 /// The cloud of an upstream, with a newer and an older model of its family.
 fn plan(upstream: Upstream) -> Rc<Plan> {
     let (prefix, new, old) = match upstream {
-        Upstream::Canvas => ("bedrock/", "amazon.nova-canvas-v1:0", "amazon.titan-image-generator-v2:0"),
-        Upstream::Stability => ("bedrock/", "stability.sd3-5-large-v1:0", "stability.stable-image-core-v1:1"),
-        Upstream::Imagen => ("vertex_ai/", "imagen-4.0-generate-001", "imagen-3.0-generate-001"),
-        Upstream::Gemini => ("vertex_ai/", "gemini-3-pro-image-preview", "gemini-2.5-flash-image"),
+        Upstream::Cloud(Canvas) => {
+            ("bedrock/", "amazon.nova-canvas-v1:0", "amazon.titan-image-generator-v2:0")
+        }
+        Upstream::Cloud(Stability) => {
+            ("bedrock/", "stability.sd3-5-large-v1:0", "stability.stable-image-core-v1:1")
+        }
+        Upstream::Cloud(Imagen) => ("vertex_ai/", "imagen-4.0-generate-001", "imagen-3.0-generate-001"),
+        Upstream::Cloud(Gemini) => ("vertex_ai/", "gemini-3-pro-image-preview", "gemini-2.5-flash-image"),
+        Upstream::OpenAi => ("openai/", "gpt-image-2", "gpt-image-1-mini"),
     };
     let backend: Value = if prefix == "bedrock/" {
         json!({ "provider": "bedrock", "region": "us-east-1", "cluster": "bedrock_us_east_1", "credentials": {
             "source": "static", "access_key_id": "AKIDEXAMPLE", "secret_access_key": "wJalrXUtnFEMI" } })
+    } else if prefix == "openai/" {
+        json!({ "provider": "openai", "cluster": "openai",
+            "credentials": { "source": "api_key", "api_key": "sk-plan" } })
     } else {
         json!({ "provider": "vertex", "project": "my-project", "location": "us-central1",
             "cluster": "vertex_us_central1",

@@ -198,6 +198,34 @@ fn a_header_names_the_team_only_where_the_operator_says_so() {
 }
 
 #[test]
+fn a_dry_run_shows_a_team_what_becomes_of_its_request_and_an_administrator_where_it_goes() {
+    let admin = json!({ "keys": [{ "sha256": sha256("admin-key") }] });
+    let (plan, host) = (plan(&[("admin", admin)]), FakeHost::new());
+    let look = |key: &str, model: &str| {
+        let more = [("x-api-key", key), ("x-fairlead-dry-run", "true")];
+        ask(&plan, &host, OPENAI, &more, model).unwrap_err()
+    };
+    let got = look("blue-key", "fast");
+    let shown = got.json();
+    assert_eq!(
+        (got.status, &shown["backend"], &shown["model"]),
+        (200, &json!("aws"), &json!("us.amazon.nova-lite-v1:0"))
+    );
+    assert!(shown["request"]["body"]["messages"].is_array());
+    for hidden in ["cluster", "amazonaws.com", "/model/", "authorization", "\"path\""] {
+        assert!(!got.body.contains(hidden), "{hidden}: {}", got.body);
+    }
+    let shown = look("admin-key", "smart").json();
+    assert_eq!(shown["cluster"], "c");
+    assert_eq!(shown["request"]["host"], "bedrock-runtime.us-east-1.amazonaws.com");
+    // What it may not use is not shown to a team, and nothing to who is of none.
+    assert_eq!(refused(Err(look("blue-key", "smart"))), (403, "model_not_allowed".to_owned()));
+    assert_eq!(look("wrong-key", "fast").status, 401);
+    // The administrator looks, and sends nothing.
+    assert_eq!(refused(ask(&plan, &host, OPENAI, &[("x-api-key", "admin-key")], "smart")).0, 401);
+}
+
+#[test]
 fn a_letter_that_is_hidden_in_the_name_of_a_model_is_seen() {
     let limits = json!({ "models": { "*opus*": { "requests_per_minute": 1 } } });
     let team = json!({ "keys": [{ "sha256": sha256("k") }], "models": ["bedrock/*"], "limits": limits });

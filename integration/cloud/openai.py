@@ -1,4 +1,4 @@
-"""The stand-in for api.openai.com: chat completions."""
+"""The stand-in for api.openai.com: chat completions, embeddings and images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from .completions import Completions
 from .completions_rules import check_openai
 from .delivery import Whole
-from .errors import OPENAI, openai_body, openai_name
 from .frame import Api, Cloud
-from .http import json_bytes
+from .http import Request
+from .openai_apis import Draw, Embed, Own, told
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
 
@@ -20,7 +20,7 @@ KEY = "sk-stand-in-openai"
 HOST = re.compile(r"api\.openai\.com")
 
 
-class Chat(Completions):
+class Chat(Own, Completions):
     """`POST /v1/chat/completions`. Thoughts are counted and never shown."""
 
     path = re.compile(r"/v1/chat/completions")
@@ -31,18 +31,12 @@ class Chat(Completions):
     def thought(self, text: str) -> dict[str, Any]:
         return {}
 
-    def head(self) -> dict[str, str]:
-        return {"openai-processing-ms": "12", "x-request-id": "req_standin0123456789"}
-
-    def error(self, error: Error) -> Whole:
-        return _told(error, self.head())
-
 
 class OpenAI(Cloud):
     """Handler of the OpenAI port."""
 
     name = "openai"
-    apis = (Chat,)
+    apis = (Chat, Embed, Draw)
 
     def enter(self, request: Request, api: Api) -> str:
         headers = check_headers(request.headers, (), self.state.settings.allow_headers)
@@ -53,12 +47,5 @@ class OpenAI(Cloud):
         return "OpenAI"
 
     def refusal(self, refused: Refused) -> Whole:
-        return _told(Error("not_found", refused.detail), {})
+        return told(Error("not_found", refused.detail), {})
 
-
-def _told(error: Error, head: dict[str, str]) -> Whole:
-    name = openai_name(error.type)
-    headers = head | {"Content-Type": "application/json"}
-    if error.retry_after:
-        headers["Retry-After"] = error.retry_after
-    return OPENAI[name][0], headers, json_bytes(openai_body(name, error.message))

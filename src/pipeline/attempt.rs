@@ -12,13 +12,14 @@ use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
 use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::Names;
+use crate::dialect::openai::own::Api;
 use crate::dialect::{Cloud, Task, Upstream, embedding, image as images};
 use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
 
 use super::caller::Caller;
 use super::gate::{self, Wish};
-use super::meter::Meter;
+use super::meter::{Meter, Pending};
 use super::{Plan, chat, count, embed, image};
 
 /// The header by which Envoy's route chooses the cluster (`cluster_header`).
@@ -86,6 +87,8 @@ pub enum Expects {
     Embeddings { upstream: embedding::Upstream, encoding: Encoding, calls: Vec<Range<usize>> },
     /// Images; `calls` is how many of each call.
     Images { upstream: images::Upstream, calls: Vec<u64> },
+    /// What an API of OpenAI's gives, which passes as it is; `images` were asked for.
+    Own { api: Api, images: u64 },
 }
 
 impl Expects {
@@ -93,6 +96,7 @@ impl Expects {
     fn images(&self) -> u64 {
         match self {
             Expects::Images { calls, .. } => calls.iter().fold(0, |all, count| all.saturating_add(*count)),
+            Expects::Own { images, .. } => *images,
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
@@ -106,7 +110,8 @@ impl Expects {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Embeddings { .. }
-            | Expects::Images { .. } => true,
+            | Expects::Images { .. }
+            | Expects::Own { .. } => true,
             // The clouds count for nothing.
             Expects::Count { .. } => false,
         }
@@ -120,6 +125,7 @@ impl Expects {
             | Expects::Count { upstream } => upstream.name(),
             Expects::Embeddings { upstream, .. } => upstream.name(),
             Expects::Images { upstream, .. } => upstream.name(),
+            Expects::Own { api, .. } => api.name(),
         }
     }
 }
@@ -153,6 +159,15 @@ impl Attempt {
         };
         self.asked.meter = Rc::new(gate::admit(plan, caller, host, wish)?);
         Ok(self)
+    }
+
+    /// What the cloud may bill from the moment on in which the request has left.
+    pub fn pending(&self) -> Pending {
+        if self.asked.expects.is_billed() {
+            Pending { input: self.estimate, images: self.asked.expects.images() }
+        } else {
+            Pending::default()
+        }
     }
 
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's

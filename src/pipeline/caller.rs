@@ -5,6 +5,15 @@ use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
 use crate::policy::identity::Member;
 
+/// What is shown of a request in place of sending it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// What becomes of the request, for its team.
+    Mapping,
+    /// Where it would go, too, for an operator: names of clusters, hosts and projects.
+    Everything,
+}
+
 /// The client of one request.
 #[derive(Debug)]
 pub struct Caller {
@@ -17,8 +26,8 @@ pub struct Caller {
     pub member: Option<Member>,
     /// What the client is told of his limits.
     pub limits: Vec<(&'static str, String)>,
-    /// Only a look at what would be sent is asked for.
-    pub dry: bool,
+    /// Whether only a look at what would be sent is asked for.
+    pub look: Option<Look>,
 }
 
 impl Default for Caller {
@@ -27,7 +36,7 @@ impl Default for Caller {
             task: Task::Chat(Client::OpenAi),
             request_id: String::new(),
             betas: String::new(),
-            dry: false,
+            look: None,
             member: None,
             limits: Vec::new(),
         }

@@ -2,6 +2,7 @@
 
 use super::Plan;
 use super::attempt::{Attempt, Expects};
+use super::caller::Look;
 use super::reply::about;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
@@ -21,7 +22,7 @@ pub fn is_asked(headers: &Headers) -> bool {
 ///
 /// # Errors
 /// [`Kind::Internal`] when what was translated is of no use.
-pub fn show(plan: &Plan, attempt: &Attempt) -> Result<Reply, Error> {
+pub fn show(plan: &Plan, attempt: &Attempt, look: Look) -> Result<Reply, Error> {
     let Attempt { address, body, more, asked, estimate, .. } = attempt;
     let backend = plan.backend(asked.backend)?;
     let text =
@@ -31,7 +32,9 @@ pub fn show(plan: &Plan, attempt: &Attempt) -> Result<Reply, Error> {
     let mut out = Vec::with_capacity(body.len().saturating_add(2048));
     Writer::new(&mut out).object(|w| {
         w.key("backend").string(&asked.backend_name);
-        w.key("cluster").string(&backend.cluster);
+        if look == Look::Everything {
+            w.key("cluster").string(&backend.cluster);
+        }
         w.key("model").string(&asked.backend_model);
         w.key("dialect").string(asked.expects.upstream());
         w.key("estimated_input_tokens").number(*estimate);
@@ -54,10 +57,12 @@ pub fn show(plan: &Plan, attempt: &Attempt) -> Result<Reply, Error> {
             });
         }
         w.key("request").object(|w| {
-            w.key("method").string("POST");
-            w.key("host").string(&backend.host);
-            w.key("path").string(&address.target());
-            w.key("headers").array(|w| attempt.header_names(backend).for_each(|name| w.string(name)));
+            if look == Look::Everything {
+                w.key("method").string("POST");
+                w.key("host").string(&backend.host);
+                w.key("path").string(&address.target());
+                w.key("headers").array(|w| attempt.header_names(backend).for_each(|name| w.string(name)));
+            }
             w.key("body").token(first);
             if !more.is_empty() {
                 w.key("more_bodies").array(|w| more.iter().for_each(|body| w.token(body)));

@@ -6,19 +6,26 @@ use crate::base::error::Error;
 use crate::base::host::{Host, Level};
 use crate::chat::Usage;
 use crate::dialect::openai::embedding as client;
+use crate::dialect::openai::own::Api;
 use crate::dialect::{embedding, fates};
 use crate::embedding::{Encoding, Input};
 use crate::policy::estimate::{self, Size};
 
-use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
 use super::chat::text;
+use super::{Plan, own};
 
 /// Reads a client's body and writes the bodies of the calls.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
+    if let Some(attempt) = own::translate(plan, caller, Api::Embeddings, body)? {
+        return Ok(attempt);
+    }
     let client::Asked { model, request } = client::parse(body)?;
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
+    if backend.own(Api::Embeddings).is_some() {
+        return Err(own::unclear());
+    }
     let (known, address) = backend.embeddings(backend_model)?;
     let upstream = known.upstream;
     let mut given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;

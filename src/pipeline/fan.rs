@@ -17,6 +17,7 @@ use crate::provider::{Address, token};
 
 use super::Plan;
 use super::attempt::{self, Asked, Attempt, Expects};
+use super::meter::Pending;
 use super::{embed, image, reply};
 
 /// How much the calls of one request may take.
@@ -59,6 +60,7 @@ impl Expects {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => &VECTORS,
             Expects::Images { .. } => &IMAGES,
         }
@@ -70,6 +72,7 @@ impl Expects {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => {
                 "the cloud did not give all vectors in time; send fewer texts at a time"
             }
@@ -84,6 +87,7 @@ impl Expects {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => (
                 "input",
                 "holds so many texts that their vectors do not fit the gateway; send fewer at a time, or ask \
@@ -129,6 +133,8 @@ pub struct Fan {
     /// How many calls have been answered.
     answered: usize,
     billed: Billed,
+    /// What all calls together may be billed.
+    whole: Pending,
     /// How many bytes are held.
     held: usize,
     deadline: SystemTime,
@@ -154,6 +160,7 @@ pub enum Progress {
 impl Fan {
     /// Makes one of a translated request that takes several calls.
     pub fn new(attempt: Attempt, now: SystemTime) -> Self {
+        let whole = attempt.pending();
         let Attempt { address, body, more, asked, .. } = attempt;
         let bodies: Vec<Vec<u8>> = std::iter::once(body).chain(more).collect();
         let parts = bodies.iter().map(|_| None).collect();
@@ -167,6 +174,7 @@ impl Fan {
             next: 0,
             answered: 0,
             billed: Billed::default(),
+            whole,
             held,
             deadline,
         }
@@ -204,6 +212,7 @@ impl Fan {
             calls.push((number, call));
             self.next = number.saturating_add(1);
         }
+        self.asked.meter.sent(self.pending(self.next - self.answered));
         self.asked.attempts = self.next as u64;
         Ok((self.next > self.answered).then_some(calls))
     }
@@ -219,7 +228,14 @@ impl Fan {
         number: usize,
         answer: Option<(&Headers, &[u8])>,
     ) -> Result<Progress, Error> {
-        let part = self.part(plan, host, number, answer).map_err(|error| self.locate(number, error))?;
+        let part = self.part(plan, host, number, answer).map_err(|error| self.locate(number, error));
+        let under_way = self.next - self.answered;
+        let part = part.inspect_err(|error| {
+            // A call that fails is not billed, one that takes too long may be.
+            let others = under_way.saturating_sub(usize::from(error.kind != Kind::TimedOut));
+            self.asked.meter.sent(self.pending(others));
+        })?;
+        self.asked.meter.answered(self.pending(under_way.saturating_sub(1)));
         self.bill(&part);
         self.held = self.held.saturating_add(part.held());
         if self.held > self.asked.expects.measure().bytes {
@@ -247,9 +263,18 @@ impl Fan {
             Expects::Chat { .. }
             | Expects::Relay { .. }
             | Expects::Count { .. }
+            | Expects::Own { .. }
             | Expects::Embeddings { .. } => (embed::whole(vectors, &self.asked, host), 0),
         };
         Ok(Progress::Whole(reply::made(&self.asked, withheld, body)))
+    }
+
+    /// What so many calls under way may be billed: Envoy brings them to their end, whether or not anybody
+    /// listens.
+    fn pending(&self, calls: usize) -> Pending {
+        let (calls, all) = (calls as u64, self.bodies.len().max(1) as u64);
+        let share = |whole: u64| whole.saturating_mul(calls).div_ceil(all);
+        Pending { input: share(self.whole.input), images: share(self.whole.images) }
     }
 
     /// Notes what is to be paid for a call.
@@ -290,7 +315,6 @@ impl Fan {
         if body.len() > self.asked.expects.most_bytes() {
             return Err(reply::too_large(&self.asked.expects));
         }
-        self.asked.meter.answered();
         match &self.asked.expects {
             Expects::Embeddings { upstream, encoding, calls } => {
                 let texts = calls.get(number).cloned().unwrap_or_default();
@@ -299,7 +323,7 @@ impl Fan {
             Expects::Images { upstream, calls } => {
                 image::part(*upstream, calls.get(number).copied().unwrap_or(1), body).map(Part::Images)
             }
-            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } => {
+            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } | Expects::Own { .. } => {
                 Err(Error::new(Kind::Internal, "a reply came to several calls where one was made"))
             }
         }
@@ -310,9 +334,11 @@ impl Fan {
         let about_text = matches!(error.kind, Kind::BadRequest | Kind::TooLong);
         let calls = match &self.asked.expects {
             Expects::Embeddings { calls, .. } => calls.as_slice(),
-            Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } | Expects::Images { .. } => {
-                &[]
-            }
+            Expects::Chat { .. }
+            | Expects::Relay { .. }
+            | Expects::Count { .. }
+            | Expects::Own { .. }
+            | Expects::Images { .. } => &[],
         };
         let only = calls.get(number).filter(|texts| texts.len() == 1);
         if let Some(text) = only.filter(|_| about_text && error.param.is_none()) {

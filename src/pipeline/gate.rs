@@ -45,7 +45,11 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     if scopes.is_empty() {
         return Ok(Meter::new(None, price, wish.input));
     }
-    let cost = cost(price, &scopes, wish)?;
+    let mut cost = cost(price, &scopes, wish)?;
+    if caller.look.is_some() {
+        // A look is a request, and nothing else: it uses neither tokens nor money.
+        cost = Cost::default();
+    }
     match quota::reserve(host, scopes.clone(), cost) {
         Ok((reservation, standings)) => {
             caller.limits = headers(&scopes, &standings);

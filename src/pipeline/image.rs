@@ -9,19 +9,26 @@ use crate::chat;
 use crate::dialect::fates;
 use crate::dialect::image::{Portion, Upstream};
 use crate::dialect::openai::image::{self, Asked as Parsed, Made};
+use crate::dialect::openai::own::Api;
 use crate::image::Usage;
 use crate::policy::estimate::{self, Size};
 
-use super::Plan;
 use super::attempt::{Asked, Attempt, Expects};
 use super::caller::Caller;
 use super::chat::text;
 use super::meter::Meter;
+use super::{Plan, own};
 
 /// Reads a client's body and writes the bodies of the calls.
 pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
+    if let Some(attempt) = own::translate(plan, caller, Api::Images, body)? {
+        return Ok(attempt);
+    }
     let Parsed { model, request } = image::parse(body)?;
     let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
+    if backend.own(Api::Images).is_some() {
+        return Err(own::unclear());
+    }
     let (upstream, address) = backend.images(backend_model)?;
     let fields = request.fields.iter().map(AsRef::as_ref);
     let mut given = fates::settle(fields, upstream.fates())?;

@@ -21,9 +21,19 @@ pub struct Meter {
     heard: Cell<Heard>,
 }
 
+/// What has left for the cloud and was not answered yet. Whoever leaves now has no part of it, and the cloud
+/// bills it all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Input tokens as estimated.
+    pub input: u64,
+    pub images: u64,
+}
+
 /// What was heard of the reply so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {
+    pending: Pending,
     /// The upstream has begun to answer with success: what it did will be billed.
     answered: bool,
     /// Token counts, if the upstream told any.
@@ -41,14 +51,25 @@ impl Meter {
         Self { reservation: RefCell::new(reservation), price, input, heard: Cell::default() }
     }
 
-    /// The upstream answers with success.
-    pub fn answered(&self) {
-        self.hear(|heard| heard.answered = true);
+    /// So much is at the cloud now, and unanswered.
+    pub fn sent(&self, pending: Pending) {
+        self.hear(|heard| heard.pending = pending);
     }
 
-    /// What the upstream called a success was none: it has done nothing that could be billed.
+    /// The upstream answers with success; `pending` is what remains to be answered.
+    pub fn answered(&self, pending: Pending) {
+        self.hear(|heard| {
+            heard.answered = true;
+            heard.pending = pending;
+        });
+    }
+
+    /// The upstream has refused, or what it called a success was none: it has done nothing that could be billed.
     pub fn failed(&self) {
-        self.hear(|heard| heard.answered = false);
+        self.hear(|heard| {
+            heard.answered = false;
+            heard.pending = Pending::default();
+        });
     }
 
     /// The upstream told how many tokens it took, outside of a conversation.
@@ -83,24 +104,29 @@ impl Meter {
         self.heard.set(heard);
     }
 
-    /// What the request has used: as the upstream counted, or by what was seen of its reply.
+    /// What the request has used: as the upstream counted, or by what was seen of its reply; and what is at
+    /// the cloud.
     pub fn used(&self) -> Usage {
         let heard = self.heard.get();
-        if !heard.answered {
-            return Usage::default();
-        }
         let said = heard.said.div_ceil(BYTES);
-        match heard.usage {
-            Some(usage) if heard.complete => usage,
+        let mut used = match heard.usage {
+            Some(usage) if heard.answered && heard.complete => usage,
             // Counted at the beginning, and cut off before the end.
-            Some(usage) => Usage { output: usage.output.max(said), ..usage },
-            None => Usage { input: self.input, output: said, ..Usage::default() },
-        }
+            Some(usage) if heard.answered => Usage { output: usage.output.max(said), ..usage },
+            // The estimate is that of all calls.
+            None if heard.answered => {
+                return Usage { input: self.input, output: said, ..Usage::default() };
+            }
+            Some(_) | None => Usage::default(),
+        };
+        used.input = used.input.saturating_add(heard.pending.input);
+        used
     }
 
     /// What that costs, in billionths of a dollar; `None` where no price is known.
     pub fn cost(&self) -> Option<u64> {
-        self.price.map(|price| price.of(&self.used(), self.heard.get().images))
+        let Heard { images, pending, .. } = self.heard.get();
+        self.price.map(|price| price.of(&self.used(), images.saturating_add(pending.images)))
     }
 
     /// Settles the reservation, once; what comes later is not counted any more.

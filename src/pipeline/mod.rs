@@ -14,6 +14,7 @@ mod leave;
 mod measure;
 mod meter;
 mod models;
+mod own;
 mod plan;
 mod reply;
 mod report;

@@ -6,6 +6,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::config::{self, Environment, Problems};
 use crate::dialect::models::Model;
+use crate::dialect::openai::own::Api;
 use crate::dialect::{self, Client};
 use crate::policy::identity::Directory;
 use crate::policy::limits;
@@ -127,6 +128,11 @@ impl Plan {
     /// Whether a client's own dialect could be spoken by any backend.
     pub fn may_speak(&self, client: Client) -> bool {
         self.backends.iter().any(|backend| backend.may_speak(client))
+    }
+
+    /// Whether requests to an API of OpenAI's could pass to any backend.
+    pub fn may_pass(&self, api: Api) -> bool {
+        self.backends.iter().any(|backend| backend.own(api).is_some())
     }
 
     /// What a model is, where its name does not tell and the operator has written it down.

@@ -11,8 +11,9 @@ use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
 
 use super::attempt::{Asked, Expects};
 use super::caller::Caller;
+use super::meter::Pending;
 use super::room::Share;
-use super::{Plan, chat, count, embed, fleet, image};
+use super::{Plan, chat, count, embed, fleet, image, own};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -21,6 +22,10 @@ const MOST_REPLY: usize = 16 * 1024 * 1024;
 /// The same for images. Bedrock sends 25,000,000 bytes at most (`InvokeModel` in botocore's service model); four
 /// PNGs of four megapixels each, Imagen's most, or Gemini's largest one are some 40 MB of base64.
 const MOST_IMAGES: usize = 48 * 1024 * 1024;
+
+/// The same for what OpenAI gives in a single call: 2,048 vectors of 3,072 numbers are 34 MB in base64, as numbers
+/// three times that, which no client asks for; ten images of four megapixels are some 50 MB of base64.
+const MOST_OWN: usize = 64 * 1024 * 1024;
 
 /// The largest answer of any kind to one of several calls.
 pub const MOST_ANSWER: usize = MOST_IMAGES;
@@ -82,9 +87,6 @@ pub fn begin(
     if !encoding.eq_ignore_ascii_case("identity") {
         return garbled(&asked, "in a compressed form that was not asked for");
     }
-    if asked.expects.is_billed() {
-        asked.meter.answered();
-    }
     let title = Title {
         // Bedrock's own id is in a header, Gemini's in the body if at all; Envoy's is as unique.
         id: headers.get("x-amzn-requestid").unwrap_or(&caller.request_id).to_owned(),
@@ -99,6 +101,7 @@ pub fn begin(
             }
             let (names, decoder) = (std::mem::take(names), upstream.stream());
             let writer = caller.client().stream(title, *usage);
+            asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
@@ -108,6 +111,7 @@ pub fn begin(
             }
             let (names, decoder) = (Names::default(), upstream.stream());
             let writer = caller.client().relay(*usage);
+            asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
             (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
         }
@@ -115,7 +119,8 @@ pub fn begin(
         | Expects::Relay { delivery: Delivery::Whole, .. }
         | Expects::Count { .. }
         | Expects::Embeddings { .. }
-        | Expects::Images { .. } => {
+        | Expects::Images { .. }
+        | Expects::Own { .. } => {
             if media_type != "application/json" {
                 return garbled(&asked, "with something that is not JSON");
             }
@@ -182,6 +187,10 @@ impl Incoming {
                 body.extend_from_slice(bytes);
                 if !last {
                     return ReplyStep::Hold;
+                }
+                if asked.expects.is_billed() {
+                    // Until here it was as if nothing had been seen of it.
+                    asked.meter.answered(Pending::default());
                 }
                 match whole(asked, caller, host, title, *tokens, body) {
                     Ok(Finished { body: written, media_type, withheld }) => {
@@ -265,6 +274,7 @@ impl Expects {
             | Expects::Count { .. }
             | Expects::Embeddings { .. } => MOST_REPLY,
             Expects::Images { .. } => MOST_IMAGES,
+            Expects::Own { .. } => MOST_OWN,
         }
     }
 }
@@ -281,7 +291,7 @@ fn held(length: usize) -> usize {
 }
 
 /// The error for a reply that finds the worker full of others.
-fn crowded() -> Error {
+pub fn crowded() -> Error {
     let problem = "the gateway holds too many large replies at the moment; try again shortly";
     let mut error = Error::new(Kind::Overloaded, problem);
     error.retry_after = Some(1);
@@ -308,7 +318,7 @@ fn whole(
     host: &dyn Host,
     title: &Title,
     tokens: Option<u64>,
-    body: &[u8],
+    body: &mut Vec<u8>,
 ) -> Result<Finished, Error> {
     match &mut asked.expects {
         Expects::Chat { upstream, delivery, names, .. } => {
@@ -329,6 +339,7 @@ fn whole(
             Ok(Finished { withheld, ..Finished::json(body) })
         }
         Expects::Count { upstream } => count::whole(*upstream, body).map(Finished::json),
+        Expects::Own { api, .. } => own::passed(*api, &asked.meter, body).map(Finished::json),
     }
 }
 
@@ -366,16 +377,24 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     let details = details.unwrap_or_default();
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
+        asked.meter.failed();
         return of_cloud(asked, headers, body);
     }
-    of_envoy(host, headers, &details)
+    let error = of_envoy(host, headers, &details);
+    if let Some(asked) = asked.filter(|_| error.kind != Kind::TimedOut) {
+        // It did not get there. What takes too long has, and may be billed.
+        asked.meter.failed();
+    }
+    error
 }
 
 fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
     let mut error = match &asked.expects {
-        Expects::Chat { .. } | Expects::Relay { .. } | Expects::Count { .. } | Expects::Embeddings { .. } => {
-            asked.cloud.refusal(headers.status(), headers, body)
-        }
+        Expects::Chat { .. }
+        | Expects::Relay { .. }
+        | Expects::Count { .. }
+        | Expects::Embeddings { .. }
+        | Expects::Own { .. } => asked.cloud.refusal(headers.status(), headers, body),
         Expects::Images { upstream, .. } => upstream.refusal(headers.status(), headers, body),
     };
     if let Some(id) = upstream_id(headers) {

@@ -7,11 +7,12 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
 use crate::dialect::{Client, Task};
+use crate::policy::identity::Viewer;
 use crate::provider::token;
 
 use super::Plan;
 use super::attempt::{Asked, Attempt};
-use super::caller::Caller;
+use super::caller::{Caller, Look};
 use super::fan::{Fan, Progress};
 use super::meter::Meter;
 use super::reply::{self, Incoming};
@@ -106,14 +107,23 @@ impl Whole {
             Route::Ask(task) => {
                 self.report.begin(host.now());
                 self.caller.task = task;
-                match self.plan.directory.identify(host, headers) {
-                    Ok(member) => self.caller.member = member,
+                let is_dry = dry::is_asked(headers);
+                let viewer = if is_dry {
+                    self.plan.directory.viewer(host, headers)
+                } else {
+                    self.plan.directory.identify(host, headers).map(|member| member.map(Viewer::Member))
+                };
+                match viewer {
+                    Ok(Some(Viewer::Member(member))) => {
+                        self.caller.look = is_dry.then_some(Look::Mapping);
+                        self.report.team(host, &member.team.name);
+                        self.caller.member = Some(member);
+                    }
+                    Ok(Some(Viewer::Admin) | None) => {
+                        self.caller.look = is_dry.then_some(Look::Everything);
+                    }
                     Err(error) => return self.refuse(host, &error),
                 }
-                if let Some(member) = &self.caller.member {
-                    self.report.team(host, &member.team.name);
-                }
-                self.caller.dry = dry::is_asked(headers);
                 if task.client() == Client::Anthropic {
                     self.caller.betas = headers.all("anthropic-beta");
                 }
@@ -163,22 +173,19 @@ impl Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        let translated = Attempt::translate(&self.plan, &self.caller, body);
-        if let Ok(attempt) = &translated
-            && self.caller.dry
-        {
-            return match dry::show(&self.plan, attempt) {
-                Ok(reply) => Step::Answer(self.finished(reply)),
-                Err(error) => self.answer(&error),
-            };
-        }
-        let admitted = translated.and_then(|attempt| {
+        let admitted = Attempt::translate(&self.plan, &self.caller, body).and_then(|attempt| {
             self.report.model(host, self.plan.label(&attempt.asked.model), &attempt.asked.full_model);
             attempt.admit(&self.plan, &mut self.caller, host)
         });
         match admitted {
             Ok(attempt) => {
                 self.meter = Rc::clone(&attempt.asked.meter);
+                if let Some(look) = self.caller.look {
+                    return match dry::show(&self.plan, &attempt, look) {
+                        Ok(reply) => Step::Answer(self.finished(reply)),
+                        Err(error) => self.answer(&error),
+                    };
+                }
                 attempt.asked.count(host);
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
                 if attempt.more.is_empty() {
@@ -336,7 +343,10 @@ impl Whole {
         match step {
             Ok(Some(step)) => {
                 self.phase = match ready {
-                    Ready::One(attempt) => Phase::Sent(Box::new(attempt.asked)),
+                    Ready::One(attempt) => {
+                        attempt.asked.meter.sent(attempt.pending());
+                        Phase::Sent(Box::new(attempt.asked))
+                    }
                     Ready::Several(fan) => Phase::Fanned(fan),
                 };
                 step
@@ -352,13 +362,13 @@ impl Whole {
 
     /// The answer to a request for which the host could not do what it was told.
     pub fn fault(&mut self, problem: &str) -> Reply {
+        self.meter.failed();
         self.finished(self.caller.refuse(&Error::new(Kind::Internal, problem)))
     }
 
     /// The answer to a request whose answers do not fit the worker's memory beside those of others.
     pub fn overloaded(&mut self) -> Reply {
-        let problem = "the gateway holds too many vectors for others; try again shortly";
-        self.finished(self.caller.refuse(&Error::new(Kind::Overloaded, problem)))
+        self.finished(self.caller.refuse(&reply::crowded()))
     }
 
     /// The answer to a request that would have to wait where too many do.

@@ -314,6 +314,13 @@ impl HttpContext for Stream {
         self.response_chunk(size, last)
     }
 
+    /// The stream is over, and its line in the access log comes next: what it says must be known by now.
+    fn on_log(&mut self) {
+        if let Some(whole) = &self.whole {
+            whole.borrow_mut().done(&Envoy);
+        }
+    }
+
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         if !self.reads() {
             return Action::Continue;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde::Deserialize;
 
@@ -18,12 +19,28 @@ const SHIPPED: &str = include_str!("prices.json");
 /// `bedrock/*`; when there are more, all are forgotten and looked up again.
 const MOST_REMEMBERED: usize = 1024;
 
+thread_local! {
+    /// The list that comes with the plugin; compiled once, because it is the same for every configuration.
+    static LIST: Result<Rc<List>, Problems> = List::compile().map(Rc::new);
+}
+
 /// Prices by patterns of full names.
 #[derive(Debug, Default)]
 pub struct Prices {
-    rules: Vec<(Pattern, Price)>,
-    /// Names that were looked up, and the indices of their rules.
-    known: RefCell<HashMap<String, Option<usize>>>,
+    /// The operator's.
+    own: Vec<Rule>,
+    /// Those that come with the plugin.
+    list: Rc<List>,
+    /// Names that were looked up.
+    known: RefCell<HashMap<String, Option<Price>>>,
+}
+
+type Rule = (Pattern, Price);
+
+#[derive(Debug, Default)]
+struct List {
+    as_of: String,
+    rules: Vec<Rule>,
 }
 
 /// What a model costs, in billionths of a dollar for a token, or for an image.
@@ -47,58 +64,67 @@ impl Prices {
     /// Checks the operator's prices; adds every problem with its path. They go before those of the plugin,
     /// and among each the pattern that says most goes first.
     pub fn compile(written: &[teams::Price], problems: &mut Problems) -> Self {
-        let mut rules = Vec::new();
+        let mut own = Vec::new();
         for (index, price) in written.iter().enumerate() {
             let again = written.iter().take(index).any(|other| other.model == price.model);
             if again {
                 let problem = "is the pattern of another price too; remove one of them";
                 problems.add(&format!("prices[{index}].model"), problem);
             }
-            rules.push((
+            own.push((
                 Pattern::new(&price.model),
                 Price::compile(price, &format!("prices[{index}]"), problems),
             ));
         }
-        let by_weight = |(pattern, _): &(Pattern, Price)| std::cmp::Reverse(pattern.weight());
-        rules.sort_by_key(by_weight);
-        let mut shipped: Vec<_> = shipped(problems)
-            .prices
-            .iter()
-            .map(|price| (Pattern::new(&price.model), Price::compile(price, "the price list", problems)))
-            .collect();
-        shipped.sort_by_key(by_weight);
-        rules.extend(shipped);
-        Self { rules, known: RefCell::default() }
+        own.sort_by_key(weightiest_first);
+        let list = LIST.with(|list| match list {
+            Ok(list) => Rc::clone(list),
+            Err(faults) => {
+                problems.0.extend(faults.0.iter().cloned());
+                Rc::default()
+            }
+        });
+        Self { own, list, known: RefCell::default() }
     }
 
     /// The price of a model by its full name, such as `bedrock/us.amazon.nova-lite-v1:0`.
     pub fn find(&self, name: &str) -> Option<Price> {
         let mut known = self.known.borrow_mut();
-        let index = match known.get(name) {
-            Some(index) => *index,
-            None => {
-                let index = self.rules.iter().position(|(pattern, _)| pattern.matches(name));
-                if known.len() >= MOST_REMEMBERED {
-                    known.clear();
-                }
-                known.insert(name.to_owned(), index);
-                index
-            }
+        if let Some(price) = known.get(name) {
+            return *price;
+        }
+        let mut rules = self.own.iter().chain(&self.list.rules);
+        let price = rules.find(|(pattern, _)| pattern.matches(name)).map(|(_, price)| *price);
+        if known.len() >= MOST_REMEMBERED {
+            known.clear();
+        }
+        known.insert(name.to_owned(), price);
+        price
+    }
+}
+
+impl List {
+    fn compile() -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let shipped: Shipped = serde_json::from_str(SHIPPED).map_err(|error| {
+            Problems(vec![("(the price list of the plugin)".to_owned(), format!("cannot be read: {error}"))])
+        })?;
+        let compile = |price: &teams::Price| {
+            (Pattern::new(&price.model), Price::compile(price, "the price list", &mut problems))
         };
-        self.rules.get(index?).map(|(_, price)| *price)
+        let mut rules: Vec<Rule> = shipped.prices.iter().map(compile).collect();
+        rules.sort_by_key(weightiest_first);
+        if problems.0.is_empty() { Ok(Self { as_of: shipped.as_of, rules }) } else { Err(problems) }
     }
 }
 
 /// When the list that comes with the plugin was made: a date.
 pub fn as_of() -> String {
-    shipped(&mut Problems::default()).as_of
+    LIST.with(|list| list.as_ref().map_or_else(|_| String::new(), |list| list.as_of.clone()))
 }
 
-fn shipped(problems: &mut Problems) -> Shipped {
-    serde_json::from_str(SHIPPED).unwrap_or_else(|error| {
-        problems.add("(the price list of the plugin)", format!("cannot be read: {error}"));
-        Shipped { as_of: String::new(), prices: Vec::new() }
-    })
+fn weightiest_first((pattern, _): &Rule) -> std::cmp::Reverse<usize> {
+    std::cmp::Reverse(pattern.weight())
 }
 
 impl Price {

@@ -2,6 +2,7 @@
 
 use super::{Address, superfluous};
 use crate::config::{Backend, Environment, Problems, Source};
+use crate::dialect::openai::own::Api;
 
 /// An API and the right to call it.
 #[derive(Debug)]
@@ -126,6 +127,14 @@ impl Site {
             Vendor::OpenAi => "/v1/chat/completions",
         };
         Address { path: path.to_owned(), query: "" }
+    }
+
+    /// Where an API of OpenAI's other than chat completions is.
+    pub fn own(&self, api: Api) -> Option<Address> {
+        match self.vendor {
+            Vendor::OpenAi => Some(Address { path: api.path().to_owned(), query: "" }),
+            Vendor::Anthropic => None,
+        }
     }
 
     /// docs.claude.com/en/api/messages-count-tokens; OpenAI counts for its Responses API only.

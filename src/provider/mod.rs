@@ -134,8 +134,10 @@ impl Backend {
     /// Where to send a chat with `model` in the dialect that [`Backend::upstream`] gave.
     ///
     /// # Errors
-    /// [`Kind::UnknownModel`] for what cannot be the name of a model.
+    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for one that
+    /// answers with images: a chat has no place for them.
     pub fn address(&self, upstream: Upstream, model: &str, stream: bool) -> Result<Address, Error> {
+        self.talks(model)?;
         let model = segment(model)?;
         Ok(match &self.site {
             Site::Bedrock(_) => bedrock::address(upstream, &model, stream),
@@ -159,9 +161,9 @@ impl Backend {
     /// Where to ask how many tokens a chat with `model` has.
     ///
     /// # Errors
-    /// [`Kind::UnknownModel`] for what cannot be the name of a model, [`Kind::Unsupported`] for a name that
-    /// the provider does not count for.
+    /// As [`Backend::address`], and [`Kind::Unsupported`] for a name that the provider does not count for.
     pub fn count_address(&self, model: Model<'_>) -> Result<Address, Error> {
+        self.talks(model.name)?;
         let address = match &self.site {
             Site::Bedrock(site) => Some(site.count_address(model)?),
             Site::Vertex(site) => {
@@ -188,7 +190,8 @@ impl Backend {
                 (known, site.method(&segment, known.upstream.method()))
             }
             Site::Direct(_) => {
-                let problem = "makes no embeddings, as far as the gateway knows; ask a cloud's model";
+                let problem =
+                    "makes no embeddings, as far as the gateway knows; ask another provider's model";
                 return Err(Error::at(Kind::UnknownModel, "model", problem));
             }
         })
@@ -199,12 +202,12 @@ impl Backend {
     /// # Errors
     /// [`Kind::UnknownModel`] for a model that makes no images from texts, as far as is known.
     pub fn images(&self, model: &str) -> Result<(image::Upstream, Address), Error> {
-        let (upstream, known) = match &self.site {
-            Site::Bedrock(_) => (bedrock::images(model), bedrock::IMAGE_MODELS),
-            Site::Vertex(_) => (vertex::images(model), vertex::IMAGE_MODELS),
-            Site::Direct(_) => (None, "none"),
-        };
-        let Some(upstream) = upstream else {
+        let Some(upstream) = self.draws(model) else {
+            let known = match &self.site {
+                Site::Bedrock(_) => bedrock::IMAGE_MODELS,
+                Site::Vertex(_) => vertex::IMAGE_MODELS,
+                Site::Direct(_) => "none",
+            };
             let problem = format!(
                 "makes no images from texts, as far as the gateway knows; those here that do are {known}"
             );
@@ -218,6 +221,33 @@ impl Backend {
             Site::Direct(site) => site.address(),
         };
         Ok((upstream, address))
+    }
+
+    /// Refuses to chat with a model that would answer with images.
+    fn talks(&self, model: &str) -> Result<(), Error> {
+        if self.draws(model).is_none() {
+            return Ok(());
+        }
+        let problem =
+            "makes images, and a chat has no place for them; ask for them at /v1/images/generations";
+        Err(Error::at(Kind::Unsupported, "model", problem))
+    }
+
+    /// The dialect of a model that makes images from texts, as far as is known.
+    fn draws(&self, model: &str) -> Option<image::Upstream> {
+        match &self.site {
+            Site::Bedrock(_) => bedrock::images(model),
+            Site::Vertex(_) => vertex::images(model),
+            Site::Direct(_) => None,
+        }
+    }
+
+    /// Where an API of OpenAI's is, if this backend has it: what clients say in its dialect passes.
+    pub fn own(&self, api: openai::own::Api) -> Option<Address> {
+        match &self.site {
+            Site::Direct(site) => site.own(api),
+            Site::Bedrock(_) | Site::Vertex(_) => None,
+        }
     }
 
     /// Gives the headers that prove the right to call. `headers` go out with the call and are covered by

@@ -133,6 +133,9 @@ impl Reply {
             }
             if let Some(call) = part.function_call {
                 self.call(&call, part.thought_signature, json, sink)?;
+            } else if part.inline_data.is_some() && part.thought != Some(true) {
+                self.counts.usage().into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
+                return Err(Error { futile: true, ..Error::new(Kind::UpstreamFailed, NO_MEDIA) });
             } else if let Some(text) = part.text.filter(|text| !text.is_empty()) {
                 if part.thought == Some(true) {
                     sink.event(Event::Reasoning(text));
@@ -319,6 +322,10 @@ impl Counts {
         })
     }
 }
+
+/// Models that draw are refused before they are asked; those that speak, and any that this gateway does not know.
+const NO_MEDIA: &str = "Gemini answered with a picture or a sound, for which a chat has no place here; ask for \
+    pictures at /v1/images/generations";
 
 fn garbled(message: &str) -> Error {
     Error::new(Kind::UpstreamGarbled, message)

@@ -3,6 +3,7 @@
 //! Everything is optional, because proto3 JSON leaves out what has its default value.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
@@ -73,7 +74,7 @@ pub struct Content<'a> {
     pub parts: Option<Vec<Part<'a>>>,
 }
 
-/// Of images, code and its results, which are never asked for, nothing is read.
+/// Of code and its results, which are never asked for, nothing is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Part<'a> {
@@ -85,6 +86,8 @@ pub struct Part<'a> {
     pub thought_signature: Option<Text<'a>>,
     #[serde(borrow)]
     pub function_call: Option<FunctionCall<'a>>,
+    /// A picture or a sound, whatever is in it.
+    pub inline_data: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

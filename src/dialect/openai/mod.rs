@@ -9,6 +9,7 @@ pub mod fates;
 pub mod fields;
 mod foreign;
 pub mod image;
+pub mod own;
 mod pass;
 mod refusal;
 mod reply;

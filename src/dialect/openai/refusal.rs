@@ -91,6 +91,10 @@ fn describe(edition: Edition, status: u16, failure: Option<&Failure<'_>>) -> Err
         413 => (Kind::TooLarge, quoted()),
         429 => (Kind::Throttled, quoted()),
         400..=498 if code == "context_length_exceeded" || is_too_long(&reason) => (Kind::TooLong, quoted()),
+        // "Your request was rejected by the safety system" (jeffstric/ZJT issue 480).
+        400 if code == "moderation_blocked" || code == "content_policy_violation" => {
+            (Kind::Filtered, quoted())
+        }
         400 if code == "model_not_found" => (Kind::UnknownModel, quoted()),
         400..=498 => (Kind::BadRequest, quoted()),
         503 => (Kind::Overloaded, format!("{company} is overloaded ({known}); try again later")),
