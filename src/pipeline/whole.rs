@@ -192,9 +192,9 @@ impl Whole {
                     return self.send(host, Ready::One(Box::new(attempt)), deadline);
                 }
                 let fan = Box::new(Fan::new(attempt, host.now()));
-                if self.plan.shared_limits {
+                if let Some(cluster) = &self.plan.leave_cluster {
                     self.phase = Phase::Asking(fan);
-                    return Step::Forward(leave::ask());
+                    return Step::Forward(leave::ask(cluster));
                 }
                 self.send(host, Ready::Several(fan), deadline)
             }
