@@ -80,10 +80,11 @@ class Part:
 
 
 def redis(folder: Path, port: int) -> Part:
-    """Redis from the example; only the port is another."""
+    """Redis from the example; only port and directory are others."""
     text = (EXAMPLES / "redis.conf").read_text()
-    text, found = re.subn(r"(?m)^port .*", f"port {port}", text)
-    assert found == 1
+    for name, value in ("port", port), ("dir", folder):
+        text, found = re.subn(rf"(?m)^{name} .*", f"{name} {value}", text)
+        assert found == 1
     (folder / "redis.conf").write_text(text)
     return Part("redis", port, [str(PARTS / "redis-server"), "redis.conf"], folder)
 
