@@ -85,6 +85,9 @@ def localise(
     (listener,) = config["static_resources"]["listeners"]
     listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
     for cluster in config["static_resources"]["clusters"]:
+        if "cluster_type" in cluster:
+            # An aggregate: its members have the addresses.
+            continue
         cluster["type"] = "STATIC"
         cluster.pop("transport_socket", None)
         for locality in cluster.get("load_assignment", {}).get("endpoints", []):
@@ -94,7 +97,7 @@ def localise(
                 address |= {"address": "127.0.0.1", "port_value": local}
     for settings in wasm_settings(config):
         settings["vm_config"]["code"]["local"]["filename"] = str(wasm)
-        if plugin is not None:
+        if plugin is not None and "configuration" in settings:
             value = json.loads(settings["configuration"]["value"])
             plugin(value)
             settings["configuration"]["value"] = json.dumps(value)

@@ -20,7 +20,7 @@ use common::envoy::FakeHost;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Outgoing, ReplyStep, Step};
 use fairlead::dialect::Upstream;
-use fairlead::pipeline::{Plan, Whole};
+use fairlead::pipeline::{Plan, Position, Whole};
 
 const HELLO: &[u8] = br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}]}"#;
 const STREAM: &[u8] = br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}],"stream":true}"#;

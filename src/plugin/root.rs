@@ -12,10 +12,10 @@ use super::abi;
 use super::calls::{Calls, dispatch};
 use super::doorstep::Doorstep;
 use super::host::Envoy;
-use super::stream::{Parking, Stream};
+use super::stream::{Parking, Shared, Stream};
 use crate::base::host::{Host, Level};
 use crate::config::Environment;
-use crate::pipeline::Plan;
+use crate::pipeline::{Desk, Plan, Position, Trial, Whole};
 use crate::provider::token::Source;
 
 /// How often a worker looks whether a token is due, and who waits at its doorstep.
@@ -27,11 +27,39 @@ const WAITING: Duration = Duration::from_millis(20);
 /// How much of a token answer is read; real ones are below 4 kB.
 const MOST_ANSWER: usize = 64 * 1024;
 
-/// Positions of this plugin in Envoy, by `root_id` (Istio: `pluginName`).
-const WHOLE: &str = "fairlead";
+/// The places of this plugin in Envoy, by `root_id` (Istio: `pluginName`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Place {
+    /// The whole way in one filter of the listener.
+    #[default]
+    Whole,
+    /// In the listener, where the tries are made at [`Place::Attempt`].
+    Gate,
+    /// In a cluster: once for every try.
+    Attempt,
+}
+
+impl Place {
+    const ALL: &[(&str, Place)] =
+        &[("fairlead", Place::Whole), ("fairlead.gate", Place::Gate), ("fairlead.attempt", Place::Attempt)];
+
+    /// The place that a `root_id` names; none at all is the whole way.
+    fn named(name: &[u8]) -> Option<Self> {
+        if name.is_empty() {
+            return Some(Place::default());
+        }
+        Self::ALL.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, place)| *place)
+    }
+}
+
+thread_local! {
+    /// The tickets of this worker, which its gates and attempts share.
+    static DESK: Rc<Desk> = Rc::default();
+}
 
 pub struct Root {
     id: u32,
+    place: Place,
     plan: Option<Rc<Plan>>,
     sources: Vec<Source>,
     /// Calls for tokens under way, and the index of their source.
@@ -47,7 +75,17 @@ impl Root {
     pub fn new(id: u32) -> Self {
         let (sources, fetches) = (Vec::new(), HashMap::new());
         let (parking, calls, doorstep) = (Rc::default(), Rc::default(), Rc::default());
-        Self { id, plan: None, sources, fetches, parking, calls, doorstep, started: false }
+        Self {
+            id,
+            place: Place::default(),
+            plan: None,
+            sources,
+            fetches,
+            parking,
+            calls,
+            doorstep,
+            started: false,
+        }
     }
 
     fn fetch(&mut self) {
@@ -99,14 +137,19 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        let position = abi::property(&["plugin_root_id"]).unwrap_or_default();
-        if !position.is_empty() && position != WHOLE.as_bytes() {
-            let found = String::from_utf8_lossy(&position);
-            Envoy.log(
-                Level::Error,
-                &format!("root_id (Istio: pluginName) is `{found}`; it must be `{WHOLE}`"),
-            );
+        let name = abi::property(&["plugin_root_id"]).unwrap_or_default();
+        let Some(place) = Place::named(&name) else {
+            let found = String::from_utf8_lossy(&name);
+            let known: Vec<String> = Place::ALL.iter().map(|(known, _)| format!("`{known}`")).collect();
+            let problem =
+                format!("root_id (Istio: pluginName) is `{found}`; it must be {}", known.join(" or "));
+            Envoy.log(Level::Error, &problem);
             return false;
+        };
+        self.place = place;
+        if place == Place::Attempt {
+            // All that it needs comes with each request from the gate.
+            return true;
         }
         let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
         let environment: Environment = abi::environment()
@@ -144,10 +187,14 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        let plan = self.plan.clone();
+        let position = match self.place {
+            Place::Attempt => Some(shared(Trial::new(DESK.with(Rc::clone)))),
+            Place::Gate => self.plan.clone().map(|plan| shared(Whole::gate(plan, DESK.with(Rc::clone)))),
+            Place::Whole => self.plan.clone().map(|plan| shared(Whole::new(plan))),
+        };
         Some(Box::new(Stream::new(
             id,
-            plan,
+            position,
             Rc::clone(&self.parking),
             Rc::clone(&self.calls),
             Rc::clone(&self.doorstep),
@@ -157,4 +204,8 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+fn shared(position: impl Position + 'static) -> Shared {
+    Rc::new(RefCell::new(position))
 }

@@ -14,7 +14,7 @@ use super::host::Envoy;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::{Headers, INTERNAL_PREFIX};
 use crate::base::host::{Outgoing, Reply, ReplyStep, Step};
-use crate::pipeline::{Plan, Whole};
+use crate::pipeline::Position;
 
 /// How many requests of one worker may wait for credentials at a time: a second's worth for a busy worker.
 const MOST_PARKED: usize = 1024;
@@ -55,12 +55,15 @@ impl Parking {
     }
 }
 
+/// What a stream, its calls and its root context know of one exchange.
+pub type Shared = Rc<RefCell<dyn Position>>;
+
 /// A request that waits; shared between its stream and the root context that wakes it.
 pub struct Waiting {
     id: u32,
     /// Size of its body.
     bytes: usize,
-    whole: Rc<RefCell<Whole>>,
+    position: Shared,
 }
 
 impl Waiting {
@@ -70,20 +73,20 @@ impl Waiting {
 
     /// Lets the request look again; host calls must act for it already. `true`: it goes on waiting.
     pub fn wake(&self, calls: &RefCell<Calls>) -> bool {
-        let step = self.whole.borrow_mut().wake(&Envoy);
-        match Calls::make(calls, self.id, &self.whole, step) {
+        let step = self.position.borrow_mut().wake(&Envoy);
+        match Calls::make(calls, self.id, &self.position, step) {
             Step::Park => return true,
             Step::Forward(outgoing) => {
                 if forward(&outgoing) {
                     abi::resume_request();
                 } else {
-                    abi::send(&self.whole.borrow_mut().fault(STUCK));
+                    abi::send(&self.position.borrow_mut().fault(STUCK));
                 }
             }
             Step::Answer(reply) => {
                 abi::send(&reply);
             }
-            Step::Pass | Step::Wait | Step::Call(_) => {}
+            Step::Pass | Step::Wait | Step::Call(_) | Step::Route(_) => {}
         }
         false
     }
@@ -92,7 +95,7 @@ impl Waiting {
 pub struct Stream {
     id: u32,
     /// Absent when the plugin has no configuration; then nothing gets through.
-    whole: Option<Rc<RefCell<Whole>>>,
+    position: Option<Shared>,
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
     doorstep: Rc<RefCell<Doorstep>>,
@@ -123,19 +126,18 @@ const MOST_GATHERED: usize = 16 * 1024;
 impl Stream {
     pub fn new(
         id: u32,
-        plan: Option<Rc<Plan>>,
+        position: Option<Shared>,
         parking: Rc<RefCell<Parking>>,
         calls: Rc<RefCell<Calls>>,
         doorstep: Rc<RefCell<Doorstep>>,
     ) -> Self {
-        let whole = plan.map(|plan| Rc::new(RefCell::new(Whole::new(plan))));
-        Self { id, whole, parking, calls, doorstep, out: Vec::new(), handed: 0, reply: Passage::Held }
+        Self { id, position, parking, calls, doorstep, out: Vec::new(), handed: 0, reply: Passage::Held }
     }
 
     /// Does what the pipeline wants done with the request.
     fn request(&mut self, step: Step) -> Action {
-        let step = match &self.whole {
-            Some(whole) => Calls::make(&self.calls, self.id, whole, step),
+        let step = match &self.position {
+            Some(position) => Calls::make(&self.calls, self.id, position, step),
             None => step,
         };
         match step {
@@ -149,41 +151,52 @@ impl Stream {
                     self.stuck()
                 }
             }
+            Step::Route(headers) => {
+                if headers
+                    .iter()
+                    .all(|(name, value)| abi::set_header(MapType::HttpRequestHeaders, name, value))
+                {
+                    Action::Continue
+                } else {
+                    self.stuck()
+                }
+            }
             Step::Answer(reply) => answer(&reply),
         }
     }
 
     fn reads(&self) -> bool {
-        self.whole.as_ref().is_some_and(|whole| whole.borrow().reads())
+        self.position.as_ref().is_some_and(|position| position.borrow().reads())
     }
 
     fn park(&mut self) -> Action {
-        let Some(whole) = &self.whole else { return self.stuck() };
-        let bytes = whole.borrow().held();
+        let Some(position) = &self.position else { return self.stuck() };
+        let bytes = position.borrow().held();
         let mut parking = self.parking.borrow_mut();
         if !parking.has_room_for(bytes) {
-            return answer(&whole.borrow_mut().crowded());
+            return answer(&position.borrow_mut().crowded());
         }
         if parking.is_empty() {
             abi::tick_every(SOON);
         }
-        parking.keep(Waiting { id: self.id, bytes, whole: Rc::clone(whole) });
+        parking.keep(Waiting { id: self.id, bytes, position: Rc::clone(position) });
         Action::Pause
     }
 
     fn stuck(&mut self) -> Action {
-        let reply = match &self.whole {
-            Some(whole) => whole.borrow_mut().fault(STUCK),
+        let reply = match &self.position {
+            Some(position) => position.borrow_mut().fault(STUCK),
             None => return Action::Pause,
         };
         answer(&reply)
     }
 
     fn complete_request(&mut self, size: usize) -> Action {
-        let Some(whole) = &self.whole else { return Action::Pause };
-        let body = if size == 0 { Some(Vec::new()) } else { abi::buffer(BufferType::HttpRequestBody, size) };
+        let Some(position) = &self.position else { return Action::Pause };
+        let unread = size == 0 || !position.borrow().needs_body();
+        let body = if unread { Some(Vec::new()) } else { abi::buffer(BufferType::HttpRequestBody, size) };
         let Some(body) = body else { return self.stuck() };
-        let step = whole.borrow_mut().request_body(&Envoy, &body);
+        let step = position.borrow_mut().request_body(&Envoy, &body);
         drop(body);
         self.request(step)
     }
@@ -229,12 +242,20 @@ impl Stream {
         Action::Continue
     }
 
+    /// A reply that is not read here has ended.
+    fn passed(&self) {
+        if let Some(position) = &self.position {
+            position.borrow_mut().passed(&Envoy);
+        }
+    }
+
     fn response_chunk(&mut self, size: usize, last: bool) -> Action {
-        let Some(whole) = &self.whole else { return Action::Continue };
+        let Some(position) = &self.position else { return Action::Continue };
         let chunk = if size == 0 { None } else { abi::buffer(BufferType::HttpResponseBody, size) };
         self.out.drain(..self.handed.min(self.out.len()));
         self.handed = 0;
-        let step = whole.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
+        let step =
+            position.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
         self.response(step, last)
     }
 }
@@ -242,8 +263,8 @@ impl Stream {
 impl Context for Stream {
     /// The stream is over, also when the client has gone.
     fn on_done(&mut self) -> bool {
-        if let Some(whole) = &self.whole {
-            whole.borrow_mut().done(&Envoy);
+        if let Some(position) = &self.position {
+            position.borrow_mut().done(&Envoy);
         }
         true
     }
@@ -255,7 +276,7 @@ impl Context for Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, last: bool) -> Action {
-        let Some(whole) = &self.whole else {
+        let Some(position) = &self.position else {
             let error = Error::new(
                 Kind::Internal,
                 "the gateway has no configuration; the operator finds the reason in Envoy's log",
@@ -269,9 +290,9 @@ impl HttpContext for Stream {
                 abi::remove_header(MapType::HttpRequestHeaders, name);
             }
         }
-        let step = whole.borrow_mut().request_headers(&Envoy, &headers, last);
+        let step = position.borrow_mut().request_headers(&Envoy, &headers, last);
         if matches!(step, Step::Wait) {
-            self.doorstep.borrow_mut().arrived(self.id, whole);
+            self.doorstep.borrow_mut().arrived(self.id, position);
         }
         self.request(step)
     }
@@ -284,8 +305,8 @@ impl HttpContext for Stream {
         if last {
             return self.complete_request(size);
         }
-        let Some(whole) = &self.whole else { return Action::Pause };
-        let step = whole.borrow_mut().request_growing(size);
+        let Some(position) = &self.position else { return Action::Pause };
+        let step = position.borrow_mut().request_growing(size);
         self.request(step)
     }
 
@@ -300,32 +321,36 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, last: bool) -> Action {
-        let Some(whole) = &self.whole else { return Action::Continue };
+        let Some(position) = &self.position else { return Action::Continue };
         let headers = abi::headers(MapType::HttpResponseHeaders).unwrap_or_default();
-        let step = whole.borrow_mut().response_headers(&Envoy, headers, last);
+        let step = position.borrow_mut().response_headers(&Envoy, headers, last);
         // There is no body to empty yet.
         if step == ReplyStep::Hold { Action::Pause } else { self.response(step, last) }
     }
 
     fn on_http_response_body(&mut self, size: usize, last: bool) -> Action {
-        if !self.reads() {
-            return Action::Continue;
+        if self.reads() {
+            return self.response_chunk(size, last);
         }
-        self.response_chunk(size, last)
+        if last {
+            self.passed();
+        }
+        Action::Continue
     }
 
     /// The stream is over, and its line in the access log comes next: what it says must be known by now.
     fn on_log(&mut self) {
-        if let Some(whole) = &self.whole {
-            whole.borrow_mut().done(&Envoy);
+        if let Some(position) = &self.position {
+            position.borrow_mut().done(&Envoy);
         }
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if !self.reads() {
-            return Action::Continue;
+        if self.reads() {
+            return self.response_chunk(0, true);
         }
-        self.response_chunk(0, true)
+        self.passed();
+        Action::Continue
     }
 }
 
