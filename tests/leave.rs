@@ -16,7 +16,7 @@ use std::rc::Rc;
 use common::client::{self, Exchange, headers, show};
 use common::envoy::FakeHost;
 use fairlead::base::host::{ReplyStep, Step};
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{Plan, Position};
 use serde_json::{Value, json};
 
 fn plan(limits: &Value) -> Rc<Plan> {
