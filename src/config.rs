@@ -214,11 +214,14 @@ pub struct Limits {
     /// What everyone together may use.
     #[serde(default, deserialize_with = "object")]
     pub total: teams::Quota,
+    /// Envoy's name of a cluster without hosts, by which the filters behind this one are asked to let a request pass
+    /// that takes several calls.
+    pub leave_cluster: Option<String>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_bytes: request_bytes(), total: teams::Quota::default() }
+        Self { request_bytes: request_bytes(), total: teams::Quota::default(), leave_cluster: None }
     }
 }
 

@@ -389,7 +389,7 @@ fn all_that_is_wrong_is_told_at_once() {
         ("/backends/gcp/project", Value::Null),
         ("/backends/gcp/cluster", json!("")),
         ("/models/2/backend", json!("nowhere")),
-        ("/limits", json!({ "request_bytes": 0 })),
+        ("/limits", json!({ "request_bytes": 0, "leave_cluster": "" })),
     ]);
     let paths: Vec<String> = problems(&config, &[]).into_iter().map(|(path, _)| path).collect();
     assert_eq!(
@@ -399,7 +399,8 @@ fn all_that_is_wrong_is_told_at_once() {
             "backends.gcp.cluster",
             "backends.gcp.project",
             "models[2].backend",
-            "limits.request_bytes"
+            "limits.request_bytes",
+            "limits.leave_cluster"
         ]
     );
 }

@@ -349,7 +349,7 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
     team_quota["models"] = json!({ "*": quota });
     let key = json!({ "sha256": "0", "name": "n", "expires": "e", "limits": quota });
     let full = [
-        ("limits", json!({ "request_bytes": 1, "total": quota })),
+        ("limits", json!({ "request_bytes": 1, "total": quota, "leave_cluster": "c" })),
         ("teams", json!({ "a": { "keys": [key], "identities": [], "models": [], "limits": team_quota } })),
         ("identity", json!({ "metadata": [], "header": "h" })),
         ("admin", json!({ "keys": [{ "sha256": "0" }] })),

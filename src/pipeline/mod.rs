@@ -11,6 +11,7 @@ mod fan;
 mod fleet;
 mod gate;
 mod image;
+mod leave;
 mod measure;
 mod meter;
 mod models;

@@ -39,6 +39,8 @@ pub struct Plan {
     pub total: Option<Rc<Scope>>,
     /// Largest request body in bytes.
     pub request_bytes: usize,
+    /// The cluster without hosts by which the filters behind this one are asked for leave.
+    pub leave_cluster: Option<String>,
     /// Whether fields without a counterpart are left out rather than refused.
     pub drop_params: bool,
     /// Whether another filter holds headers for this one.
@@ -138,6 +140,9 @@ impl Plan {
         if config.limits.request_bytes == 0 {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
+        if config.limits.leave_cluster.as_deref() == Some("") {
+            problems.add("limits.leave_cluster", "is empty; write the name of a cluster without hosts");
+        }
         if problems.0.is_empty() {
             let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
             let latch = config.latch;
@@ -150,6 +155,7 @@ impl Plan {
                 prices,
                 total,
                 request_bytes,
+                leave_cluster: config.limits.leave_cluster,
                 drop_params,
                 latch,
                 room: Room::default(),
