@@ -40,7 +40,7 @@ class Side:
         return self.envoy.process.pid
 
     def shot(self, case: Case) -> load.Shot:
-        headers, path = CLIENT_HEADERS, "/v1/chat/completions"
+        headers, path = CLIENT_HEADERS, case.asked
         if self.name == "plain":
             # The plugin's work, done by the client: cluster and path.
             headers, path = {**CLIENT_HEADERS, "x-fairlead-cluster": case.cluster}, case.path
@@ -95,7 +95,7 @@ class Bench:
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
         cloud, *ports = gateway.free_ports(5)
-        clouds = dict.fromkeys(("bedrock", "vertex", "metadata"), cloud)
+        clouds = dict.fromkeys(("bedrock", "vertex", "metadata", "anthropic", "openai"), cloud)
 
         def side(name: str, port: int, admin_port: int) -> Side:
             config = under_test(gateway.load("gateway.yaml"))
