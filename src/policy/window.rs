@@ -165,17 +165,23 @@ impl Window {
 
     /// Slots of the span in which there is something, oldest first, with what was used in them.
     fn within(&self, slot: Slot) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let (oldest, filled) = self.span(slot);
+        bits(filled).filter_map(move |offset| {
+            let number = oldest + offset as u64;
+            let amount = self.slots.get(usize::try_from(number % COUNT).ok()?)?;
+            Some((number, *amount))
+        })
+    }
+
+    /// The oldest slot of the span, and a bit for it and each that follows in which there is something.
+    fn span(&self, slot: Slot) -> (u64, u64) {
         let newest = if self.is_ahead(slot) { slot.number } else { slot.number.max(self.newest) };
         let oldest = (newest + 1).saturating_sub(slot.reach).max((self.newest + 1).saturating_sub(COUNT));
         let count = (newest.min(self.newest) + 1).saturating_sub(oldest);
         // The ring from the oldest on, and on from its beginning.
         let first = oldest % COUNT;
         let ring = self.filled >> first | self.filled << (COUNT - first);
-        bits(ring & ((1 << count) - 1)).filter_map(move |offset| {
-            let number = oldest + offset as u64;
-            let amount = self.slots.get(usize::try_from(number % COUNT).ok()?)?;
-            Some((number, *amount))
-        })
+        (oldest, ring & ((1 << count) - 1))
     }
 
     /// Seconds until no more than `most` of what is used now still counts.
@@ -195,8 +201,8 @@ impl Window {
 
     /// Seconds until nothing of what is used now still counts.
     pub fn seconds_until_empty(&self, slot: Slot) -> u64 {
-        let last = self.within(slot).last();
-        last.map_or(0, |(number, _)| self.leaves(slot, number))
+        let (oldest, filled) = self.span(slot);
+        filled.checked_ilog2().map_or(0, |last| self.leaves(slot, oldest + u64::from(last)))
     }
 
     /// Seconds until a slot leaves the span: when the one that follows its last slot begins.
