@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +101,10 @@ def running(
     clusters: dict[str, int] | None = None,
     concurrency: int = 2,
     file: str = "gateway.yaml",
+    config: dict[str, Any] | None = None,
 ) -> Iterator[Gate]:
-    """An Envoy from a file of envoy/: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
-    config = gateway.load(file)
+    """An Envoy from a file of envoy/, or from `config`: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
+    config = gateway.load(file) if config is None else copy.deepcopy(config)
     edit(config)
     port, admin_port = gateway.free_ports(2)
     gateway.localise(config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, plugin=plugin)
