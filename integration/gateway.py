@@ -86,6 +86,9 @@ def localise(
     (listener,) = config["static_resources"]["listeners"]
     listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
     for cluster in config["static_resources"]["clusters"]:
+        if "cluster_type" in cluster:
+            # An aggregate: its members have the addresses.
+            continue
         cluster["type"] = "STATIC"
         cluster.pop("transport_socket", None)
         for locality in cluster.get("load_assignment", {}).get("endpoints", []):

@@ -23,6 +23,12 @@ pub struct Config {
     /// Which backend serves which model; the longest match wins.
     #[serde(deserialize_with = "objects")]
     pub models: Vec<Model>,
+    /// Where the position `fairlead.gate` sends what may be tried at several backends.
+    #[serde(default, deserialize_with = "objects")]
+    pub chains: Vec<Chain>,
+    /// Names of models that stand in for every model whose rule has no `fallbacks` of its own.
+    #[serde(default)]
+    pub default_fallbacks: Vec<String>,
     /// Whether a field of a request that the model's cloud has no counterpart for is left out. Else the request
     /// is refused.
     #[serde(default = "drop_params")]
@@ -70,6 +76,9 @@ pub struct Backend {
     pub location: Option<String>,
     #[serde(deserialize_with = "object")]
     pub credentials: Credentials,
+    /// What this account may use there. When it is used up, other backends go first.
+    #[serde(default, deserialize_with = "object")]
+    pub limits: teams::Quota,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -140,19 +149,56 @@ pub enum Source {
     ApiKey,
 }
 
-/// A rule that leads from the name a client asks for to a backend.
+/// A rule that leads from the name a client asks for to a backend, or to several of which one is chosen.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// What the client asks for; a trailing `*` stands for any ending.
     pub name: String,
-    /// One of `backends`.
-    pub backend: String,
+    /// One of `backends`. Absent where there are `targets`.
+    pub backend: Option<String>,
     /// The model to call instead of the name asked for, such as
     /// `bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0`.
     pub model: Option<String>,
     /// What the model is, where its name does not tell: its base model, such as `claude-sonnet-4-5`.
     pub family: Option<String>,
+    /// Several places where it can be had.
+    #[serde(default, deserialize_with = "objects")]
+    pub targets: Vec<Target>,
+    /// Names of models that stand in when all targets have failed, in this order.
+    pub fallbacks: Option<Vec<String>>,
+    /// How many tokens the model takes; for `context_window_fallbacks` before anything is sent.
+    pub context_window: Option<u64>,
+    /// Names of models that stand in for requests that are too long for this one.
+    #[serde(default)]
+    pub context_window_fallbacks: Vec<String>,
+}
+
+/// One of the places where a model can be had.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// One of `backends`.
+    pub backend: String,
+    /// As [`Model::model`].
+    pub model: Option<String>,
+    /// As [`Model::family`].
+    pub family: Option<String>,
+    /// Those of the lowest number go first; 1 when absent.
+    pub order: Option<u32>,
+    /// How often it goes first among those of the same order, against the weights of the others; 1 when absent,
+    /// and 0 for one that only stands in.
+    pub weight: Option<u32>,
+}
+
+/// An aggregate cluster of Envoy's, which leads to several backends one after another.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    /// Envoy's name of it.
+    pub cluster: String,
+    /// Whose clusters are its members, in their order.
+    pub backends: Vec<String>,
 }
 
 /// Bounds that operators may want to move.

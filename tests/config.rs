@@ -124,6 +124,8 @@ fn unknown_keys_are_refused_by_their_path() {
         "unknown field",
     );
     refuses(&[("/models/1/order", json!(1))], "models[1].order", "unknown field");
+    let odd = json!([{ "backend": "aws", "model": "bedrock/x", "prio": 1 }]);
+    refuses(&[("/models/2", json!({ "name": "n", "targets": odd }))], "models[2].targets[0].prio", "unknown");
     refuses(&[("/limits", json!({ "request_byte": 1 }))], "limits.request_byte", "unknown field");
 }
 
@@ -140,7 +142,7 @@ fn missing_keys_are_named_with_what_they_belong_to() {
         "missing field `source`",
     );
     refuses(&[("/models/0/name", Value::Null)], "models[0]", "missing field `name`");
-    refuses(&[("/models/0/backend", Value::Null)], "models[0]", "missing field `backend`");
+    refuses(&[("/models/0/backend", Value::Null)], "models[0].backend", "list `targets`");
 }
 
 #[test]
@@ -298,6 +300,45 @@ fn model_rules_lead_somewhere_and_match_differently() {
     refuses(&[("/models", json!([]))], "models", "is empty");
     refuses(&[("/models/0/backend", json!("azure"))], "models[0].backend", "(aws, gcp)");
     refuses(&[("/models/0/family", json!("clade"))], "models[0].family", "claude-sonnet-4-5");
+    let targets =
+        |more: Value| json!({ "name": "n", "targets": [{ "backend": "aws", "model": "bedrock/x" }, more] });
+    let gcp = |fields: Value| {
+        let mut target = json!({ "backend": "gcp", "model": "vertex_ai/x" });
+        target.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        targets(target)
+    };
+    refuses(
+        &[("/models/2", targets(json!({ "backend": "az" })))],
+        "models[2].targets[1].backend",
+        "(aws, gcp)",
+    );
+    refuses(&[("/models/2", gcp(json!({ "family": "clade" })))], "models[2].targets[1].family", "base model");
+    refuses(
+        &[("/models/2", gcp(json!({ "model": "bedrock/x" })))],
+        "models[2].targets[1].model",
+        "vertex_ai/",
+    );
+    let mut both = gcp(json!({}));
+    both["backend"] = json!("aws");
+    refuses(&[("/models/2", both)], "models[2].backend", "beside `targets`");
+    let none = json!({ "name": "n", "targets": [{ "backend": "aws", "model": "bedrock/x", "weight": 0 }] });
+    refuses(&[("/models/2", none)], "models[2].targets", "weight 0");
+    for list in ["fallbacks", "context_window_fallbacks"] {
+        let path = format!("models[0].{list}[1]");
+        refuses(&[(&format!("/models/0/{list}"), json!(["sonnet", "sonet"]))], &path, "not a model");
+    }
+    refuses(&[("/default_fallbacks", json!(["sonet"]))], "default_fallbacks[0]", "not a model");
+    refuses(&[("/models/0/context_window", json!(0))], "models[0].context_window", "is zero");
+    let chain = |cluster: &str, backends: &[&str]| json!([{ "cluster": cluster, "backends": backends }]);
+    refuses(&[("/chains", chain("", &["aws"]))], "chains[0].cluster", "aggregate");
+    refuses(&[("/chains", chain("c", &[]))], "chains[0].backends", "is empty");
+    refuses(&[("/chains", chain("c", &["aws", "az"]))], "chains[0].backends[1]", "(aws, gcp)");
+    refuses(&[("/chains", chain("c", &["aws", "aws"]))], "chains[0].backends[1]", "already");
+    compile(
+        &with(&[("/chains", chain("c", &["aws", "gcp"])), ("/models/2", gcp(json!({ "order": 2 })))]),
+        &[],
+    )
+    .unwrap();
     let rule = |name: &str| json!({ "name": name, "backend": "aws" });
     refuses(&[("/models/-", rule("sonnet"))], "models[3].name", "another rule");
     refuses(&[("/models/-", rule("bedrock/*"))], "models[3].name", "another rule");

@@ -18,7 +18,7 @@ use common::client::{self, Exchange, Got, headers};
 use common::envoy::FakeHost;
 use fairlead::base::host::{Outgoing, Step};
 use fairlead::dialect::{Client, Edition, Upstream};
-use fairlead::pipeline::{Plan, Whole};
+use fairlead::pipeline::{Plan, Position, Whole};
 use serde_json::Value;
 
 const PATH: &str = "/v1/messages/count_tokens";

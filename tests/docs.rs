@@ -222,6 +222,8 @@ fn configuration() -> String {
         ("backends.*.", &schema["$defs"]["backend"]),
         ("backends.*.credentials.", &schema["$defs"]["credentials"]),
         ("models[].", &schema["$defs"]["model"]),
+        ("models[].targets[].", &schema["$defs"]["target"]),
+        ("chains[].", &schema["$defs"]["chain"]),
         ("limits.", &schema["$defs"]["limits"]),
         ("teams.*.", &schema["$defs"]["team"]),
         ("teams.*.keys[].", &schema["$defs"]["key"]),
@@ -285,9 +287,12 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         ("prices", json!([{ "model": "*", "input": 1, "output": 1 }])),
         ("drop_params", json!(true)),
         ("latch", json!(false)),
+        ("chains", json!([{ "cluster": "c", "backends": [] }])),
     ];
     let whole = |mut config: Value| {
         full.iter().for_each(|(name, value)| config[name] = value.clone());
+        config["models"][0]["targets"] = json!([{ "backend": "b" }]);
+        config["backends"]["bedrock-us-east-1"]["limits"] = quota.clone();
         config
     };
     for (pointer, object) in [
@@ -295,6 +300,9 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         ("/backends/bedrock-us-east-1", &schema["$defs"]["backend"]),
         ("/backends/bedrock-us-east-1/credentials", &schema["$defs"]["credentials"]),
         ("/models/0", &schema["$defs"]["model"]),
+        ("/models/0/targets/0", &schema["$defs"]["target"]),
+        ("/chains/0", &schema["$defs"]["chain"]),
+        ("/backends/bedrock-us-east-1/limits", &schema["$defs"]["quota"]),
         ("/limits", &schema["$defs"]["limits"]),
         ("/limits/total", &schema["$defs"]["quota"]),
         ("/limits/total/budget", &schema["$defs"]["budget"]),

@@ -19,7 +19,7 @@ use common::envoy::FakeHost;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::Step;
 use fairlead::dialect::{Client, Upstream};
-use fairlead::pipeline::Whole;
+use fairlead::pipeline::{Position, Whole};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -27,7 +27,7 @@ use common::envoy::FakeHost;
 use common::layout::layout;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Outgoing, Step};
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{Plan, Position};
 use serde_json::{Value, json};
 
 /// A model of every kind, by a short name.

@@ -20,7 +20,7 @@ use common::envoy::FakeHost;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Outgoing, ReplyStep, Step};
 use fairlead::dialect::Upstream;
-use fairlead::pipeline::{Plan, Whole};
+use fairlead::pipeline::{Plan, Position, Whole};
 
 const HELLO: &[u8] = br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}]}"#;
 const STREAM: &[u8] = br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}],"stream":true}"#;
@@ -633,6 +633,7 @@ fn what_envoy_answers_itself_becomes_openais_error_and_its_details_stay_in_the_l
         (404, "route_not_found", "", 500, "internal_error"),
         (413, "request_payload_too_large", "Payload Too Large", 413, "request_too_large"),
         (429, "request_rate_limited", "local_rate_limited", 429, "rate_limit_exceeded"),
+        (503, "rate_limiter_error", "", 503, "upstream_overloaded"),
         (403, "rbac_access_denied_matched_policy[none]", "RBAC: access denied", 403, "upstream_denied"),
         (400, "low_version", "", 400, ""),
     ] {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::client::{self, Exchange, Got, headers};
 use common::envoy::FakeHost;
 use fairlead::base::host::Step;
-use fairlead::pipeline::{Plan, Whole};
+use fairlead::pipeline::{Plan, Position, Whole};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -524,9 +524,27 @@ fn every_request_is_counted_by_team_and_rule_and_left_to_the_access_log() {
         ("input_tokens", "100"),
         ("output_tokens", "10"),
         ("cost_usd", "0.002000000"),
+        ("cost_micro_usd", "2000"),
         ("first_token_ms", "0"),
     ] {
         assert_eq!(host.field(field).as_deref(), Some(value), "{field}");
+    }
+}
+
+#[test]
+fn a_service_that_counts_whole_millionths_of_a_dollar_is_told_of_every_request_that_cost_something() {
+    let plan = plan(json!({}));
+    for (model, used, expected) in [
+        ("bedrock/amazon.nova-micro-v1:0", (1, 1), "1"),
+        (PRICED, (10, 0), "100"),
+        (PRICED, (0, 0), "0"),
+        ("bedrock/anthropic.unpriced", (1, 1), "0"),
+    ] {
+        let host = host(&plan);
+        let mut exchange = Exchange::new(&plan, &host);
+        exchange.forward(&body(model, 10, false));
+        assert_eq!(exchange.receive(ok("application/json"), [reply(used).as_slice()]).status, 200);
+        assert_eq!(host.field("cost_micro_usd").as_deref(), Some(expected), "{model} {used:?}");
     }
 }
 

@@ -29,7 +29,7 @@ use common::envoy::FakeHost;
 use common::layout::layout;
 use fairlead::base::host::Step;
 use fairlead::dialect::image;
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{Plan, Position};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use common::client::{self, Got, REQUEST_ID, headers};
 use common::envoy::FakeHost;
 use fairlead::base::host::Step;
-use fairlead::pipeline::{Plan, Whole};
+use fairlead::pipeline::{Plan, Position, Whole};
 use serde_json::{Value, json};
 
 /// Two patterns and `names` more models.

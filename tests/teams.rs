@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::client::{self, Got, headers};
 use common::envoy::FakeHost;
 use fairlead::base::host::Step;
-use fairlead::pipeline::{Plan, Whole};
+use fairlead::pipeline::{Plan, Position, Whole};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -82,7 +82,7 @@ kinds! {
     Denied: 403, "permission_error", Some("upstream_denied"), "permission_error",
         "the cloud refused the gateway's credentials, or they lack the right to this model";
     Exhausted: 429, "rate_limit_error", Some("rate_limit_exceeded"), "rate_limit_error",
-        "a limit of the team, its key, the model or everyone is reached";
+        "a limit of the team, its key, the model, everyone or the fleet is reached";
     OverBudget: 429, "insufficient_quota", Some("insufficient_quota"), "rate_limit_error",
         "the budget of the team, its key, the model or everyone is spent";
     Throttled: 429, "rate_limit_error", Some("rate_limit_exceeded"), "rate_limit_error",

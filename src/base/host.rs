@@ -59,6 +59,8 @@ pub enum Step {
     /// Hold everything and make these calls, besides those that are under way already. The answer to each is
     /// told by its number, and the next step is the outcome of that.
     Call(Vec<(usize, Callout)>),
+    /// Set these headers, and let the request go on as it came.
+    Route(Vec<(&'static str, String)>),
     /// Send this instead of what the client sent.
     Forward(Outgoing),
     /// Answer the client at once.

@@ -47,6 +47,10 @@ pub const NO_ANIMATION: Fate =
 pub const NO_VECTORS: Fate =
     Refused("belongs to `output_format` `svg`, which the model does not make; leave it out");
 
+/// Fields that no client's API knows and that are for the gateway itself. (`fallbacks` in Anthropic's dialect is
+/// Anthropic's.)
+pub const OURS: &[&str] = &["fallbacks", "disable_fallbacks"];
+
 /// A field that was given, and what becomes of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Given {
@@ -65,6 +69,10 @@ pub fn settle<'f>(
     let settle = |field: &str| match table.iter().find(|(name, _)| *name == field) {
         Some((name, Refused(way_out))) => Err(Error::at(Kind::Unsupported, *name, way_out)),
         Some((name, fate)) => Ok(Given { path: Cow::Borrowed(name), fate: *fate }),
+        None if OURS.contains(&field) => {
+            let fate = Mapped("which models may stand in; the gateway sees to it");
+            Ok(Given { path: Cow::Owned(field.to_owned()), fate })
+        }
         // What no table lists is nothing that the client's API documents.
         None => Ok(Given { path: Cow::Owned(field.to_owned()), fate: Dropped }),
     };

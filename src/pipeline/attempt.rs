@@ -17,6 +17,7 @@ use crate::dialect::{Cloud, Task, Upstream, embedding, image as images};
 use crate::embedding::Encoding;
 use crate::provider::{Address, Authorisation, Backend};
 
+use super::aim::{Aim, Target};
 use super::caller::Caller;
 use super::gate::{self, Wish};
 use super::meter::{Meter, Pending};
@@ -104,6 +105,18 @@ impl Expects {
         }
     }
 
+    /// Whether the reply comes as a stream.
+    pub fn is_streamed(&self) -> bool {
+        match self {
+            Expects::Chat { streamed, .. } => *streamed,
+            Expects::Relay { delivery, .. } => delivery.is_stream(),
+            Expects::Count { .. }
+            | Expects::Embeddings { .. }
+            | Expects::Images { .. }
+            | Expects::Own { .. } => false,
+        }
+    }
+
     /// Whether a good reply costs its caller tokens or money.
     pub const fn is_billed(&self) -> bool {
         match self {
@@ -132,14 +145,17 @@ impl Expects {
 
 impl Attempt {
     /// Reads a client's body and writes the upstream's.
-    pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Self, Error> {
-        let attempt = match caller.task {
-            Task::Chat(client) => chat::translate(plan, caller, client, body)?,
-            Task::CountTokens => count::translate(plan, caller, body)?,
-            Task::Embeddings => embed::translate(plan, caller, body)?,
-            Task::Images => image::translate(plan, caller, body)?,
+    ///
+    /// # Errors
+    /// What is wrong with the body, or cannot be said to this upstream.
+    pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Self, Error> {
+        let attempt = match aim.caller().task {
+            Task::Chat(client) => chat::translate(aim, client, body)?,
+            Task::CountTokens => count::translate(aim, body)?,
+            Task::Embeddings => embed::translate(aim, body)?,
+            Task::Images => image::translate(aim, body)?,
         };
-        if !plan.drop_params {
+        if !aim.plan().drop_params {
             attempt.asked.must_be_whole()?;
         }
         Ok(attempt)
@@ -171,22 +187,29 @@ impl Attempt {
     }
 
     /// Makes the request that leaves, or says that credentials are on their way. Nothing of the client's
-    /// headers is in it.
+    /// headers is in it. From now on the cloud may bill it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
         let Self { address, headers: more, body, asked, .. } = self;
-        let Some((backend, signed)) = sign(plan, host, asked.backend, address, more, body)? else {
+        let Some(signed) = sign(plan, host, asked.backend, address, more, body)? else {
             return Ok(None);
         };
         let mut headers = Headers::default();
         for (name, value) in signed {
             headers.add(name, value);
         }
-        // Envoy's router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
-        // 1.40.0); the route in envoy/gateway.yaml removes it again.
-        headers.add("x-forwarded-proto", "https");
         headers.add("content-length", self.body.len().to_string());
-        headers.add(CLUSTER_HEADER, backend.cluster.as_str());
+        self.asked.meter.sent(self.pending());
         Ok(Some(Outgoing { headers, body: std::mem::take(&mut self.body) }))
+    }
+
+    /// As [`Attempt::authorise`], for Envoy's router, which chooses the cluster by what is added here.
+    pub fn address_router(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
+        let Some(mut outgoing) = self.authorise(plan, host)? else { return Ok(None) };
+        // The router finds no route for a request without it (`route_not_found`, tried on 1.36.2 and
+        // 1.40.0); the route in envoy/gateway.yaml removes it again.
+        outgoing.headers.add("x-forwarded-proto", "https");
+        outgoing.headers.add(CLUSTER_HEADER, plan.backend(self.asked.backend)?.cluster.as_str());
+        Ok(Some(outgoing))
     }
 
     /// The names of the headers that reach the cloud.
@@ -206,25 +229,20 @@ pub fn call(
     body: &mut Vec<u8>,
     timeout: Duration,
 ) -> Result<Option<Callout>, Error> {
-    Ok(sign(plan, host, backend, address, &[], body)?.map(|(backend, headers)| Callout {
-        cluster: backend.cluster.clone(),
-        headers,
-        body: std::mem::take(body),
-        timeout,
-    }))
+    let cluster = plan.backend(backend)?.cluster.clone();
+    let headers = sign(plan, host, backend, address, &[], body)?;
+    Ok(headers.map(|headers| Callout { cluster, headers, body: std::mem::take(body), timeout }))
 }
 
-/// The backend of a request, and the headers by which the cloud knows it. Those in `more` are signed too.
-type Signed<'p> = (&'p Backend, Vec<(&'static str, String)>);
-
-fn sign<'p>(
-    plan: &'p Plan,
+/// The headers by which the cloud knows a request. Those in `more` are signed too.
+fn sign(
+    plan: &Plan,
     host: &dyn Host,
     backend: usize,
     address: &Address,
     more: &[(&'static str, String)],
     body: &[u8],
-) -> Result<Option<Signed<'p>>, Error> {
+) -> Result<Option<Vec<(&'static str, String)>>, Error> {
     let backend = plan.backend(backend)?;
     let more = more.iter().map(|(name, value)| (*name, value.as_str()));
     let covered: Vec<(&'static str, &str)> = FIXED.iter().copied().chain(more).collect();
@@ -239,27 +257,20 @@ fn sign<'p>(
     headers.push((":path", address.target()));
     headers.extend(covered.into_iter().map(|(name, value)| (name, value.to_owned())));
     headers.extend(proof);
-    Ok(Some((backend, headers)))
+    Ok(Some(headers))
 }
 
 impl Asked {
-    /// Notes where a request goes. `model` is what the client asked for, `backend_model` what the backend
-    /// calls it, `given` what becomes of its fields.
-    pub fn new(
-        (index, backend, backend_model): (usize, &Backend, &str),
-        model: String,
-        cloud: Cloud,
-        expects: Expects,
-        given: Vec<Given>,
-    ) -> Self {
+    /// Notes where a request goes. `model` is what the client asked for, `given` what becomes of its fields.
+    pub fn new(target: Target<'_>, model: String, cloud: Cloud, expects: Expects, given: Vec<Given>) -> Self {
         Self {
-            backend: index,
+            backend: target.index,
             expects,
             cloud,
             attempts: 0,
-            backend_name: backend.name.clone(),
-            backend_model: header_value(backend_model),
-            full_model: format!("{}{backend_model}", backend.prefix),
+            backend_name: target.backend.name.clone(),
+            backend_model: header_value(target.model),
+            full_model: format!("{}{}", target.backend.prefix, target.model),
             given,
             model,
             meter: Rc::default(),

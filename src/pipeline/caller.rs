@@ -15,7 +15,7 @@ pub enum Look {
 }
 
 /// The client of one request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     pub task: Task,
     /// Envoy's id of the request; clients quote it when they ask what went wrong.

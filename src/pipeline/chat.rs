@@ -7,19 +7,20 @@ use crate::dialect::names::Names;
 use crate::dialect::{self, Client, Model, Title, Upstream, Written, fates, relay};
 use crate::policy::estimate;
 
+use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
-use super::caller::Caller;
+use super::measure;
 use super::meter::Meter;
-use super::{Plan, measure};
 
 /// Reads a client's body and writes the upstream's.
-pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Attempt, Error> {
-    if let Some(attempt) = pass(plan, caller, client, body)? {
+pub fn translate(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Attempt, Error> {
+    let caller = aim.caller();
+    if let Some(attempt) = pass(aim, client, body)? {
         return Ok(attempt);
     }
     let dialect::Asked { model, mut request } = client.parse(body, &caller.betas)?;
-    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
-    let kind = Model { name: backend_model, family: plan.family(model.as_str()) };
+    let target = aim.find(model.as_str())?;
+    let (backend, kind) = (target.backend, Model { name: target.model, family: target.family });
     let upstream = backend.upstream(client, kind.base());
     let estimate = estimate::tokens(&measure::conversation(&request));
     let fields = std::mem::take(&mut request.fields);
@@ -35,7 +36,7 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
     let each = request.sampling.max_tokens.map_or(estimate::OUTPUT, Count::value);
     let most_output = Some(each.saturating_mul(replies));
     let streamed = delivery.is_stream() && !whole;
-    let address = backend.address(upstream, backend_model, streamed)?;
+    let address = backend.address(upstream, target.model, streamed)?;
     let headers = upstream.headers(&caller.betas);
     let expects = Expects::Chat { upstream, delivery, streamed, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
@@ -44,24 +45,23 @@ pub fn translate(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> R
 
 /// The way of a request to an upstream that speaks the client's dialect; `None` if there is none, or if the
 /// other way has to say what is wrong.
-fn pass(plan: &Plan, caller: &Caller, client: Client, body: &[u8]) -> Result<Option<Attempt>, Error> {
-    if !plan.may_speak(client) {
+fn pass(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Option<Attempt>, Error> {
+    let caller = aim.caller();
+    if !aim.plan().may_speak(client) {
         return Ok(None);
     }
     let Some(top) = relay::Body::peek(body) else { return Ok(None) };
-    let Ok(target @ (_, backend, backend_model)) = plan.find(caller, top.model.as_str()) else {
-        return Ok(None);
-    };
-    let kind = Model { name: backend_model, family: plan.family(top.model.as_str()) };
+    let Ok(target) = aim.find(top.model.as_str()) else { return Ok(None) };
+    let (backend, kind) = (target.backend, Model { name: target.model, family: target.family });
     let upstream = backend.upstream(client, kind.base());
     if !upstream.speaks(client) {
         return Ok(None);
     }
     let mut written = Vec::with_capacity(body.len() + 256);
-    let given = upstream.pass(&top, backend_model, &caller.betas, &mut written)?;
+    let given = upstream.pass(&top, target.model, &caller.betas, &mut written)?;
     let delivery =
         if top.stream { Delivery::Stream { usage: client.wants_usage(&top) } } else { Delivery::Whole };
-    let address = backend.address(upstream, backend_model, top.stream)?;
+    let address = backend.address(upstream, target.model, top.stream)?;
     let headers = upstream.headers(&caller.betas);
     let expects = Expects::Relay { upstream, delivery };
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, given);

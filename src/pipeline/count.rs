@@ -4,18 +4,19 @@ use crate::base::error::{Error, Kind};
 use crate::dialect::{self, Client, Model, Upstream, fates, relay};
 use crate::policy::estimate;
 
+use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
-use super::caller::Caller;
-use super::{Plan, measure};
+use super::measure;
 
 /// Reads a client's body and writes the upstream's.
-pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
-    if let Some(attempt) = pass(plan, caller, body)? {
+pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Attempt, Error> {
+    let caller = aim.caller();
+    if let Some(attempt) = pass(aim, body)? {
         return Ok(attempt);
     }
     let dialect::Asked { model, mut request } = dialect::anthropic::parse_count(body, &caller.betas)?;
-    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
-    let kind = Model { name: backend_model, family: plan.family(model.as_str()) };
+    let target = aim.find(model.as_str())?;
+    let (backend, kind) = (target.backend, Model { name: target.model, family: target.family });
     let upstream = backend.count_upstream(kind.base());
     let address = backend.count_address(kind)?;
     let headers = upstream.headers(&caller.betas);
@@ -33,21 +34,20 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
 
 /// The way of a request to an upstream that speaks the client's dialect; `None` if there is none, or if the
 /// other way has to say what is wrong.
-fn pass(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Option<Attempt>, Error> {
-    if !plan.may_speak(Client::Anthropic) {
+fn pass(aim: &Aim<'_>, body: &[u8]) -> Result<Option<Attempt>, Error> {
+    let caller = aim.caller();
+    if !aim.plan().may_speak(Client::Anthropic) {
         return Ok(None);
     }
     let Some(top) = relay::Body::peek(body) else { return Ok(None) };
-    let Ok(target @ (_, backend, backend_model)) = plan.find(caller, top.model.as_str()) else {
-        return Ok(None);
-    };
-    let kind = Model { name: backend_model, family: plan.family(top.model.as_str()) };
+    let Ok(target) = aim.find(top.model.as_str()) else { return Ok(None) };
+    let (backend, kind) = (target.backend, Model { name: target.model, family: target.family });
     let upstream = backend.count_upstream(kind.base());
     if !upstream.speaks(Client::Anthropic) {
         return Ok(None);
     }
     let mut written = Vec::with_capacity(body.len() + 256);
-    let given = upstream.pass_count(&top, backend_model, &mut written)?;
+    let given = upstream.pass_count(&top, target.model, &mut written)?;
     let address = backend.count_address(kind)?;
     let (headers, expects) = (upstream.headers(&caller.betas), Expects::Count { upstream });
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, given);

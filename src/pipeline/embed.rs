@@ -11,22 +11,22 @@ use crate::dialect::{embedding, fates};
 use crate::embedding::{Encoding, Input};
 use crate::policy::estimate::{self, Size};
 
+use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
-use super::caller::Caller;
 use super::chat::text;
-use super::{Plan, own};
+use super::own;
 
 /// Reads a client's body and writes the bodies of the calls.
-pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
-    if let Some(attempt) = own::translate(plan, caller, Api::Embeddings, body)? {
+pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Attempt, Error> {
+    if let Some(attempt) = own::translate(aim, Api::Embeddings, body)? {
         return Ok(attempt);
     }
     let client::Asked { model, request } = client::parse(body)?;
-    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
-    if backend.own(Api::Embeddings).is_some() {
+    let target = aim.find(model.as_str())?;
+    if target.backend.own(Api::Embeddings).is_some() {
         return Err(own::unclear());
     }
-    let (known, address) = backend.embeddings(backend_model)?;
+    let (known, address) = target.backend.embeddings(target.model)?;
     let upstream = known.upstream;
     let mut given = fates::settle(request.fields.iter().map(AsRef::as_ref), upstream.fates())?;
     fates::own(&mut given, &request.extra, |_| true);

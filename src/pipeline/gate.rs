@@ -10,6 +10,7 @@ use crate::policy::prices::Price;
 use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Scope, Standing};
 
 use super::Plan;
+use super::attempt::Attempt;
 use super::caller::Caller;
 use super::meter::Meter;
 
@@ -61,6 +62,13 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
             Err(refusal(exhausted, &scopes, cost))
         }
     }
+}
+
+/// Begins another try of a request that was let in: what it uses from now on is what it costs.
+pub fn again(plan: &Plan, host: &dyn Host, meter: &Meter, attempt: &Attempt) {
+    let price = plan.prices.find(&attempt.asked.full_model);
+    meter.again(price);
+    let _ = host;
 }
 
 /// The most that a request may cost.

@@ -13,23 +13,23 @@ use crate::dialect::openai::own::Api;
 use crate::image::Usage;
 use crate::policy::estimate::{self, Size};
 
+use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
-use super::caller::Caller;
 use super::chat::text;
 use super::meter::Meter;
-use super::{Plan, own};
+use super::own;
 
 /// Reads a client's body and writes the bodies of the calls.
-pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, Error> {
-    if let Some(attempt) = own::translate(plan, caller, Api::Images, body)? {
+pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Attempt, Error> {
+    if let Some(attempt) = own::translate(aim, Api::Images, body)? {
         return Ok(attempt);
     }
     let Parsed { model, request } = image::parse(body)?;
-    let target @ (_, backend, backend_model) = plan.find(caller, model.as_str())?;
-    if backend.own(Api::Images).is_some() {
+    let target = aim.find(model.as_str())?;
+    if target.backend.own(Api::Images).is_some() {
         return Err(own::unclear());
     }
-    let (upstream, address) = backend.images(backend_model)?;
+    let (upstream, address) = target.backend.images(target.model)?;
     let fields = request.fields.iter().map(AsRef::as_ref);
     let mut given = fates::settle(fields, upstream.fates())?;
     fates::own(&mut given, &request.extra, |_| true);
@@ -37,7 +37,7 @@ pub fn translate(plan: &Plan, caller: &Caller, body: &[u8]) -> Result<Attempt, E
     let mut bodies = Vec::with_capacity(portions.len());
     for portion in &portions {
         let mut written = Vec::with_capacity(body.len() + 256);
-        fates::also(&mut given, upstream.write(&request, backend_model, *portion, &mut written)?);
+        fates::also(&mut given, upstream.write(&request, target.model, *portion, &mut written)?);
         bodies.push(written);
     }
     let more = bodies.split_off(1.min(bodies.len()));

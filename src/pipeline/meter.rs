@@ -15,7 +15,7 @@ const BYTES: u64 = 4;
 pub struct Meter {
     /// Gone once it is settled.
     reservation: RefCell<Option<Reservation>>,
-    price: Option<Price>,
+    price: Cell<Option<Price>>,
     /// Input tokens as estimated.
     input: u64,
     heard: Cell<Heard>,
@@ -48,7 +48,18 @@ struct Heard {
 impl Meter {
     /// `input` are the tokens of the request as estimated.
     pub fn new(reservation: Option<Reservation>, price: Option<Price>, input: u64) -> Self {
-        Self { reservation: RefCell::new(reservation), price, input, heard: Cell::default() }
+        Self {
+            reservation: RefCell::new(reservation),
+            price: Cell::new(price),
+            input,
+            heard: Cell::default(),
+        }
+    }
+
+    /// Another try begins, of a model with this price: what was heard of the last one is forgotten.
+    pub fn again(&self, price: Option<Price>) {
+        self.price.set(price);
+        self.heard.set(Heard::default());
     }
 
     /// So much is at the cloud now, and unanswered.
@@ -126,7 +137,8 @@ impl Meter {
     /// What that costs, in billionths of a dollar; `None` where no price is known.
     pub fn cost(&self) -> Option<u64> {
         let Heard { images, pending, .. } = self.heard.get();
-        self.price.map(|price| price.of(&self.used(), images.saturating_add(pending.images)))
+        let images = images.saturating_add(pending.images);
+        self.price.get().map(|price| price.of(&self.used(), images))
     }
 
     /// Settles the reservation, once; what comes later is not counted any more.

@@ -6,28 +6,26 @@ use crate::dialect::openai::own::{Api, Counted};
 use crate::dialect::{Cloud, relay};
 use crate::policy::estimate;
 
+use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
-use super::caller::Caller;
 use super::chat::text;
+use super::measure;
 use super::meter::Meter;
-use super::{Plan, measure};
 
 /// Edits a client's body; `None` if its model is no one of OpenAI's own, or if the body has to be read to say what
 /// is wrong with it.
 ///
 /// # Errors
 /// What the API has no place for, named by its path.
-pub fn translate(plan: &Plan, caller: &Caller, api: Api, body: &[u8]) -> Result<Option<Attempt>, Error> {
-    if !plan.may_pass(api) {
+pub fn translate(aim: &Aim<'_>, api: Api, body: &[u8]) -> Result<Option<Attempt>, Error> {
+    if !aim.plan().may_pass(api) {
         return Ok(None);
     }
     let Some(top) = relay::Body::peek(body) else { return Ok(None) };
-    let Ok(target @ (_, backend, backend_model)) = plan.find(caller, top.model.as_str()) else {
-        return Ok(None);
-    };
-    let Some(address) = backend.own(api) else { return Ok(None) };
+    let Ok(target) = aim.find(top.model.as_str()) else { return Ok(None) };
+    let Some(address) = target.backend.own(api) else { return Ok(None) };
     let mut written = Vec::with_capacity(body.len() + 64);
-    let given = api.pass(&top, backend_model, &mut written)?;
+    let given = api.pass(&top, target.model, &mut written)?;
     let (images, most_output) = match api {
         Api::Embeddings => (0, 0),
         Api::Images => (top.replies(), estimate::OUTPUT.saturating_mul(top.replies())),

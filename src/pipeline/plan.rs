@@ -8,13 +8,15 @@ use crate::config::{self, Environment, Problems};
 use crate::dialect::models::Model;
 use crate::dialect::openai::own::Api;
 use crate::dialect::{self, Client};
+use crate::policy::choice::{self, Choice, Dice};
 use crate::policy::identity::Directory;
 use crate::policy::limits;
 use crate::policy::prices::Prices;
 use crate::policy::quota::{Limits, Scope};
-use crate::policy::resolve::{Rules, Target};
+use crate::policy::resolve::{MOST_TARGETS, Rules, Target};
 use crate::provider::{Backend, token};
 
+use super::aim::Wish;
 use super::caller::Caller;
 use super::room::Room;
 
@@ -22,7 +24,10 @@ use super::room::Room;
 #[derive(Debug)]
 pub struct Plan {
     backends: Vec<Backend>,
+    /// What each backend's account may use; in the order of the backends.
+    accounts: Vec<Option<Rc<Scope>>>,
     rules: Rules,
+    chains: Vec<Chain>,
     /// Who may call.
     pub directory: Directory,
     /// What models cost.
@@ -37,6 +42,55 @@ pub struct Plan {
     pub latch: bool,
     /// For replies that are gathered.
     pub room: Room,
+}
+
+/// An aggregate cluster of Envoy's, and the backends behind it.
+#[derive(Debug)]
+struct Chain {
+    cluster: String,
+    backends: Vec<usize>,
+}
+
+impl Chain {
+    fn compile(
+        written: &config::Chain,
+        path: &str,
+        backends: &[(&str, config::Provider)],
+        problems: &mut Problems,
+    ) -> Self {
+        if written.cluster.is_empty() {
+            problems.add(&format!("{path}.cluster"), "is empty; name Envoy's aggregate cluster");
+        }
+        if written.backends.is_empty() {
+            problems.add(
+                &format!("{path}.backends"),
+                "is empty; list the backends of the cluster's members in order",
+            );
+        }
+        let mut chain = Self { cluster: written.cluster.clone(), backends: Vec::new() };
+        for (index, name) in written.backends.iter().enumerate() {
+            let at = format!("{path}.backends[{index}]");
+            match backends.iter().position(|(known, _)| known == name) {
+                Some(backend) if chain.backends.contains(&backend) => {
+                    problems.add(&at, "is in this chain already; a cluster is a member once");
+                }
+                Some(backend) => chain.backends.push(backend),
+                None => {
+                    let known: Vec<&str> = backends.iter().map(|(name, _)| *name).collect();
+                    problems.add(&at, format!("is none of `backends` ({})", known.join(", ")));
+                }
+            }
+        }
+        chain
+    }
+
+    /// How many of the first members are those that are wanted, in their order; `None` where the chain leads
+    /// elsewhere too, or to another one first.
+    fn fits(&self, wanted: &[usize]) -> Option<usize> {
+        let stays = self.backends.iter().all(|backend| wanted.contains(backend));
+        let same = self.backends.iter().zip(wanted).take_while(|(one, other)| one == other).count();
+        (stays && same > 0).then_some(same)
+    }
 }
 
 impl Plan {
@@ -54,13 +108,24 @@ impl Plan {
             .iter()
             .filter_map(|(name, written)| Backend::compile(name, written, environment, &mut problems))
             .collect();
-        let rules = Rules::compile(&config.models, &providers, &mut problems);
+        let rules = Rules::compile(&config.models, &config.default_fallbacks, &providers, &mut problems);
         for (index, model) in config.models.iter().enumerate() {
-            if model.family.as_deref().is_some_and(|family| !dialect::Model::is_family(family)) {
-                let problem = "is no family that is known here; name the base model, such as `claude-sonnet-4-5`, \
-                    `nova-pro` or `meta.llama3-3-70b-instruct`";
-                problems.add(&format!("models[{index}].family"), problem);
+            check_family(model.family.as_deref(), &format!("models[{index}]"), &mut problems);
+            for (target, written) in model.targets.iter().enumerate() {
+                let path = format!("models[{index}].targets[{target}]");
+                check_family(written.family.as_deref(), &path, &mut problems);
             }
+        }
+        let mut accounts = Vec::new();
+        for (name, backend) in &config.backends {
+            let limits = limits::compile(&backend.limits, &format!("backends.{name}.limits"), &mut problems);
+            let title = format!("the gateway's account {name}");
+            let limited = limits != Limits::default();
+            accounts.push(limited.then(|| Rc::new(Scope::new("backend", name, title, limits))));
+        }
+        let mut chains = Vec::new();
+        for (index, chain) in config.chains.iter().enumerate() {
+            chains.push(Chain::compile(chain, &format!("chains[{index}]"), &providers, &mut problems));
         }
         let directory = Directory::compile(&config, &mut problems);
         let prices = Prices::compile(&config.prices, &mut problems);
@@ -75,7 +140,9 @@ impl Plan {
             let latch = config.latch;
             Ok(Self {
                 backends,
+                accounts,
                 rules,
+                chains,
                 directory,
                 prices,
                 total,
@@ -99,12 +166,124 @@ impl Plan {
         caller: &Caller,
         asked: &'a str,
     ) -> Result<(usize, &'a Backend, &'a str), Error> {
-        let Target { backend: index, provider, model, .. } = self.rules.find(asked)?;
+        let target = self.rules.find(asked)?;
         caller.may_use(asked)?;
-        if asked.strip_prefix(provider) != Some(model) {
-            caller.may_use(&format!("{provider}{model}"))?;
+        may_use(caller, asked, &target)?;
+        Ok((target.backend, self.backend(target.backend)?, target.model))
+    }
+
+    /// The places where a caller's request for a model may go, in the order in which they are tried; at least one.
+    /// Those that cannot serve now come last.
+    ///
+    /// # Errors
+    /// Those of [`Plan::find`], for the model and for those that the client wants to stand in.
+    pub fn choose(
+        &self,
+        caller: &Caller,
+        host: &dyn Host,
+        asked: &str,
+        wish: &Wish,
+    ) -> Result<Vec<Choice>, Error> {
+        let mut dice = Dice::new(&caller.request_id, host.now());
+        let mut choices = Vec::new();
+        self.add(&mut choices, caller, asked, false, &mut dice)?;
+        if !wish.disable_fallbacks {
+            for (index, name) in wish.fallbacks.iter().flatten().enumerate() {
+                self.add(&mut choices, caller, name, false, &mut dice).map_err(|error| {
+                    let problem = error.message.strip_prefix("model: ").unwrap_or(&error.message);
+                    Error::at(error.kind, format!("fallbacks[{index}]"), problem)
+                })?;
+            }
+            let standing = if wish.fallbacks.is_none() { self.rules.fallbacks(asked) } else { &[] };
+            for name in standing {
+                // The operator's lists are for everyone; a team goes without what it may not use.
+                let _ = self.add(&mut choices, caller, name, false, &mut dice);
+            }
+            for name in self.rules.wider(asked) {
+                let _ = self.add(&mut choices, caller, name, true, &mut dice);
+            }
         }
-        Ok((index, self.backend(index)?, model))
+        if choices.len() > 1 {
+            choices.truncate(MOST_TARGETS);
+            let closed = |choice: &Choice| !choice.wider && !self.is_open(host, choice);
+            choices.sort_by_cached_key(|choice| (choice.wider, closed(choice)));
+        }
+        Ok(choices)
+    }
+
+    /// Adds the places of one model that the caller may use.
+    fn add(
+        &self,
+        choices: &mut Vec<Choice>,
+        caller: &Caller,
+        asked: &str,
+        wider: bool,
+        dice: &mut Dice,
+    ) -> Result<(), Error> {
+        let mut targets: Vec<Target<'_>> = self.rules.targets(asked)?.collect();
+        caller.may_use(asked)?;
+        choice::arrange(&mut targets, dice);
+        let (mut added, mut refused) = (false, None);
+        for target in &targets {
+            match may_use(caller, asked, target) {
+                Ok(()) => {
+                    added = true;
+                    let same =
+                        |known: &Choice| known.backend == target.backend && known.model == target.model;
+                    if !choices.iter().any(same) {
+                        choices.push(Choice::new(target, wider));
+                    }
+                }
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        refused.filter(|_| !added).map_or(Ok(()), Err)
+    }
+
+    /// Whether a place can serve now, as far as is known.
+    fn is_open(&self, host: &dyn Host, choice: &Choice) -> bool {
+        let Ok(backend) = self.backend(choice.backend) else { return false };
+        !choice::is_paused(host, &backend.name, &choice.model)
+            && backend.is_ready(host)
+            && self.account(choice.backend).is_none_or(|account| account.standing(host).has_room())
+    }
+
+    /// What a backend's account may use, if the operator has written it down.
+    pub fn account(&self, backend: usize) -> Option<&Rc<Scope>> {
+        self.accounts.get(backend)?.as_ref()
+    }
+
+    /// The cluster of Envoy's that leads to these places one after another: a chain that leads to no others, or
+    /// the first one's own.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when there is none.
+    pub fn cluster(&self, choices: &[Choice]) -> Result<&str, Error> {
+        let mut wanted: Vec<usize> = Vec::with_capacity(choices.len());
+        for choice in choices {
+            if !wanted.contains(&choice.backend) {
+                wanted.push(choice.backend);
+            }
+        }
+        let first = wanted.first().copied().unwrap_or(usize::MAX);
+        let fitting = self.chains.iter().filter_map(|chain| Some((chain.fits(&wanted)?, chain)));
+        // The first of those that fit alike.
+        let best = fitting.rev().max_by_key(|(same, _)| *same).filter(|_| wanted.len() > 1);
+        match best {
+            Some((_, chain)) => Ok(&chain.cluster),
+            None => Ok(&self.backend(first)?.cluster),
+        }
+    }
+
+    /// The backend of this name, or, as Envoy gives it, of this cluster.
+    pub fn backend_called(&self, name: &str) -> Option<usize> {
+        let by_name = self.backends.iter().position(|backend| backend.name == name);
+        by_name.or_else(|| self.backends.iter().position(|backend| backend.cluster == name))
+    }
+
+    /// How many tokens a model takes, where another stands in for requests that are too long for it.
+    pub fn window(&self, asked: &str) -> Option<u64> {
+        self.rules.context_window(asked)
     }
 
     /// The names and patterns that clients may ask for, in the order of the configuration.
@@ -136,11 +315,6 @@ impl Plan {
         self.backends.iter().any(|backend| backend.own(api).is_some())
     }
 
-    /// What a model is, where its name does not tell and the operator has written it down.
-    pub fn family<'a>(&'a self, asked: &'a str) -> Option<&'a str> {
-        self.rules.find(asked).ok().and_then(|target| target.family)
-    }
-
     /// The backend of an index that [`Plan::find`] gave.
     pub fn backend(&self, index: usize) -> Result<&Backend, Error> {
         self.backends
@@ -164,6 +338,26 @@ impl Plan {
         for source in self.token_sources() {
             source.prepare(host);
         }
-        self.directory.scopes().chain(&self.total).for_each(|scope| scope.prepare(host));
+        self.directory
+            .scopes()
+            .chain(&self.total)
+            .chain(self.accounts.iter().flatten())
+            .for_each(|scope| scope.prepare(host));
+    }
+}
+
+/// Whether a caller who may use a model by the name he asks for may use what it leads to.
+fn may_use(caller: &Caller, asked: &str, target: &Target<'_>) -> Result<(), Error> {
+    if asked.strip_prefix(target.provider) == Some(target.model) {
+        return Ok(());
+    }
+    caller.may_use(&format!("{}{}", target.provider, target.model))
+}
+
+fn check_family(family: Option<&str>, path: &str, problems: &mut Problems) {
+    if family.is_some_and(|family| !dialect::Model::is_family(family)) {
+        let problem = "is no family that is known here; name the base model, such as `claude-sonnet-4-5`, \
+            `nova-pro` or `meta.llama3-3-70b-instruct`";
+        problems.add(&format!("{path}.family"), problem);
     }
 }

@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Host, Level, Reply, ReplyStep};
+use crate::base::host::{Host, Level, Reply};
 use crate::chat::Delivery;
 use crate::dialect::names::Names;
 use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
@@ -13,7 +13,7 @@ use super::attempt::{Asked, Expects};
 use super::caller::Caller;
 use super::meter::Pending;
 use super::room::Share;
-use super::{Plan, chat, count, embed, image, own};
+use super::{Plan, chat, count, embed, fleet, image, own};
 
 /// The largest whole reply in bytes. The longest outputs are some 128k tokens, well below 2 MiB of JSON;
 /// a broken upstream must not fill the worker's memory, which never shrinks.
@@ -56,6 +56,44 @@ pub struct Stream {
     begun: bool,
 }
 
+/// What happens to a piece of a reply next.
+pub enum Next {
+    /// Nothing for the client yet.
+    Hold,
+    /// The client gets these headers, and what is in `out`.
+    Begin(Headers),
+    /// The client gets what is in `out`; the headers have gone.
+    Continue,
+    /// Nothing has gone to the client yet, and nothing of this reply ever will.
+    Fail(Box<Failure>),
+}
+
+/// A reply that is none.
+#[derive(Debug)]
+pub struct Failure {
+    pub error: Error,
+    /// What is said of the request's way.
+    pub about: Vec<(&'static str, String)>,
+}
+
+impl Failure {
+    /// `asked` is absent when the request never left.
+    pub fn new(asked: Option<&Asked>, error: Error) -> Self {
+        Self { error, about: asked.map(about).unwrap_or_default() }
+    }
+
+    /// The client's answer.
+    pub fn reply(self, caller: &Caller) -> Reply {
+        let mut reply = caller.refuse(&self.error);
+        reply.headers.extend(self.about);
+        reply
+    }
+}
+
+fn fail(asked: &Asked, error: Error) -> Next {
+    Next::Fail(Box::new(Failure::new(Some(asked), error)))
+}
+
 /// Decides from the headers what the reply is. `last`: there is no body.
 pub fn begin(
     mut asked: Box<Asked>,
@@ -64,7 +102,7 @@ pub fn begin(
     host: &dyn Host,
     headers: Headers,
     last: bool,
-) -> (Incoming, ReplyStep) {
+) -> (Incoming, Next) {
     asked.attempts = attempts(host);
     let status = headers.status();
     if let Ok(backend) = plan.backend(asked.backend)
@@ -73,12 +111,12 @@ pub fn begin(
         backend.unauthorised(host);
     }
     if !(200..300).contains(&status) {
-        return refused(Some(asked), caller, host, headers, last);
+        return refused(Some(asked), host, headers, last);
     }
     let garbled = |asked: &Asked, problem: &str| {
         asked.meter.failed();
         let error = Error::new(Kind::UpstreamGarbled, format!("the cloud answered {problem}"));
-        (Incoming::Over, ReplyStep::Answer(answer(caller, asked, &error)))
+        (Incoming::Over, fail(asked, error))
     };
     let encoding = headers.get("content-encoding").unwrap_or("identity");
     if last {
@@ -103,7 +141,7 @@ pub fn begin(
             let writer = caller.client().stream(title, *usage);
             asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
-            (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
+            (Incoming::Stream(Box::new(stream)), Next::Hold)
         }
         Expects::Relay { upstream, delivery: Delivery::Stream { usage } } => {
             if media_type != upstream.stream_media_type() {
@@ -113,7 +151,7 @@ pub fn begin(
             let writer = caller.client().relay(*usage);
             asked.meter.answered(Pending::default());
             let stream = Stream { asked, names, decoder, writer, begun: false };
-            (Incoming::Stream(Box::new(stream)), ReplyStep::Hold)
+            (Incoming::Stream(Box::new(stream)), Next::Hold)
         }
         Expects::Chat { .. }
         | Expects::Relay { delivery: Delivery::Whole, .. }
@@ -129,29 +167,23 @@ pub fn begin(
             let length = asked.expects.most_bytes().min(length);
             let mut share = plan.room.share();
             if !share.grow(held(length)) {
-                return (Incoming::Over, ReplyStep::Answer(answer(caller, &asked, &crowded())));
+                return (Incoming::Over, fail(&asked, crowded()));
             }
             let body = Vec::with_capacity(length);
             let tokens = embedding::tokens(&headers);
-            (Incoming::Whole { asked, title, tokens, body, share }, ReplyStep::Hold)
+            (Incoming::Whole { asked, title, tokens, body, share }, Next::Hold)
         }
     }
 }
 
 /// A reply that is an error: the cloud's, or one that Envoy made itself (`asked` is absent when the
 /// request never left).
-pub fn refused(
-    asked: Option<Box<Asked>>,
-    caller: &Caller,
-    host: &dyn Host,
-    headers: Headers,
-    last: bool,
-) -> (Incoming, ReplyStep) {
+pub fn refused(asked: Option<Box<Asked>>, host: &dyn Host, headers: Headers, last: bool) -> (Incoming, Next) {
     if last {
         let error = refusal(asked.as_deref(), host, &headers, &[]);
-        return (Incoming::Over, ReplyStep::Answer(answer_any(caller, asked.as_deref(), &error)));
+        return (Incoming::Over, Next::Fail(Box::new(Failure::new(asked.as_deref(), error))));
     }
-    (Incoming::Refusal { asked, headers, body: Vec::new() }, ReplyStep::Hold)
+    (Incoming::Refusal { asked, headers, body: Vec::new() }, Next::Hold)
 }
 
 impl Incoming {
@@ -163,14 +195,14 @@ impl Incoming {
         bytes: &[u8],
         last: bool,
         out: &mut Vec<u8>,
-    ) -> ReplyStep {
+    ) -> Next {
         let step = match self {
             Incoming::Stream(stream) => match stream.chunk(bytes, last) {
                 Ok(()) => stream.send(out),
                 Err(error) => {
                     let (backend, meaning) = (&stream.asked.backend_name, error.kind.row().meaning);
                     host.log(Level::Warn, &format!("a stream of {backend} broke: {meaning}"));
-                    let step = stream.fail(caller, &error, out);
+                    let step = stream.fail(caller, error, out);
                     *self = Incoming::Over;
                     step
                 }
@@ -180,13 +212,13 @@ impl Incoming {
                 let fits = length <= most;
                 if !fits || !share.grow(held(length)) {
                     let error = if fits { crowded() } else { too_large(&asked.expects) };
-                    let reply = answer(caller, asked, &error);
+                    let step = fail(asked, error);
                     *self = Incoming::Over;
-                    return ReplyStep::Answer(reply);
+                    return step;
                 }
                 body.extend_from_slice(bytes);
                 if !last {
-                    return ReplyStep::Hold;
+                    return Next::Hold;
                 }
                 if asked.expects.is_billed() {
                     // Until here it was as if nothing had been seen of it.
@@ -200,11 +232,11 @@ impl Incoming {
                             headers.add(name, value);
                         }
                         headers.add("content-length", out.len().to_string());
-                        ReplyStep::Begin(headers)
+                        Next::Begin(headers)
                     }
                     Err(error) => {
                         asked.meter.failed();
-                        ReplyStep::Answer(answer(caller, asked, &error))
+                        fail(asked, error)
                     }
                 }
             }
@@ -212,12 +244,12 @@ impl Incoming {
                 let room = MOST_REFUSAL.saturating_sub(body.len()).min(bytes.len());
                 body.extend_from_slice(bytes.get(..room).unwrap_or_default());
                 if !last {
-                    return ReplyStep::Hold;
+                    return Next::Hold;
                 }
                 let error = refusal(asked.as_deref(), host, headers, body);
-                ReplyStep::Answer(answer_any(caller, asked.as_deref(), &error))
+                Next::Fail(Box::new(Failure::new(asked.as_deref(), error)))
             }
-            Incoming::Over => ReplyStep::Hold,
+            Incoming::Over => Next::Hold,
         };
         if last {
             *self = Incoming::Over;
@@ -240,27 +272,27 @@ impl Stream {
     }
 
     /// Hands over what was written since the last time.
-    fn send(&mut self, out: &mut Vec<u8>) -> ReplyStep {
+    fn send(&mut self, out: &mut Vec<u8>) -> Next {
         out.append(self.writer.out());
         if out.is_empty() {
-            return ReplyStep::Hold;
+            return Next::Hold;
         }
         if std::mem::replace(&mut self.begun, true) {
-            return ReplyStep::Continue;
+            return Next::Continue;
         }
         let mut headers = head(200, &self.asked, "text/event-stream");
         // Proxies in between must not gather the pieces.
         headers.add("cache-control", "no-cache");
-        ReplyStep::Begin(headers)
+        Next::Begin(headers)
     }
 
     /// While nothing was sent the error still has a status of its own; later it is an event.
-    fn fail(&mut self, caller: &Caller, error: &Error, out: &mut Vec<u8>) -> ReplyStep {
+    fn fail(&mut self, caller: &Caller, error: Error, out: &mut Vec<u8>) -> Next {
         if !self.begun {
             self.asked.meter.failed();
-            return ReplyStep::Answer(answer(caller, &self.asked, error));
+            return fail(&self.asked, error);
         }
-        self.writer.fail(error, &caller.request_id);
+        self.writer.fail(&error, &caller.request_id);
         self.send(out)
     }
 }
@@ -292,7 +324,7 @@ fn held(length: usize) -> usize {
 
 /// The error for a reply that finds the worker full of others.
 pub fn crowded() -> Error {
-    let problem = "the gateway holds too many large replies at the moment; try again shortly";
+    let problem = "the gateway has its hands full at the moment; try again shortly";
     let mut error = Error::new(Kind::Overloaded, problem);
     error.retry_after = Some(1);
     error
@@ -365,14 +397,13 @@ pub fn call_refused(asked: &Asked, plan: &Plan, host: &dyn Host, headers: &Heade
     if headers.media_type() == "text/plain" && matches!(headers.status(), 503 | 504) {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let details = if text.contains("overflow") { "overflow" } else { "" };
-        return of_envoy(host, headers.status(), details);
+        return of_envoy(host, headers, details);
     }
     of_cloud(asked, headers, body.get(..MOST_REFUSAL).unwrap_or(body))
 }
 
 /// The error behind a reply that is none: the cloud's own, or what Envoy says in its place.
 fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8]) -> Error {
-    let status = headers.status();
     let details =
         host.property(&["response", "code_details"]).and_then(|bytes| String::from_utf8(bytes).ok());
     let details = details.unwrap_or_default();
@@ -381,12 +412,19 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
         asked.meter.failed();
         return of_cloud(asked, headers, body);
     }
-    let error = of_envoy(host, status, &details);
+    let error = of_envoy(host, headers, &details);
     if let Some(asked) = asked.filter(|_| error.kind != Kind::TimedOut) {
         // It did not get there. What takes too long has, and may be billed.
         asked.meter.failed();
     }
     error
+}
+
+/// Whether the reply in Envoy's hands came from a cloud, and is not Envoy's own.
+pub fn is_of_upstream(host: &dyn Host) -> bool {
+    // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
+    let details = host.property(&["response", "code_details"]).unwrap_or_default();
+    details.is_empty() || details.starts_with(b"via_upstream")
 }
 
 fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
@@ -408,10 +446,12 @@ fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
     error
 }
 
-fn of_envoy(host: &dyn Host, status: u16, details: &str) -> Error {
+fn of_envoy(host: &dyn Host, headers: &Headers, details: &str) -> Error {
+    let status = headers.status();
     // The reason may hold addresses of the inside: for the log only.
     host.log(Level::Warn, &format!("Envoy answered {status} itself: {details}"));
     let (kind, message) = match status {
+        _ if details == "rate_limiter_error" => return fleet::unknown(),
         413 => (
             Kind::TooLarge,
             "the body is larger than Envoy's buffer; send less, or ask the operator to raise per_connection_buffer_limit_bytes",
@@ -429,7 +469,7 @@ fn of_envoy(host: &dyn Host, status: u16, details: &str) -> Error {
             Kind::Internal,
             "Envoy has no route or cluster for this model's backend; the operator finds the name it looked for in Envoy's log",
         ),
-        429 => (Kind::Throttled, "Envoy's rate limit was reached; try again later"),
+        429 => return fleet::reached(headers),
         401 | 403 => (Kind::Denied, "Envoy's own policy refused the request"),
         400..500 => (Kind::BadRequest, "Envoy refused the request as malformed"),
         _ => (Kind::Unreachable, "the cloud could not be reached; try again shortly"),
@@ -474,18 +514,4 @@ pub fn about(asked: &Asked) -> Vec<(&'static str, String)> {
         headers.push(("x-fairlead-dropped", dropped));
     }
     headers
-}
-
-/// The answer to a request that failed after it was known where it goes.
-pub fn answer(caller: &Caller, asked: &Asked, error: &Error) -> Reply {
-    let mut reply = caller.refuse(error);
-    reply.headers.extend(about(asked));
-    reply
-}
-
-fn answer_any(caller: &Caller, asked: Option<&Asked>, error: &Error) -> Reply {
-    match asked {
-        Some(asked) => answer(caller, asked, error),
-        None => caller.refuse(error),
-    }
 }

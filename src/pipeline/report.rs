@@ -92,6 +92,9 @@ impl Report {
         let tokens = used.input.saturating_add(used.output);
         // A settled request says so even if it cost nothing: rate limit services take what they find.
         host.set_property("fairlead.tokens", &tokens.to_string());
+        // They count in whole numbers, and nothing may be free for being small.
+        let micros = meter.cost().unwrap_or(0).div_ceil(NANO_USD / 1_000_000);
+        host.set_property("fairlead.cost_micro_usd", &micros.to_string());
         if tokens == 0 {
             return;
         }

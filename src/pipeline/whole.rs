@@ -1,32 +1,47 @@
-//! The whole way in one filter: from the client's request to the cloud's, and from its reply back.
+//! The client's side of Envoy: the positions `fairlead`, which does the whole way from the client's request to the
+//! cloud's and back, and `fairlead.gate`, which leaves the tries to `fairlead.attempt`.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Host, Reply, ReplyStep, Step};
+use crate::base::host::{Callout, Host, Reply, ReplyStep, Step};
 use crate::dialect::{Client, Task};
 use crate::policy::identity::Viewer;
 use crate::provider::token;
 
 use super::Plan;
-use super::attempt::{Asked, Attempt};
+use super::aim::Aim;
+use super::attempt::{Asked, Attempt, CLUSTER_HEADER};
 use super::caller::{Caller, Look};
 use super::fan::{Fan, Progress};
 use super::meter::Meter;
-use super::reply::{self, Incoming};
+use super::position::Position;
+use super::reply::{self, Failure, Incoming, Next};
 use super::report::Report;
 use super::route::{self, Route};
+use super::ticket::{Desk, Issued, Ticket};
+use super::trial::CALL_HEADER;
 use super::{dry, models, usage};
+use crate::policy::choice::Choice;
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
 /// lets its outcome reach the request.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// One request and its reply, at the position `fairlead`.
+/// By this header the route tells requests that are answered by streams: silence means something else there.
+const STREAM_HEADER: &str = "x-fairlead-stream";
+
+/// How often Envoy's router may try again:
+/// envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter. Without it the route decides.
+const RETRIES_HEADER: &str = "x-envoy-max-retries";
+
+/// One request and its reply, at one of the client's positions.
 pub struct Whole {
     plan: Rc<Plan>,
+    /// At the gate: where the tickets of its requests are.
+    desk: Option<Rc<Desk>>,
     phase: Phase,
     caller: Caller,
     meter: Rc<Meter>,
@@ -45,6 +60,8 @@ enum Phase {
     },
     /// On its way to the cloud.
     Sent(Box<Asked>),
+    /// On its way in tries of Envoy's, each of which translates it and its reply.
+    Handed(Issued),
     /// On its way in several calls.
     Fanned(Box<Fan>),
     Replying(Box<Incoming>),
@@ -61,9 +78,11 @@ enum Ready {
 }
 
 impl Whole {
+    /// For the position `fairlead`.
     pub fn new(plan: Rc<Plan>) -> Self {
         Self {
             plan,
+            desk: None,
             phase: Phase::Idle,
             caller: Caller::default(),
             meter: Rc::default(),
@@ -71,8 +90,169 @@ impl Whole {
         }
     }
 
-    /// The request's headers have come; `last`: it has no body.
-    pub fn request_headers(&mut self, host: &dyn Host, headers: &Headers, last: bool) -> Step {
+    /// For the position `fairlead.gate`.
+    pub fn gate(plan: Rc<Plan>, desk: Rc<Desk>) -> Self {
+        Self { desk: Some(desk), ..Self::new(plan) }
+    }
+
+    /// Goes on with a reply, unless the client is answered in its place.
+    fn replying(&mut self, host: &dyn Host, incoming: Box<Incoming>, next: Next) -> ReplyStep {
+        match next {
+            Next::Fail(failure) => ReplyStep::Answer(self.failed(host, *failure)),
+            Next::Begin(mut headers) => {
+                for (name, value) in self.caller.headers() {
+                    headers.add(name, value);
+                }
+                self.report.first(host.now());
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Begin(headers)
+            }
+            Next::Hold => {
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Hold
+            }
+            Next::Continue => {
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Continue
+            }
+        }
+    }
+
+    /// The client's answer to a request that has come to nothing.
+    fn failed(&mut self, host: &dyn Host, failure: Failure) -> Reply {
+        let _ = host;
+        let reply = failure.reply(&self.caller);
+        self.finished(reply)
+    }
+
+    /// Writes the request for the first place that can take it.
+    fn translate(&self, host: &dyn Host, body: &[u8]) -> Result<(Attempt, Vec<Choice>), Error> {
+        let aim = Aim::new(&self.plan, &self.caller, host, body)?;
+        let mut first = None;
+        loop {
+            match Attempt::translate(&aim, body) {
+                Ok(attempt) => {
+                    let window = self.plan.window(&attempt.asked.model);
+                    let is_long = window.is_some_and(|window| attempt.estimate > window);
+                    if is_long && aim.next(|choice| choice.wider) {
+                        continue;
+                    }
+                    return Ok((attempt, aim.into_choices()));
+                }
+                Err(error) => {
+                    // Another place may have what this one has not.
+                    let may_help = matches!(error.kind, Kind::Unsupported | Kind::UnknownModel);
+                    let helps = may_help && aim.next(|choice| !choice.wider);
+                    let error = first.unwrap_or(error);
+                    if !helps {
+                        return Err(error);
+                    }
+                    first = Some(error);
+                }
+            }
+        }
+    }
+
+    /// Leaves the tries to the clusters' side of Envoy.
+    fn hand_over(
+        &mut self,
+        host: &dyn Host,
+        desk: &Rc<Desk>,
+        attempt: Attempt,
+        choices: Vec<Choice>,
+    ) -> Step {
+        let cluster = match self.plan.cluster(&choices) {
+            Ok(cluster) => cluster.to_owned(),
+            Err(error) => return self.answer(&error),
+        };
+        let streamed = attempt.asked.expects.is_streamed();
+        let mut headers = vec![(CLUSTER_HEADER, cluster), (STREAM_HEADER, streamed.to_string())];
+        if choices.len() > 1 {
+            headers.push((RETRIES_HEADER, choices.len().saturating_sub(1).to_string()));
+        }
+        let (plan, caller) = (Rc::clone(&self.plan), self.caller.clone());
+        let ticket = Ticket::new(plan, caller, Rc::clone(&self.meter), choices, attempt);
+        self.phase = Phase::Handed(desk.issue(host, ticket));
+        Step::Route(headers)
+    }
+
+    /// The last try has come to an end, or there was none: Envoy has something for the client.
+    fn handed_back(&mut self, host: &dyn Host, issued: Issued, headers: Headers, last: bool) -> ReplyStep {
+        if issued.ticket.has_begun() {
+            self.report.first(host.now());
+            self.phase = Phase::Handed(issued);
+            return ReplyStep::Pass;
+        }
+        if let Some(failure) = issued.ticket.failure().filter(|_| reply::is_of_upstream(host)) {
+            return ReplyStep::Answer(self.failed(host, failure));
+        }
+        if !matches!(headers.status(), 408 | 504) {
+            // It did not get there. What takes too long has, and may be billed.
+            self.meter.failed();
+        }
+        let (incoming, next) = reply::refused(None, host, headers, last);
+        self.replying(host, Box::new(incoming), next)
+    }
+
+    /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
+    fn finished(&mut self, mut reply: Reply) -> Reply {
+        self.phase = Phase::Answered;
+        self.report.answered(reply.status);
+        reply.headers.extend(self.caller.headers());
+        reply
+    }
+
+    fn send(&mut self, host: &dyn Host, mut ready: Ready, deadline: SystemTime) -> Step {
+        let step = match &mut ready {
+            Ready::One(attempt) => attempt.address_router(&self.plan, host).map(|one| one.map(Step::Forward)),
+            Ready::Several(fan) => {
+                let calls = fan.launch(&self.plan, host);
+                calls.map(|calls| calls.map(|calls| Step::Call(self.complete(calls))))
+            }
+        };
+        match step {
+            Ok(Some(step)) => {
+                self.phase = match ready {
+                    Ready::One(attempt) => Phase::Sent(Box::new(attempt.asked)),
+                    Ready::Several(fan) => Phase::Fanned(fan),
+                };
+                step
+            }
+            Ok(None) if host.now() < deadline => {
+                self.phase = Phase::Parked { ready, deadline };
+                Step::Park
+            }
+            Ok(None) => self.answer(&token::unavailable(1000)),
+            Err(error) => self.answer(&error),
+        }
+    }
+
+    /// Tells the other position that there is nothing to do for these calls.
+    fn complete(&self, mut calls: Vec<(usize, Callout)>) -> Vec<(usize, Callout)> {
+        if self.desk.is_some() {
+            calls.iter_mut().for_each(|(_, call)| call.headers.push((CALL_HEADER, "true".to_owned())));
+        }
+        calls
+    }
+
+    fn settle(&mut self, host: &dyn Host) {
+        self.meter.settle(host);
+        self.report.end(host, &self.meter);
+    }
+
+    /// Refuses on the gateway's own account.
+    fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
+        self.report.refused(host, error);
+        self.answer(error)
+    }
+
+    fn answer(&mut self, error: &Error) -> Step {
+        Step::Answer(self.finished(self.caller.refuse(error)))
+    }
+}
+
+impl Position for Whole {
+    fn request_headers(&mut self, host: &dyn Host, headers: &Headers, last: bool) -> Step {
         let route = route::route(headers, last, self.plan.request_bytes);
         if route != Route::NotOurs {
             self.caller.request_id = headers.get("x-request-id").unwrap_or_default().to_owned();
@@ -131,14 +311,11 @@ impl Whole {
         }
     }
 
-    /// Whether the bytes of this exchange are for us to read: not those of a request that is not ours, nor
-    /// those of an answer that we gave.
-    pub fn reads(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::Answered)
+    fn reads(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Handed(_) | Phase::Answered)
     }
 
-    /// So many bytes of the body have come, and it is not complete.
-    pub fn request_growing(&mut self, bytes: usize) -> Step {
+    fn request_growing(&mut self, bytes: usize) -> Step {
         match self.phase {
             Phase::Gathering if bytes > self.plan.request_bytes => {
                 self.answer(&route::too_large(self.plan.request_bytes))
@@ -147,19 +324,20 @@ impl Whole {
             Phase::Idle
             | Phase::Parked { .. }
             | Phase::Sent(_)
+            | Phase::Handed(_)
             | Phase::Fanned(_)
             | Phase::Replying(_)
             | Phase::Answered => Step::Pass,
         }
     }
 
-    /// The body is complete.
-    pub fn request_body(&mut self, host: &dyn Host, body: &[u8]) -> Step {
+    fn request_body(&mut self, host: &dyn Host, body: &[u8]) -> Step {
         match self.phase {
             Phase::Gathering => {}
             Phase::Idle
             | Phase::Parked { .. }
             | Phase::Sent(_)
+            | Phase::Handed(_)
             | Phase::Fanned(_)
             | Phase::Replying(_)
             | Phase::Answered => {
@@ -169,12 +347,12 @@ impl Whole {
         if body.len() > self.plan.request_bytes {
             return self.answer(&route::too_large(self.plan.request_bytes));
         }
-        let admitted = Attempt::translate(&self.plan, &self.caller, body).and_then(|attempt| {
+        let admitted = self.translate(host, body).and_then(|(attempt, choices)| {
             self.report.model(host, self.plan.label(&attempt.asked.model), &attempt.asked.full_model);
-            attempt.admit(&self.plan, &mut self.caller, host)
+            Ok((attempt.admit(&self.plan, &mut self.caller, host)?, choices))
         });
         match admitted {
-            Ok(attempt) => {
+            Ok((attempt, choices)) => {
                 self.meter = Rc::clone(&attempt.asked.meter);
                 if let Some(look) = self.caller.look {
                     return match dry::show(&self.plan, &attempt, look) {
@@ -183,6 +361,9 @@ impl Whole {
                     };
                 }
                 attempt.asked.count(host);
+                if let Some(desk) = self.desk.clone().filter(|_| attempt.more.is_empty()) {
+                    return self.hand_over(host, &desk, attempt, choices);
+                }
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
                 let ready = if attempt.more.is_empty() {
                     Ready::One(Box::new(attempt))
@@ -195,13 +376,13 @@ impl Whole {
         }
     }
 
-    /// Something may have changed for a request that was told to [`Step::Park`].
-    pub fn wake(&mut self, host: &dyn Host) -> Step {
+    fn wake(&mut self, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Parked { ready, deadline } => self.send(host, ready, deadline),
             other @ (Phase::Idle
             | Phase::Gathering
             | Phase::Sent(_)
+            | Phase::Handed(_)
             | Phase::Fanned(_)
             | Phase::Replying(_)
             | Phase::Answered) => {
@@ -211,14 +392,12 @@ impl Whole {
         }
     }
 
-    /// An answer to one of the calls of [`Step::Call`] has come, or, if it is `None`, will not come. What
-    /// answers after the last step is nobody's concern.
-    pub fn called(&mut self, host: &dyn Host, number: usize, answer: Option<(&Headers, &[u8])>) -> Step {
+    fn called(&mut self, host: &dyn Host, number: usize, answer: Option<(&Headers, &[u8])>) -> Step {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Fanned(mut fan) => match fan.answer(&self.plan, host, number, answer) {
                 Ok(Progress::More(calls)) => {
                     self.phase = Phase::Fanned(fan);
-                    Step::Call(calls)
+                    Step::Call(self.complete(calls))
                 }
                 Ok(Progress::Whole(reply)) => {
                     self.report.first(host.now());
@@ -228,8 +407,8 @@ impl Whole {
                     step
                 }
                 Err(error) => {
-                    let reply = reply::answer(&self.caller, fan.asked(), &error);
-                    let step = Step::Answer(self.finished(reply));
+                    let failure = Failure::new(Some(fan.asked()), error);
+                    let step = Step::Answer(self.failed(host, failure));
                     self.settle(host);
                     step
                 }
@@ -238,6 +417,7 @@ impl Whole {
             | Phase::Gathering
             | Phase::Parked { .. }
             | Phase::Sent(_)
+            | Phase::Handed(_)
             | Phase::Replying(_)
             | Phase::Answered) => {
                 self.phase = other;
@@ -246,32 +426,25 @@ impl Whole {
         }
     }
 
-    /// The upstream's headers have come, or those of an answer that Envoy made; `last`: without a body.
-    pub fn response_headers(&mut self, host: &dyn Host, headers: Headers, last: bool) -> ReplyStep {
+    fn response_headers(&mut self, host: &dyn Host, headers: Headers, last: bool) -> ReplyStep {
         let (incoming, step) = match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Idle => {
                 self.phase = Phase::Idle;
                 return ReplyStep::Pass;
             }
             Phase::Answered => return ReplyStep::Pass,
+            Phase::Handed(issued) => return self.handed_back(host, issued, headers, last),
             Phase::Sent(asked) => reply::begin(asked, &self.caller, &self.plan, host, headers, last),
             // The request has not left: Envoy speaks.
             Phase::Gathering | Phase::Parked { .. } | Phase::Fanned(_) => {
-                reply::refused(None, &self.caller, host, headers, last)
+                reply::refused(None, host, headers, last)
             }
-            Phase::Replying(incoming) => (*incoming, ReplyStep::Hold),
+            Phase::Replying(incoming) => (*incoming, Next::Hold),
         };
         self.replying(host, Box::new(incoming), step)
     }
 
-    /// The next bytes of the reply; what is to be sent is left in `out`.
-    pub fn response_chunk(
-        &mut self,
-        host: &dyn Host,
-        bytes: &[u8],
-        last: bool,
-        out: &mut Vec<u8>,
-    ) -> ReplyStep {
+    fn response_chunk(&mut self, host: &dyn Host, bytes: &[u8], last: bool, out: &mut Vec<u8>) -> ReplyStep {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Replying(mut incoming) => {
                 let step = incoming.chunk(&self.caller, host, bytes, last, out);
@@ -286,6 +459,7 @@ impl Whole {
             | Phase::Gathering
             | Phase::Parked { .. }
             | Phase::Sent(_)
+            | Phase::Handed(_)
             | Phase::Fanned(_)
             | Phase::Answered) => {
                 self.phase = other;
@@ -294,105 +468,44 @@ impl Whole {
         }
     }
 
-    /// Goes on with a reply, unless the client is answered in its place.
-    fn replying(&mut self, host: &dyn Host, incoming: Box<Incoming>, step: ReplyStep) -> ReplyStep {
-        match step {
-            ReplyStep::Answer(reply) => ReplyStep::Answer(self.finished(reply)),
-            ReplyStep::Begin(mut headers) => {
-                for (name, value) in self.caller.headers() {
-                    headers.add(name, value);
-                }
-                self.report.first(host.now());
-                self.phase = Phase::Replying(incoming);
-                ReplyStep::Begin(headers)
-            }
-            step @ (ReplyStep::Pass | ReplyStep::Hold | ReplyStep::Continue) => {
-                self.phase = Phase::Replying(incoming);
-                step
-            }
-        }
-    }
-
-    /// Readies an answer of our own; after it nothing of the cloud's may reach the client.
-    fn finished(&mut self, mut reply: Reply) -> Reply {
-        self.phase = Phase::Answered;
-        self.report.answered(reply.status);
-        reply.headers.extend(self.caller.headers());
-        reply
-    }
-
-    fn send(&mut self, host: &dyn Host, mut ready: Ready, deadline: SystemTime) -> Step {
-        let step = match &mut ready {
-            Ready::One(attempt) => attempt.authorise(&self.plan, host).map(|one| one.map(Step::Forward)),
-            Ready::Several(fan) => fan.launch(&self.plan, host).map(|several| several.map(Step::Call)),
-        };
-        match step {
-            Ok(Some(step)) => {
-                self.phase = match ready {
-                    Ready::One(attempt) => {
-                        attempt.asked.meter.sent(attempt.pending());
-                        Phase::Sent(Box::new(attempt.asked))
-                    }
-                    Ready::Several(fan) => Phase::Fanned(fan),
-                };
-                step
-            }
-            Ok(None) if host.now() < deadline => {
-                self.phase = Phase::Parked { ready, deadline };
-                Step::Park
-            }
-            Ok(None) => self.answer(&token::unavailable(1000)),
-            Err(error) => self.answer(&error),
-        }
-    }
-
-    /// The answer to a request for which the host could not do what it was told.
-    pub fn fault(&mut self, problem: &str) -> Reply {
+    fn fault(&mut self, problem: &str) -> Reply {
         self.meter.failed();
         self.finished(self.caller.refuse(&Error::new(Kind::Internal, problem)))
     }
 
-    /// The answer to a request that does not fit the worker's memory beside those of others, or whose answers do not.
-    pub fn overloaded(&mut self) -> Reply {
+    fn overloaded(&mut self) -> Reply {
         self.finished(self.caller.refuse(&reply::crowded()))
     }
 
-    /// The answer to a request that would have to wait where too many do.
-    pub fn crowded(&mut self) -> Reply {
+    fn crowded(&mut self) -> Reply {
         self.finished(self.caller.refuse(&token::unavailable(1000)))
     }
 
-    /// The exchange is over, one way or another: what it used is settled.
-    pub fn done(&mut self, host: &dyn Host) {
+    fn done(&mut self, host: &dyn Host) {
         self.settle(host);
     }
 
-    fn settle(&mut self, host: &dyn Host) {
-        self.meter.settle(host);
-        self.report.end(host, &self.meter);
-    }
-
-    /// How many bytes a request holds that was told to [`Step::Park`] or [`Step::Call`].
-    pub fn held(&self) -> usize {
+    fn held(&self) -> usize {
         match &self.phase {
             Phase::Parked { ready: Ready::One(attempt), .. } => attempt.body.len(),
             Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Fanned(fan) => fan.held(),
-            Phase::Idle | Phase::Gathering | Phase::Sent(_) | Phase::Replying(_) | Phase::Answered => 0,
+            Phase::Idle
+            | Phase::Gathering
+            | Phase::Sent(_)
+            | Phase::Handed(_)
+            | Phase::Replying(_)
+            | Phase::Answered => 0,
         }
     }
 
-    /// Refuses on the gateway's own account.
-    fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
-        self.report.refused(host, error);
-        self.answer(error)
-    }
-
-    /// Whether answers to calls are still waited for.
-    pub fn calls(&self) -> bool {
+    fn calls(&self) -> bool {
         matches!(self.phase, Phase::Fanned(_))
     }
 
-    fn answer(&mut self, error: &Error) -> Step {
-        Step::Answer(self.finished(self.caller.refuse(error)))
+    fn passed(&mut self, host: &dyn Host) {
+        // Before the client has the end: his next request finds what this one left over.
+        if matches!(self.phase, Phase::Handed(_)) {
+            self.settle(host);
+        }
     }
 }

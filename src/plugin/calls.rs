@@ -9,8 +9,9 @@ use proxy_wasm::types::{BufferType, MapType};
 
 use super::abi;
 use super::host::Envoy;
+use super::stream::Shared;
 use crate::base::host::{Callout, Step};
-use crate::pipeline::{MOST_ANSWER, Whole};
+use crate::pipeline::MOST_ANSWER;
 
 /// How many bytes the requests of one worker may hold together while they wait for answers. The VM's memory
 /// ends at 4 GiB and never shrinks, and a reply is held twice while it is put together.
@@ -30,52 +31,52 @@ struct Call {
     stream: u32,
     /// The request's own number of it.
     number: usize,
-    whole: Rc<RefCell<Whole>>,
+    position: Shared,
 }
 
 impl Calls {
     /// Makes the calls of a step and gives what came of it: `Step::Call` while answers are waited for.
-    pub fn make(calls: &RefCell<Self>, stream: u32, whole: &Rc<RefCell<Whole>>, step: Step) -> Step {
+    pub fn make(calls: &RefCell<Self>, stream: u32, position: &Shared, step: Step) -> Step {
         let Step::Call(wanted) = step else { return step };
         for (number, call) in wanted {
             let Some(token) = dispatch(&call) else {
                 // No such cluster, or no host in it. Whatever comes of it, it is no further call.
-                let step = whole.borrow_mut().called(&Envoy, number, None);
+                let step = position.borrow_mut().called(&Envoy, number, None);
                 calls.borrow_mut().forget(stream);
                 return step;
             };
-            let call = Call { stream, number, whole: Rc::clone(whole) };
+            let call = Call { stream, number, position: Rc::clone(position) };
             calls.borrow_mut().under_way.insert(token, call);
         }
-        if calls.borrow_mut().has_room(stream, whole.borrow().held()) {
+        if calls.borrow_mut().has_room(stream, position.borrow().held()) {
             return Step::Call(Vec::new());
         }
         calls.borrow_mut().forget(stream);
-        Step::Answer(whole.borrow_mut().overloaded())
+        Step::Answer(position.borrow_mut().overloaded())
     }
 
     /// Takes an answer. `false`: nobody here waits for it.
     pub fn answered(calls: &RefCell<Self>, token: u32, size: usize) -> bool {
-        let Some(Call { stream, number, whole }) = calls.borrow_mut().under_way.remove(&token) else {
+        let Some(Call { stream, number, position }) = calls.borrow_mut().under_way.remove(&token) else {
             return false;
         };
         // One of the others may have failed, or the client may have gone. (Root contexts hear of calls that
         // were made while they woke a stream.)
-        if !whole.borrow().calls() || !abi::act_for(stream) {
+        if !position.borrow().calls() || !abi::act_for(stream) {
             return true;
         }
         let headers = abi::headers(MapType::HttpCallResponseHeaders).filter(|headers| headers.status() != 0);
         let body =
             abi::buffer(BufferType::HttpCallResponseBody, size.min(MOST_ANSWER + 1)).unwrap_or_default();
         let answer = headers.as_ref().map(|headers| (headers, body.as_slice()));
-        let step = whole.borrow_mut().called(&Envoy, number, answer);
+        let step = position.borrow_mut().called(&Envoy, number, answer);
         drop(body);
-        match Self::make(calls, stream, &whole, step) {
+        match Self::make(calls, stream, &position, step) {
             Step::Answer(reply) => {
                 calls.borrow_mut().forget(stream);
                 abi::send(&reply);
             }
-            Step::Call(_) | Step::Pass | Step::Wait | Step::Park | Step::Forward(_) => {}
+            Step::Call(_) | Step::Pass | Step::Wait | Step::Park | Step::Route(_) | Step::Forward(_) => {}
         }
         true
     }

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use super::abi;
 use super::host::Envoy;
+use super::stream::Shared;
 use crate::base::host::{Host, Level};
-use crate::pipeline::Whole;
 
 /// So long may the first byte of a worker's first body take. Once one has come, Envoy is known to show bodies,
 /// and clients may be as slow as Envoy's `request_timeout` lets them.
@@ -27,14 +27,14 @@ const SHUT: &str = "Envoy has shown the gateway no body for 5 s; the operator sh
 pub struct Doorstep {
     /// Some body has come: there is nothing to watch any more.
     open: bool,
-    waiting: Vec<(u32, SystemTime, Rc<RefCell<Whole>>)>,
+    waiting: Vec<(u32, SystemTime, Shared)>,
 }
 
 impl Doorstep {
     /// A request waits for its body.
-    pub fn arrived(&mut self, id: u32, whole: &Rc<RefCell<Whole>>) {
+    pub fn arrived(&mut self, id: u32, position: &Shared) {
         if !self.open && self.waiting.len() < MOST_WATCHED {
-            self.waiting.push((id, Envoy.now(), Rc::clone(whole)));
+            self.waiting.push((id, Envoy.now(), Rc::clone(position)));
         }
     }
 
@@ -63,9 +63,9 @@ impl Doorstep {
             return false;
         }
         Envoy.log(Level::Error, SHUT);
-        for (id, _, whole) in overdue {
+        for (id, _, position) in overdue {
             if abi::act_for(id) {
-                abi::send(&whole.borrow_mut().fault(SHUT));
+                abi::send(&position.borrow_mut().fault(SHUT));
             }
         }
         true

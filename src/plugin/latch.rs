@@ -22,10 +22,10 @@ use proxy_wasm::types::{Action, BufferType, MapType};
 
 use super::abi;
 use super::host::Envoy;
+use super::stream::Shared;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Host, Outgoing, ReplyStep};
-use crate::pipeline::Whole;
+use crate::base::host::{Host, Outgoing, Reply, ReplyStep, Stamp};
 
 /// How the latch learns whose headers it holds: queue and context of the first filter. It never leaves, because
 /// all headers are replaced before they are let go.
@@ -44,7 +44,7 @@ const MOST_HELD: usize = 512 * 1024 * 1024;
 const MOST_DRAWS: usize = 100;
 
 /// What the operator reads, and every client until it is mended.
-pub const MISSING: &str = "the plugin's configuration says \"latch\": true, but there is no filter \
+const MISSING: &str = "the plugin's configuration says \"latch\": true, but there is no filter \
     fairlead.latch directly behind fairlead; the operator should add the same .wasm a second time, with the \
     root_id (Istio: pluginName) fairlead.latch";
 
@@ -61,12 +61,17 @@ thread_local! {
     static COMING: RefCell<HashMap<u32, Weak<Pair>>> = RefCell::default();
 }
 
+/// In the shared data once a latch was there. It survives a VM that has trapped, whose filters come back one by one.
+const SEEN: &str = "x-fairlead-latch.seen";
+
 /// Counts a filter at the position `fairlead.latch` while it lives.
 pub struct Fitted(());
 
 impl Fitted {
     pub fn new() -> Self {
         LATCHES.set(LATCHES.get().saturating_add(1));
+        // Whoever wrote it first has written the same.
+        let _ = Envoy.set_shared(SEEN, b"1", Stamp::NOTHING);
         Self(())
     }
 }
@@ -159,7 +164,7 @@ fn draw() -> Option<u32> {
 pub struct Pair {
     first: u32,
     latch: Cell<Option<u32>>,
-    whole: Rc<RefCell<Whole>>,
+    position: Shared,
     queue: Rc<Queue>,
     /// What has come of the client's body.
     body: RefCell<Vec<u8>>,
@@ -170,12 +175,7 @@ pub struct Pair {
 
 impl Pair {
     /// Prepares a request for the latch; its headers may go on to it then. `None`: there is no latch.
-    pub fn new(
-        first: u32,
-        whole: &Rc<RefCell<Whole>>,
-        queue: &Rc<Queue>,
-        headers: &Headers,
-    ) -> Option<Rc<Self>> {
+    pub fn new(first: u32, position: &Shared, queue: &Rc<Queue>, headers: &Headers) -> Option<Rc<Self>> {
         if LATCHES.get() == 0 {
             return None;
         }
@@ -189,7 +189,7 @@ impl Pair {
         let pair = Rc::new(Self {
             first,
             latch: Cell::default(),
-            whole: Rc::clone(whole),
+            position: Rc::clone(position),
             queue: Rc::clone(queue),
             body: RefCell::default(),
             outgoing: Cell::default(),
@@ -206,6 +206,15 @@ impl Pair {
         let pair = COMING.with_borrow_mut(|coming| coming.remove(&first))?.upgrade()?;
         // Of another VM it would have another number.
         (pair.queue.number.get() == Some(number)).then_some(pair)
+    }
+
+    /// The answer to a request for which there is no latch. Where one was, it is about to come back.
+    pub fn missing(position: &Shared) -> Reply {
+        let mut position = position.borrow_mut();
+        if LATCHES.get() == 0 && Envoy.shared(SEEN).0.is_some() {
+            return position.overloaded();
+        }
+        position.fault(MISSING)
     }
 
     /// Whether a latch holds the request's headers.
@@ -277,14 +286,18 @@ impl Latch {
     }
 
     fn reply(&mut self, size: usize, place: Place) -> Action {
-        let Some(pair) = self.pair.as_ref().filter(|pair| pair.whole.borrow().reads()) else {
+        let Some(pair) = self.pair.as_ref().filter(|pair| pair.position.borrow().reads()) else {
             return Action::Continue;
         };
         let chunk = if size == 0 { None } else { abi::buffer(BufferType::HttpResponseBody, size) };
         self.out.clear();
         let last = place != Place::Midst;
-        let step =
-            pair.whole.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
+        let step = pair.position.borrow_mut().response_chunk(
+            &Envoy,
+            &chunk.unwrap_or_default(),
+            last,
+            &mut self.out,
+        );
         match step {
             ReplyStep::Pass => {}
             ReplyStep::Hold => {
@@ -297,7 +310,7 @@ impl Latch {
             }
             ReplyStep::Begin(headers) => {
                 if !pair.begin(self.id, &headers) {
-                    abi::send(&pair.whole.borrow_mut().fault(STUCK));
+                    abi::send(&pair.position.borrow_mut().fault(STUCK));
                     return Action::Pause;
                 }
                 abi::set_buffer(BufferType::HttpResponseBody, &self.out);

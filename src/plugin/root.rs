@@ -13,10 +13,10 @@ use super::calls::{Calls, dispatch};
 use super::doorstep::Doorstep;
 use super::host::Envoy;
 use super::latch::{Fitted, Latch, Queue};
-use super::stream::{Parking, Stream};
+use super::stream::{Parking, Shared, Stream};
 use crate::base::host::{Host, Level};
 use crate::config::Environment;
-use crate::pipeline::Plan;
+use crate::pipeline::{Desk, Plan, Position, Trial, Whole};
 use crate::provider::token::Source;
 
 /// How often a worker looks whether a token is due, and who waits at its doorstep.
@@ -28,39 +28,49 @@ const WAITING: Duration = Duration::from_millis(20);
 /// How much of a token answer is read; real ones are below 4 kB.
 const MOST_ANSWER: usize = 64 * 1024;
 
-/// A place of this plugin in Envoy.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// The whole way in one filter.
+/// The places of this plugin in Envoy, by `root_id` (Istio: `pluginName`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Place {
+    /// The whole way in one filter of the listener.
+    #[default]
     Whole,
-    /// Holds headers for the filter before it.
+    /// In the listener, where the tries are made at [`Place::Attempt`].
+    Gate,
+    /// In a cluster: once for every try.
+    Attempt,
+    /// In the listener, directly behind [`Place::Whole`], for which it holds headers.
     Latch,
 }
 
-impl Position {
-    const ALL: &[Self] = &[Self::Whole, Self::Latch];
+impl Place {
+    const ALL: &[(&str, Place)] = &[
+        ("fairlead", Place::Whole),
+        ("fairlead.gate", Place::Gate),
+        ("fairlead.attempt", Place::Attempt),
+        ("fairlead.latch", Place::Latch),
+    ];
 
-    /// The `root_id` (Istio: `pluginName`) that chooses it.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Whole => "fairlead",
-            Self::Latch => "fairlead.latch",
+    /// The place that a `root_id` names; none at all is the whole way.
+    fn named(name: &[u8]) -> Option<Self> {
+        if name.is_empty() {
+            return Some(Place::default());
         }
-    }
-
-    /// The position of this filter; `Err`: what is written there and known to nobody.
-    fn of_this_filter() -> Result<Self, String> {
-        let id = abi::property(&["plugin_root_id"]).unwrap_or_default();
-        if id.is_empty() {
-            return Ok(Self::Whole);
-        }
-        let known = Self::ALL.iter().find(|position| position.name().as_bytes() == id);
-        known.copied().ok_or_else(|| String::from_utf8_lossy(&id).into_owned())
+        Self::ALL.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, place)| *place)
     }
 }
 
+thread_local! {
+    /// The tickets of this worker, which its gates and attempts share.
+    static DESK: Rc<Desk> = Rc::default();
+}
+
+/// An upstream filter takes an EnvoyFilter, and that can set the flag as well.
+const LATCHED_GATE: &str = "latch: is for the position fairlead alone; set allow_on_headers_stop_iteration at \
+                            fairlead.gate and leave it out";
+
 pub struct Root {
     id: u32,
+    place: Place,
     plan: Option<Rc<Plan>>,
     sources: Vec<Source>,
     /// Calls for tokens under way, and the index of their source.
@@ -70,7 +80,7 @@ pub struct Root {
     doorstep: Rc<RefCell<Doorstep>>,
     queue: Rc<Queue>,
     /// Present at the position of the latch.
-    latch: Option<Fitted>,
+    fitted: Option<Fitted>,
     /// The first tick comes early; then the usual pace begins.
     started: bool,
 }
@@ -79,8 +89,19 @@ impl Root {
     pub fn new(id: u32) -> Self {
         let (sources, fetches) = (Vec::new(), HashMap::new());
         let (parking, calls, doorstep) = (Rc::default(), Rc::default(), Rc::default());
-        let (queue, latch) = (Rc::default(), None);
-        Self { id, plan: None, sources, fetches, parking, calls, doorstep, queue, latch, started: false }
+        Self {
+            id,
+            place: Place::default(),
+            plan: None,
+            sources,
+            fetches,
+            parking,
+            calls,
+            doorstep,
+            queue: Rc::default(),
+            fitted: None,
+            started: false,
+        }
     }
 
     fn fetch(&mut self) {
@@ -132,20 +153,22 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        match Position::of_this_filter() {
-            Ok(Position::Whole) => {}
-            Ok(Position::Latch) => {
-                // It needs none of the configuration.
-                self.latch = Some(Fitted::new());
-                return true;
-            }
-            Err(found) => {
-                let names: Vec<&str> = Position::ALL.iter().map(|position| position.name()).collect();
-                let names = names.join("` or `");
-                let problem = format!("root_id (Istio: pluginName) is `{found}`; it must be `{names}`");
-                Envoy.log(Level::Error, &problem);
-                return false;
-            }
+        let name = abi::property(&["plugin_root_id"]).unwrap_or_default();
+        let Some(place) = Place::named(&name) else {
+            let found = String::from_utf8_lossy(&name);
+            let known: Vec<String> = Place::ALL.iter().map(|(known, _)| format!("`{known}`")).collect();
+            let problem =
+                format!("root_id (Istio: pluginName) is `{found}`; it must be {}", known.join(" or "));
+            Envoy.log(Level::Error, &problem);
+            return false;
+        };
+        self.place = place;
+        if place == Place::Latch {
+            self.fitted = Some(Fitted::new());
+        }
+        if place == Place::Attempt || place == Place::Latch {
+            // All that it needs comes with each request from the gate, or from the filter before.
+            return true;
         }
         let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
         let environment: Environment = abi::environment()
@@ -155,6 +178,10 @@ impl RootContext for Root {
             .collect();
         match Plan::compile(&json, &environment) {
             Ok(plan) => {
+                if plan.latch && place != Place::Whole {
+                    Envoy.log(Level::Error, LATCHED_GATE);
+                    return false;
+                }
                 plan.prepare(&Envoy);
                 Queue::prepare();
                 self.sources = plan.token_sources();
@@ -192,21 +219,27 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        if self.latch.is_some() {
-            return Some(Box::new(Latch::new(id)));
-        }
-        let plan = self.plan.clone();
+        let position = match self.place {
+            Place::Latch => return Some(Box::new(Latch::new(id))),
+            Place::Attempt => Some(shared(Trial::new(DESK.with(Rc::clone)))),
+            Place::Gate => self.plan.clone().map(|plan| shared(Whole::gate(plan, DESK.with(Rc::clone)))),
+            Place::Whole => self.plan.clone().map(|plan| shared(Whole::new(plan))),
+        };
         Some(Box::new(Stream::new(
             id,
-            plan,
+            position,
             Rc::clone(&self.parking),
             Rc::clone(&self.calls),
             Rc::clone(&self.doorstep),
-            Rc::clone(&self.queue),
+            self.plan.as_ref().filter(|plan| plan.latch).map(|_| Rc::clone(&self.queue)),
         )))
     }
 
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+fn shared(position: impl Position + 'static) -> Shared {
+    Rc::new(RefCell::new(position))
 }

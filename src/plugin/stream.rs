@@ -11,11 +11,11 @@ use super::abi;
 use super::calls::Calls;
 use super::doorstep::Doorstep;
 use super::host::Envoy;
-use super::latch::{MISSING, Pair, Queue};
+use super::latch::{Pair, Queue};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::{Headers, INTERNAL_PREFIX};
 use crate::base::host::{Outgoing, Reply, ReplyStep, Step};
-use crate::pipeline::{Plan, Whole};
+use crate::pipeline::Position;
 
 /// How many requests of one worker may wait for credentials at a time: a second's worth for a busy worker.
 const MOST_PARKED: usize = 1024;
@@ -56,12 +56,15 @@ impl Parking {
     }
 }
 
+/// What a stream, its calls and its root context know of one exchange.
+pub type Shared = Rc<RefCell<dyn Position>>;
+
 /// A request that waits; shared between its stream and the root context that wakes it.
 pub struct Waiting {
     id: u32,
     /// Size of its body.
     bytes: usize,
-    whole: Rc<RefCell<Whole>>,
+    position: Shared,
     pair: Option<Rc<Pair>>,
 }
 
@@ -72,8 +75,8 @@ impl Waiting {
 
     /// Lets the request look again; host calls must act for it already. `true`: it goes on waiting.
     pub fn wake(&self, calls: &RefCell<Calls>) -> bool {
-        let step = self.whole.borrow_mut().wake(&Envoy);
-        match Calls::make(calls, self.id, &self.whole, step) {
+        let step = self.position.borrow_mut().wake(&Envoy);
+        match Calls::make(calls, self.id, &self.position, step) {
             Step::Park => return true,
             Step::Forward(outgoing) => {
                 let sent = match &self.pair {
@@ -81,13 +84,13 @@ impl Waiting {
                     None => forward(&outgoing) && abi::resume_request(),
                 };
                 if !sent {
-                    abi::send(&self.whole.borrow_mut().fault(STUCK));
+                    abi::send(&self.position.borrow_mut().fault(STUCK));
                 }
             }
             Step::Answer(reply) => {
                 abi::send(&reply);
             }
-            Step::Pass | Step::Wait | Step::Call(_) => {}
+            Step::Pass | Step::Wait | Step::Call(_) | Step::Route(_) => {}
         }
         false
     }
@@ -96,14 +99,13 @@ impl Waiting {
 pub struct Stream {
     id: u32,
     /// Absent when the plugin has no configuration; then nothing gets through.
-    whole: Option<Rc<RefCell<Whole>>>,
-    /// The configuration says that a latch follows.
-    latched: bool,
+    position: Option<Shared>,
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
     doorstep: Rc<RefCell<Doorstep>>,
-    queue: Rc<Queue>,
-    /// The request as it is shared with the latch, if the configuration says that there is one.
+    /// Present where the configuration says that a latch follows.
+    queue: Option<Rc<Queue>>,
+    /// The request as the latch knows it.
     pair: Option<Rc<Pair>>,
     /// Bytes for the client; reused by all chunks of a reply.
     out: Vec<u8>,
@@ -132,34 +134,20 @@ const MOST_GATHERED: usize = 16 * 1024;
 impl Stream {
     pub fn new(
         id: u32,
-        plan: Option<Rc<Plan>>,
+        position: Option<Shared>,
         parking: Rc<RefCell<Parking>>,
         calls: Rc<RefCell<Calls>>,
         doorstep: Rc<RefCell<Doorstep>>,
-        queue: Rc<Queue>,
+        queue: Option<Rc<Queue>>,
     ) -> Self {
-        let latched = plan.as_ref().is_some_and(|plan| plan.latch);
-        let whole = plan.map(|plan| Rc::new(RefCell::new(Whole::new(plan))));
         let (pair, out) = (None, Vec::new());
-        Self {
-            id,
-            whole,
-            latched,
-            parking,
-            calls,
-            doorstep,
-            queue,
-            pair,
-            out,
-            handed: 0,
-            reply: Passage::Held,
-        }
+        Self { id, position, parking, calls, doorstep, queue, pair, out, handed: 0, reply: Passage::Held }
     }
 
     /// Does what the pipeline wants done with the request.
     fn request(&mut self, step: Step) -> Action {
-        let step = match &self.whole {
-            Some(whole) => Calls::make(&self.calls, self.id, whole, step),
+        let step = match &self.position {
+            Some(position) => Calls::make(&self.calls, self.id, position, step),
             None => step,
         };
         match step {
@@ -173,64 +161,66 @@ impl Stream {
                 };
                 if sent { Action::Continue } else { self.stuck() }
             }
+            Step::Route(headers) => {
+                if headers
+                    .iter()
+                    .all(|(name, value)| abi::set_header(MapType::HttpRequestHeaders, name, value))
+                {
+                    Action::Continue
+                } else {
+                    self.stuck()
+                }
+            }
             Step::Answer(reply) => answer(&reply),
         }
     }
 
     fn reads(&self) -> bool {
-        self.whole.as_ref().is_some_and(|whole| whole.borrow().reads())
+        self.position.as_ref().is_some_and(|position| position.borrow().reads())
     }
 
     fn park(&mut self) -> Action {
-        let Some(whole) = &self.whole else { return self.stuck() };
-        let bytes = whole.borrow().held();
+        let Some(position) = &self.position else { return self.stuck() };
+        let bytes = position.borrow().held();
         let mut parking = self.parking.borrow_mut();
         if !parking.has_room_for(bytes) {
-            return answer(&whole.borrow_mut().crowded());
+            return answer(&position.borrow_mut().crowded());
         }
         if parking.is_empty() {
             abi::tick_every(SOON);
         }
-        parking.keep(Waiting { id: self.id, bytes, whole: Rc::clone(whole), pair: self.pair.clone() });
+        let pair = self.pair.clone();
         // What a latch holds need not be held here as well.
-        if self.pair.is_some() { Action::Continue } else { Action::Pause }
+        let action = if pair.is_some() { Action::Continue } else { Action::Pause };
+        parking.keep(Waiting { id: self.id, bytes, position: Rc::clone(position), pair });
+        action
     }
 
     fn stuck(&mut self) -> Action {
-        let reply = match &self.whole {
-            Some(whole) => whole.borrow_mut().fault(STUCK),
+        let reply = match &self.position {
+            Some(position) => position.borrow_mut().fault(STUCK),
             None => return Action::Pause,
         };
         answer(&reply)
     }
 
     fn complete_request(&mut self, size: usize) -> Action {
-        let Some(whole) = &self.whole else { return Action::Pause };
+        let Some(position) = &self.position else { return Action::Pause };
         let body = match &self.pair {
             Some(pair) => Some(pair.taken()),
-            None if size == 0 => Some(Vec::new()),
+            None if size == 0 || !position.borrow().needs_body() => Some(Vec::new()),
             None => abi::buffer(BufferType::HttpRequestBody, size),
         };
         let Some(body) = body else { return self.stuck() };
-        let step = whole.borrow_mut().request_body(&Envoy, &body);
+        let step = position.borrow_mut().request_body(&Envoy, &body);
         drop(body);
         self.request(step)
     }
 
-    /// Lets the headers go on to the latch, which holds them while the body comes.
-    fn hand_to_latch(&mut self, headers: &Headers) -> Action {
-        let Some(whole) = &self.whole else { return Action::Pause };
-        self.pair = Pair::new(self.id, whole, &self.queue, headers);
-        match &self.pair {
-            Some(_) => Action::Continue,
-            None => answer(&whole.borrow_mut().fault(MISSING)),
-        }
-    }
-
     /// Answers a request whose headers went on to no latch. Nothing of the client's is in them.
     fn unheld(&self) -> Option<Action> {
-        let (Some(whole), Some(pair)) = (&self.whole, &self.pair) else { return None };
-        (!pair.is_held()).then(|| answer(&whole.borrow_mut().fault(MISSING)))
+        let (Some(position), Some(pair)) = (&self.position, &self.pair) else { return None };
+        (self.reads() && !pair.is_held()).then(|| answer(&Pair::missing(position)))
     }
 
     /// Does what the pipeline wants done with a piece of the reply.
@@ -273,12 +263,20 @@ impl Stream {
         Action::Continue
     }
 
+    /// A reply that is not read here has ended.
+    fn passed(&self) {
+        if let Some(position) = &self.position {
+            position.borrow_mut().passed(&Envoy);
+        }
+    }
+
     fn response_chunk(&mut self, size: usize, last: bool) -> Action {
-        let Some(whole) = &self.whole else { return Action::Continue };
+        let Some(position) = &self.position else { return Action::Continue };
         let chunk = if size == 0 { None } else { abi::buffer(BufferType::HttpResponseBody, size) };
         self.out.drain(..self.handed.min(self.out.len()));
         self.handed = 0;
-        let step = whole.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
+        let step =
+            position.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
         self.response(step, last)
     }
 }
@@ -286,8 +284,8 @@ impl Stream {
 impl Context for Stream {
     /// The stream is over, also when the client has gone.
     fn on_done(&mut self) -> bool {
-        if let Some(whole) = &self.whole {
-            whole.borrow_mut().done(&Envoy);
+        if let Some(position) = &self.position {
+            position.borrow_mut().done(&Envoy);
         }
         true
     }
@@ -299,7 +297,7 @@ impl Context for Stream {
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, last: bool) -> Action {
-        let Some(whole) = &self.whole else {
+        let Some(position) = &self.position else {
             let error = Error::new(
                 Kind::Internal,
                 "the gateway has no configuration; the operator finds the reason in Envoy's log",
@@ -313,12 +311,17 @@ impl HttpContext for Stream {
                 abi::remove_header(MapType::HttpRequestHeaders, name);
             }
         }
-        let step = whole.borrow_mut().request_headers(&Envoy, &headers, last);
+        let step = position.borrow_mut().request_headers(&Envoy, &headers, last);
         if matches!(step, Step::Wait) {
-            if self.latched {
-                return self.hand_to_latch(&headers);
+            if let Some(queue) = &self.queue {
+                self.pair = Pair::new(self.id, position, queue, &headers);
+                return match &self.pair {
+                    // The latch holds the headers while the body comes.
+                    Some(_) => Action::Continue,
+                    None => answer(&Pair::missing(position)),
+                };
             }
-            self.doorstep.borrow_mut().arrived(self.id, whole);
+            self.doorstep.borrow_mut().arrived(self.id, position);
         }
         self.request(step)
     }
@@ -331,16 +334,16 @@ impl HttpContext for Stream {
             return action;
         }
         self.doorstep.borrow_mut().opened();
-        let Some(whole) = &self.whole else { return Action::Pause };
+        let Some(position) = &self.position else { return Action::Pause };
         let come = match &self.pair {
             Some(pair) => pair.take_in(size),
             None => Some(size),
         };
-        let Some(come) = come else { return answer(&whole.borrow_mut().overloaded()) };
+        let Some(come) = come else { return answer(&position.borrow_mut().overloaded()) };
         if last {
             return self.complete_request(size);
         }
-        let step = whole.borrow_mut().request_growing(come);
+        let step = position.borrow_mut().request_growing(come);
         if self.pair.is_some() && matches!(step, Step::Wait) {
             // The latch holds what is to be held.
             return Action::Continue;
@@ -362,36 +365,46 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, last: bool) -> Action {
-        if let Some(action) = self.reads().then(|| self.unheld()).flatten() {
+        if let Some(action) = self.unheld() {
             return action;
         }
-        let Some(whole) = &self.whole else { return Action::Continue };
+        let Some(position) = &self.position else { return Action::Continue };
         let headers = abi::headers(MapType::HttpResponseHeaders).unwrap_or_default();
-        let step = whole.borrow_mut().response_headers(&Envoy, headers, last);
+        let step = position.borrow_mut().response_headers(&Envoy, headers, last);
         // There is no body to empty yet.
         if step == ReplyStep::Hold { Action::Pause } else { self.response(step, last) }
     }
 
     fn on_http_response_body(&mut self, size: usize, last: bool) -> Action {
-        // The latch reads replies, and comes before.
-        if !self.reads() || self.pair.is_some() {
+        if self.pair.is_some() {
+            // The latch has read it: it comes before.
             return Action::Continue;
         }
-        self.response_chunk(size, last)
+        if self.reads() {
+            return self.response_chunk(size, last);
+        }
+        if last {
+            self.passed();
+        }
+        Action::Continue
     }
 
     /// The stream is over, and its line in the access log comes next: what it says must be known by now.
     fn on_log(&mut self) {
-        if let Some(whole) = &self.whole {
-            whole.borrow_mut().done(&Envoy);
+        if let Some(position) = &self.position {
+            position.borrow_mut().done(&Envoy);
         }
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if !self.reads() || self.pair.is_some() {
+        if self.pair.is_some() {
             return Action::Continue;
         }
-        self.response_chunk(0, true)
+        if self.reads() {
+            return self.response_chunk(0, true);
+        }
+        self.passed();
+        Action::Continue
     }
 }
 

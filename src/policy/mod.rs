@@ -1,5 +1,6 @@
 //! Who may ask, for what, how much. Never sees a body.
 
+pub mod choice;
 pub mod estimate;
 pub mod identity;
 pub mod limits;

@@ -135,6 +135,14 @@ pub struct Standing {
     pub budget: Option<Gauge>,
 }
 
+impl Standing {
+    /// Whether there is room for another request, however small.
+    pub fn has_room(&self) -> bool {
+        let gauges = [self.requests, self.tokens, self.concurrent, self.budget];
+        gauges.iter().flatten().all(|gauge| gauge.remaining() > 0)
+    }
+}
+
 impl Scope {
     /// `kind` and `name` together are unique, such as `team` and `blue`.
     pub fn new(kind: &str, name: &str, title: String, limits: Limits) -> Self {

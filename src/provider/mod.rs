@@ -273,6 +273,14 @@ impl Backend {
         }
     }
 
+    /// Whether credentials are there, or on their way.
+    pub fn is_ready(&self, host: &dyn Host) -> bool {
+        match &self.site {
+            Site::Bedrock(_) | Site::Direct(_) => true,
+            Site::Vertex(site) => site.token.authorise(host).is_ok(),
+        }
+    }
+
     /// The names of the headers that [`Backend::authorise`] gives.
     pub fn proof_names(&self) -> &'static [&'static str] {
         match &self.site {

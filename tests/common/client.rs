@@ -7,7 +7,7 @@ use fairlead::base::host::{Callout, Outgoing, Reply, ReplyStep, Step};
 use fairlead::config::Environment;
 use fairlead::dialect::openai::Edition as Completions;
 use fairlead::dialect::{Client, Edition, Upstream};
-use fairlead::pipeline::{Plan, Whole};
+use fairlead::pipeline::{Plan, Position, Whole};
 
 use super::cases::Case;
 use super::envoy::FakeHost;
@@ -327,6 +327,7 @@ pub fn show(step: &Step) -> String {
         Step::Pass => "pass".to_owned(),
         Step::Wait => "wait".to_owned(),
         Step::Park => "park".to_owned(),
+        Step::Route(headers) => format!("route {headers:?}"),
         Step::Call(calls) => format!("{} calls", calls.len()),
         Step::Forward(outgoing) => format!("forward {}", String::from_utf8_lossy(&outgoing.body)),
         Step::Answer(reply) => format!("answer {} {}", reply.status, String::from_utf8_lossy(&reply.body)),

@@ -43,13 +43,14 @@ pub fn pass(
         Some((_, Fate::Mapped(_))) => true,
         Some((_, Fate::Dropped | Fate::Refused(_))) => false,
         // Anthropic adds fields, and its own refusal names one that it does not know; the clouds follow later.
-        None => edition == Edition::Anthropic && !Edition::is_head(name),
+        None => edition == Edition::Anthropic && !Edition::is_head(name) && !settled::OURS.contains(&name),
     };
     let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
     let mut given = settled::settle(body.given().filter(says).map(|(name, _)| name), table)?;
     for field in &mut given {
         match (takes(&field.path), field.fate) {
             (true, Fate::Mapped(_)) => {}
+            (false, Fate::Mapped(_)) if settled::OURS.contains(&&*field.path) => {}
             (true, Fate::Dropped | Fate::Refused(_)) => field.fate = Fate::Mapped("as it is"),
             (false, _) => field.fate = Fate::Dropped,
         }

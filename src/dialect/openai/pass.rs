@@ -31,7 +31,7 @@ pub fn pass(
         Some((_, Fate::Dropped | Fate::Refused(_))) => false,
         // OpenAI adds fields, and servers of open models have their own; a refusal names one that they do not
         // know.
-        None => name != EXTRA,
+        None => name != EXTRA && !settled::OURS.contains(&name),
     };
     let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
     let names = body.given().filter(says).map(|(name, _)| name).filter(|name| *name != EXTRA);

@@ -1,0 +1,399 @@
+//! The position `fairlead.attempt`: one try of Envoy's, at the cluster that it has chosen for it.
+//!
+//! Envoy gives every try the untouched body again, but the headers as the try before has left them. So nothing is
+//! read from them: all that is known of the request comes with its ticket.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use super::aim::Aim;
+use super::attempt::{Asked, Attempt};
+use super::gate;
+use super::position::Position;
+use super::reply::{self, Failure, Incoming, Next};
+use super::ticket::{Desk, PROPERTY, Ticket};
+use super::whole::PATIENCE;
+use crate::base::error::{Error, Kind};
+use crate::base::headers::Headers;
+use crate::base::host::{Host, Outgoing, Reply, ReplyStep, Step};
+use crate::provider::token;
+
+/// The header by which calls that the gate makes itself are known; they are complete.
+pub const CALL_HEADER: &str = "x-fairlead-call";
+
+/// The response header that makes Envoy try again (`retriable_headers` in the route's retry policy).
+const RETRY_HEADER: &str = "x-fairlead-retry";
+
+/// One try.
+pub struct Trial {
+    desk: Rc<Desk>,
+    ticket: Option<Rc<Ticket>>,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Not ours.
+    Idle,
+    /// The body is coming, for this place.
+    Gathering(usize),
+    /// Translated; credentials are coming.
+    Parked {
+        attempt: Box<Attempt>,
+        deadline: SystemTime,
+    },
+    /// On its way to the cloud.
+    Sent(Box<Asked>),
+    /// It cannot be sent as it should. Only the cloud's side of Envoy can make Envoy try again, so something without
+    /// content or credentials goes there, and whatever comes back stands for this.
+    Doomed(Failure),
+    Replying(Box<Incoming>),
+    /// The try has failed; what still comes is nobody's concern.
+    Spent,
+    /// The client was answered in place of the cloud.
+    Answered,
+}
+
+impl Trial {
+    pub fn new(desk: Rc<Desk>) -> Self {
+        Self { desk, ticket: None, phase: Phase::Idle }
+    }
+
+    /// Which backend Envoy has chosen: as the endpoint's metadata says, else by the name of its cluster.
+    fn backend(ticket: &Ticket, host: &dyn Host) -> Option<usize> {
+        let paths: [&[&str]; 2] = [
+            &["xds", "upstream_host_metadata", "filter_metadata", "fairlead", "backend"],
+            &["xds", "cluster_name"],
+        ];
+        paths.iter().find_map(|path| {
+            let name = host.property(path).filter(|name| !name.is_empty())?;
+            ticket.plan.backend_called(std::str::from_utf8(&name).ok()?)
+        })
+    }
+
+    fn send(&mut self, host: &dyn Host, mut attempt: Box<Attempt>, deadline: SystemTime) -> Step {
+        let Some(ticket) = self.ticket.clone() else { return Step::Pass };
+        match attempt.authorise(&ticket.plan, host) {
+            Ok(Some(outgoing)) => {
+                self.phase = Phase::Sent(Box::new(attempt.asked));
+                Step::Forward(outgoing)
+            }
+            Ok(None) if host.now() < deadline => {
+                self.phase = Phase::Parked { attempt, deadline };
+                Step::Park
+            }
+            Ok(None) => self.doom(&ticket, &attempt, token::unavailable(1000)),
+            Err(error) => self.doom(&ticket, &attempt, error),
+        }
+    }
+
+    /// Lets Envoy try elsewhere, if there is such a place.
+    fn doom(&mut self, ticket: &Ticket, attempt: &Attempt, error: Error) -> Step {
+        let failure = Failure::new(Some(&attempt.asked), error);
+        let backend = ticket.plan.backend(attempt.asked.backend);
+        let (true, Ok(backend)) = (ticket.has_more(), backend) else { return self.answer(failure) };
+        let mut headers = Headers::default();
+        headers.add(":method", "GET");
+        headers.add(":scheme", "https");
+        headers.add(":authority", backend.host.as_str());
+        headers.add(":path", "/");
+        self.phase = Phase::Doomed(failure);
+        Step::Forward(Outgoing { headers, body: Vec::new() })
+    }
+
+    /// Answers the client at once: nothing is tried after that.
+    fn answer(&mut self, failure: Failure) -> Step {
+        Step::Answer(self.refuse(failure))
+    }
+
+    fn refuse(&mut self, failure: Failure) -> Reply {
+        self.phase = Phase::Answered;
+        match &self.ticket {
+            Some(ticket) => {
+                let mut reply = failure.reply(&ticket.caller);
+                reply.headers.extend(ticket.caller.headers());
+                reply
+            }
+            None => failure.error.openai_reply(),
+        }
+    }
+
+    /// Goes on with a reply. One that is none leaves its reason with the ticket, for the gate to tell it to the
+    /// client, and Envoy is told whether to try again.
+    fn replying(
+        &mut self,
+        host: &dyn Host,
+        incoming: Box<Incoming>,
+        next: Next,
+        out: &mut Vec<u8>,
+    ) -> ReplyStep {
+        let Some(ticket) = self.ticket.clone() else { return ReplyStep::Pass };
+        match next {
+            Next::Hold => {
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Hold
+            }
+            Next::Continue => {
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Continue
+            }
+            Next::Begin(mut headers) => {
+                ticket.begin();
+                for (name, value) in ticket.caller.headers() {
+                    headers.add(name, value);
+                }
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Begin(headers)
+            }
+            Next::Fail(failure) => {
+                out.clear();
+                self.fail(host, &ticket, *failure)
+            }
+        }
+    }
+
+    fn fail(&mut self, host: &dyn Host, ticket: &Ticket, failure: Failure) -> ReplyStep {
+        self.phase = Phase::Spent;
+        let error = &failure.error;
+        let again = ticket.may_help(error);
+        let mut headers = Headers::default();
+        headers.add(":status", error.kind.row().status.to_string());
+        if again {
+            headers.add(RETRY_HEADER, "true");
+            // Elsewhere nobody has asked for time.
+            if let Some(seconds) = error.retry_after.filter(|_| !ticket.has_more()) {
+                headers.add("retry-after", seconds.to_string());
+            }
+        }
+        let _ = host;
+        ticket.fail(failure);
+        ReplyStep::Begin(headers)
+    }
+}
+
+impl Ticket {
+    /// Whether another try may have another end.
+    fn may_help(&self, error: &Error) -> bool {
+        match error.kind {
+            Kind::Throttled
+            | Kind::Unreachable
+            | Kind::Overloaded
+            | Kind::TimedOut
+            | Kind::UpstreamFailed
+            | Kind::UpstreamGarbled => true,
+            // Elsewhere there are other credentials, and other models.
+            Kind::Denied | Kind::NoCredentials | Kind::UnknownModel => self.has_more(),
+            Kind::TooLong => self.widen(),
+            Kind::NotJson
+            | Kind::WrongType
+            | Kind::WrongValue
+            | Kind::Missing
+            | Kind::Unsupported
+            | Kind::BadRequest
+            | Kind::Filtered
+            | Kind::Unauthenticated
+            | Kind::NotAllowed
+            | Kind::WrongMethod
+            | Kind::TooLarge
+            | Kind::Encoded
+            | Kind::Exhausted
+            | Kind::OverBudget
+            | Kind::Internal => false,
+        }
+    }
+}
+
+impl Position for Trial {
+    fn request_headers(&mut self, host: &dyn Host, headers: &Headers, _: bool) -> Step {
+        if headers.get(CALL_HEADER).is_some() {
+            return Step::Pass;
+        }
+        let number = host.property(&[PROPERTY]).and_then(|number| String::from_utf8(number).ok());
+        self.ticket = number.and_then(|number| self.desk.find(&number));
+        let Some(ticket) = self.ticket.clone() else {
+            let problem = "a request has come to `fairlead.attempt` past `fairlead.gate`; the operator should check \
+                           that the route's requests pass the gate, and that the vm_config of both positions is the same";
+            return self.answer(Failure::new(None, Error::new(Kind::Internal, problem)));
+        };
+        let place = Self::backend(&ticket, host).and_then(|backend| ticket.choose(backend));
+        let Some(place) = place else {
+            let problem = "Envoy has chosen a backend that this model has no place at; the operator should compare the \
+                           members of the aggregate cluster, and the names in their endpoints' metadata, with `chains`";
+            return self.answer(Failure::new(None, Error::new(Kind::Internal, problem)));
+        };
+        self.phase = Phase::Gathering(place);
+        Step::Wait
+    }
+
+    fn request_growing(&mut self, _: usize) -> Step {
+        match self.phase {
+            // The gate has seen to its size.
+            Phase::Gathering(_) => Step::Wait,
+            Phase::Idle
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Doomed(_)
+            | Phase::Replying(_)
+            | Phase::Spent
+            | Phase::Answered => Step::Pass,
+        }
+    }
+
+    fn needs_body(&self) -> bool {
+        match &self.phase {
+            Phase::Gathering(place) => !self.ticket.as_ref().is_some_and(|ticket| ticket.is_ready(*place)),
+            Phase::Idle
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Doomed(_)
+            | Phase::Replying(_)
+            | Phase::Spent
+            | Phase::Answered => true,
+        }
+    }
+
+    fn request_body(&mut self, host: &dyn Host, body: &[u8]) -> Step {
+        let Some(ticket) = self.ticket.clone() else { return Step::Pass };
+        let place = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Gathering(place) => place,
+            other @ (Phase::Idle
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Doomed(_)
+            | Phase::Replying(_)
+            | Phase::Spent
+            | Phase::Answered) => {
+                self.phase = other;
+                return Step::Pass;
+            }
+        };
+        let mut attempt = match ticket.ready(place) {
+            // The gate has begun to meter it.
+            Some(attempt) => attempt,
+            None => {
+                let Some(choice) = ticket.place(place) else { return Step::Pass };
+                let aim = Aim::at(&ticket.plan, &ticket.caller, host, choice.clone());
+                match Attempt::translate(&aim, body) {
+                    Ok(attempt) => {
+                        let attempt = Box::new(attempt);
+                        gate::again(&ticket.plan, host, &ticket.meter, &attempt);
+                        attempt
+                    }
+                    // Said only here, and the client asked for something else: he hears why that failed.
+                    Err(error) => {
+                        let failure = ticket.failure();
+                        return self.answer(failure.unwrap_or_else(|| Failure::new(None, error)));
+                    }
+                }
+            }
+        };
+        attempt.asked.meter = Rc::clone(&ticket.meter);
+        let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.send(host, attempt, deadline)
+    }
+
+    fn wake(&mut self, host: &dyn Host) -> Step {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Parked { attempt, deadline } => self.send(host, attempt, deadline),
+            other @ (Phase::Idle
+            | Phase::Gathering(_)
+            | Phase::Sent(_)
+            | Phase::Doomed(_)
+            | Phase::Replying(_)
+            | Phase::Spent
+            | Phase::Answered) => {
+                self.phase = other;
+                Step::Pass
+            }
+        }
+    }
+
+    fn called(&mut self, _: &dyn Host, _: usize, _: Option<(&Headers, &[u8])>) -> Step {
+        // Calls are the gate's.
+        Step::Pass
+    }
+
+    fn response_headers(&mut self, host: &dyn Host, headers: Headers, last: bool) -> ReplyStep {
+        let Some(ticket) = self.ticket.clone() else { return ReplyStep::Pass };
+        match std::mem::replace(&mut self.phase, Phase::Spent) {
+            Phase::Idle => {
+                self.phase = Phase::Idle;
+                ReplyStep::Pass
+            }
+            Phase::Answered => {
+                self.phase = Phase::Answered;
+                ReplyStep::Pass
+            }
+            Phase::Sent(asked) => {
+                let (incoming, next) = reply::begin(asked, &ticket.caller, &ticket.plan, host, headers, last);
+                self.replying(host, Box::new(incoming), next, &mut Vec::new())
+            }
+            Phase::Doomed(failure) => self.fail(host, &ticket, failure),
+            Phase::Gathering(_) | Phase::Parked { .. } => {
+                let (incoming, next) = reply::refused(None, host, headers, last);
+                self.replying(host, Box::new(incoming), next, &mut Vec::new())
+            }
+            Phase::Replying(incoming) => {
+                self.phase = Phase::Replying(incoming);
+                ReplyStep::Hold
+            }
+            Phase::Spent => ReplyStep::Hold,
+        }
+    }
+
+    fn response_chunk(&mut self, host: &dyn Host, bytes: &[u8], last: bool, out: &mut Vec<u8>) -> ReplyStep {
+        let Some(ticket) = self.ticket.clone() else { return ReplyStep::Pass };
+        match std::mem::replace(&mut self.phase, Phase::Spent) {
+            Phase::Replying(mut incoming) => {
+                let next = incoming.chunk(&ticket.caller, host, bytes, last, out);
+                self.replying(host, incoming, next, out)
+            }
+            Phase::Spent => ReplyStep::Hold,
+            other @ (Phase::Idle
+            | Phase::Gathering(_)
+            | Phase::Parked { .. }
+            | Phase::Sent(_)
+            | Phase::Doomed(_)
+            | Phase::Answered) => {
+                self.phase = other;
+                ReplyStep::Pass
+            }
+        }
+    }
+
+    fn reads(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Answered)
+    }
+
+    fn calls(&self) -> bool {
+        false
+    }
+
+    fn held(&self) -> usize {
+        match &self.phase {
+            Phase::Parked { attempt, .. } => attempt.body.len(),
+            Phase::Idle
+            | Phase::Gathering(_)
+            | Phase::Sent(_)
+            | Phase::Doomed(_)
+            | Phase::Replying(_)
+            | Phase::Spent
+            | Phase::Answered => 0,
+        }
+    }
+
+    fn fault(&mut self, problem: &str) -> Reply {
+        self.refuse(Failure::new(None, Error::new(Kind::Internal, problem)))
+    }
+
+    fn overloaded(&mut self) -> Reply {
+        self.crowded()
+    }
+
+    fn crowded(&mut self) -> Reply {
+        self.refuse(Failure::new(None, token::unavailable(1000)))
+    }
+
+    fn done(&mut self, host: &dyn Host) {
+        let _ = host;
+    }
+}
