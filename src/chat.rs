@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub delivery: Delivery,
     /// Who is behind the client, in a word of its own.
     pub user: Option<Text<'a>>,
+    /// Another word for that was given by an older name, and there is a place for one only.
+    pub named_twice: bool,
     /// `None`: as the cloud likes.
     pub tier: Option<Tier>,
     /// The model may search the web before it answers; how, in OpenAI's words.

@@ -160,6 +160,10 @@ def _thinking(body: dict[str, Any], model: str) -> None:
     messages = body["messages"]
     if messages[-1]["role"] == "assistant":
         raise _refused("messages: a prefilled reply is not supported with thinking")
+    # "When using adaptive thinking, previous assistant turns don't need to start with thinking blocks":
+    # https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking
+    if thinking["type"] != "enabled":
+        return
     for message in reversed(messages):
         if message["role"] == "user":
             content = message["content"]

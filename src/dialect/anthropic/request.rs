@@ -137,6 +137,7 @@ fn parse_for<'a>(purpose: Purpose, body: &'a [u8], betas: &'a str) -> Result<Ask
             Some(_) | None => Delivery::Whole,
         },
         user: None,
+        named_twice: false,
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
         search: None,
         metadata: body.other.get("metadata"),

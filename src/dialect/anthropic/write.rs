@@ -136,6 +136,9 @@ pub fn write(
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
+    if request.named_twice {
+        left_out.note("user");
+    }
     if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) {
         left_out.note("response_format.json_schema.description");
     }

@@ -770,6 +770,7 @@ mod tests {
             format: Format::Text,
             delivery: Delivery::Whole,
             user: None,
+            named_twice: false,
             tier: None,
             search: None,
             metadata: None,

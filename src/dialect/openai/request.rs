@@ -93,6 +93,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
             .map_or(Ok(Format::Text), |format| response_format(format, &mut fields))?,
         delivery: delivery(body.stream, body.stream_options, &mut fields),
         // The newer name.
+        named_twice: body.safety_identifier.is_some() && body.user.is_some(),
         user: body.safety_identifier.or(body.user),
         tier: body.service_tier.as_ref().map_or(Ok(None), tier)?,
         search: body.other.get("web_search_options").filter(|raw| raw.get() != "null"),
