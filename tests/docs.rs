@@ -238,6 +238,40 @@ fn every_model_that_the_readme_names_has_a_price() {
     assert_eq!(missing, ["vertex_ai/gemini-embedding-exp", "vertex_ai/textembedding-gecko"]);
 }
 
+#[test]
+fn the_dashboard_shows_every_metric_by_labels_that_it_has() {
+    let dashboard = fs::read_to_string(root().join("envoy/dashboard.json")).unwrap();
+    let mut shown = BTreeSet::new();
+    for question in dashboard.lines().filter(|line| line.contains("\"expr\": ")) {
+        let words: Vec<&str> = question
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(|word| !word.is_empty())
+            .collect();
+        let row = COUNTERS.iter().chain(HISTOGRAMS).find(|row| {
+            words.iter().any(|word| *word == row.name || word.strip_suffix("_bucket") == Some(row.name))
+        });
+        let row = row.unwrap_or_else(|| panic!("{question}"));
+        shown.insert(row.name);
+        for label in [
+            "team",
+            "model",
+            "status",
+            "reason",
+            "limit",
+            "token_type",
+            "field",
+            "upstream",
+            "backend",
+            "outcome",
+        ] {
+            // `by (team)`, or `team=~`.
+            assert!(!words.contains(&label) || row.labels.contains(&label), "{label} in {question}");
+        }
+    }
+    let all: BTreeSet<&str> = COUNTERS.iter().chain(HISTOGRAMS).map(|row| row.name).collect();
+    assert_eq!(shown, all);
+}
+
 /// The fields of the access log.
 fn access_log() -> String {
     let mut table = String::from("| filter state | what it says |\n| --- | --- |\n");
