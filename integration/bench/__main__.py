@@ -52,7 +52,8 @@ def main() -> int:
         if unknown := set(keys) - {case.key for case in chosen}:
             raise SystemExit(f"no such case: {', '.join(sorted(unknown))}; --help lists them")
     with ending() as stack:
-        bench = Bench(envoys[asked.envoy], asked.wasm.resolve(), stack)
+        setups = {case.setup for case in chosen}
+        bench = Bench(envoys[asked.envoy], asked.wasm.resolve(), setups, stack)
         bench.start_clouds()
         bench.boot(1 if asked.quick else 4)
         rows = []

@@ -1,4 +1,4 @@
-"""Runs the cases on the two Envoys in turn and measures what each used."""
+"""Runs the cases on two Envoys at a time, in turn, and measures what each used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ FAULTS = re.compile(r"panick|proxy_on_|unreachable|Uncaught|\[critical\]|\[error
 
 @dataclass
 class Side:
-    """One of the two Envoys under test."""
+    """One of the Envoys under test."""
 
     name: str
     envoy: gateway.Envoy
@@ -76,7 +77,7 @@ def under_test(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def without_plugin(config: dict[str, Any]) -> dict[str, Any]:
+def without_plugin(config: dict[str, Any]) -> None:
     """Plain Envoy: the same file without the one filter."""
     for listener in config["static_resources"]["listeners"]:
         for chain in listener["filter_chains"]:
@@ -84,28 +85,36 @@ def without_plugin(config: dict[str, Any]) -> dict[str, Any]:
                 filters = network["typed_config"]["http_filters"]
                 filters[:] = [each for each in filters if not list(gateway.wasm_settings(each))]
     assert not list(gateway.wasm_settings(config))
-    return config
+
+
+#: What makes each Envoy of envoy/gateway.yaml, by its name in the table.
+SETUPS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "plain": without_plugin,
+    "plugin": lambda _: None,
+    "latch": gateway.with_latch,
+}
 
 
 class Bench:
     """Everything that runs during the benchmark."""
 
-    def __init__(self, binary: Path, wasm: Path, exit: contextlib.ExitStack) -> None:
+    def __init__(self, binary: Path, wasm: Path, setups: set[str], exit: contextlib.ExitStack) -> None:
+        """`setups`: those of the cases that will be run."""
         self._exit = exit
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
-        cloud, *ports = gateway.free_ports(5)
-        clouds = dict.fromkeys(("bedrock", "vertex", "metadata"), cloud)
+        cloud, *ports = gateway.free_ports(1 + 2 * len(SETUPS))
+        clouds = dict.fromkeys((role for _, role in gateway.HOSTS), cloud)
 
         def side(name: str, port: int, admin_port: int) -> Side:
             config = under_test(gateway.load("gateway.yaml"))
+            SETUPS[name](config)
             gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm)
-            if name == "plain":
-                without_plugin(config)
             return Side(name, gateway.Envoy(binary, config, f"bench-{name}", concurrency=1))
 
-        self.plain, self.plugin = side("plain", *ports[:2]), side("plugin", *ports[2:])
-        self.sides = (self.plain, self.plugin)
+        wanted = [name for name in SETUPS if name in {"plain", "plugin"} | setups]
+        self._by_setup = {name: side(name, *ports[2 * at : 2 * at + 2]) for at, name in enumerate(wanted)}
+        self.sides = tuple(self._by_setup.values())
         self._cloud_port = cloud
 
     @property
@@ -152,9 +161,13 @@ class Bench:
 
         gateway.wait_for("the clouds", listening, clouds)
 
+    def pair(self, case: Case) -> dict[str, Side]:
+        """The two that a case compares."""
+        return {"plain": self._by_setup["plain"], "plugin": self._by_setup[case.setup]}
+
     def verify(self, case: Case) -> None:
         """Sends a case once to each side: both answer 200, the plugin with a translated body."""
-        for side in self.sides:
+        for name, side in self.pair(case).items():
             shot = side.shot(case)
             url = urlsplit(shot.url)
             connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=load.PATIENCE)
@@ -163,9 +176,9 @@ class Bench:
                 answer = connection.getresponse()
                 body = answer.read()
             problem = "" if answer.status == 200 else f"status {answer.status}"
-            if not problem and side is self.plugin:
+            if not problem and name == "plugin":
                 problem = untranslated(case, body)
-            elif not problem and side is self.plain:
+            elif not problem:
                 problem = "" if b"chat.completion" not in body else "a translated body"
             if problem:
                 told = f"{case.title}: {side.name} Envoy answered {problem}: {body[:600]!r}"
@@ -196,11 +209,12 @@ class Bench:
     def run(self, case: Case, rounds: int, seconds: float, warm: float) -> dict[str, list[Round]]:
         """Measures both sides in turn; who is first changes from round to round."""
         self.verify(case)
+        pair = self.pair(case)
         if warm and not case.drip:
-            for side in self.sides:
+            for side in pair.values():
                 self.measure(case, side, warm, count=False)
-        found: dict[str, list[Round]] = {side.name: [] for side in self.sides}
+        found: dict[str, list[Round]] = {name: [] for name in pair}
         for turn in range(rounds):
-            for side in self.sides if turn % 2 == 0 else self.sides[::-1]:
-                found[side.name].append(self.measure(case, side, seconds))
+            for name in pair if turn % 2 == 0 else reversed(pair):
+                found[name].append(self.measure(case, pair[name], seconds))
         return found
