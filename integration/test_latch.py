@@ -33,7 +33,7 @@ KIB = 1024
 
 @pytest.fixture(scope="module")
 def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
-    clusters, edit = ready_for_tests()
+    clusters, edit = ready_for_tests(cloud)
     edits = both(edit, gateway.with_latch)
     with running(version, cloud, "latch", plugin=more_backends, edit=edits, clusters=clusters) as gate:
         yield gate

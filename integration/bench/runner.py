@@ -1,8 +1,9 @@
-"""Runs the cases on two Envoys at a time, in turn, and measures what each used."""
+"""Runs the cases on the two Envoys in turn and measures what each used."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import os
 import re
@@ -10,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ FAULTS = re.compile(r"panick|proxy_on_|unreachable|Uncaught|\[critical\]|\[error
 
 @dataclass
 class Side:
-    """One of the Envoys under test."""
+    """One of the two Envoys under test."""
 
     name: str
     envoy: gateway.Envoy
@@ -41,7 +41,7 @@ class Side:
         return self.envoy.process.pid
 
     def shot(self, case: Case) -> load.Shot:
-        headers, path = CLIENT_HEADERS, "/v1/chat/completions"
+        headers, path = CLIENT_HEADERS, case.asked
         if self.name == "plain":
             # The plugin's work, done by the client: cluster and path.
             headers, path = {**CLIENT_HEADERS, "x-fairlead-cluster": case.cluster}, case.path
@@ -77,7 +77,7 @@ def under_test(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def without_plugin(config: dict[str, Any]) -> None:
+def without_plugin(config: dict[str, Any]) -> dict[str, Any]:
     """Plain Envoy: the same file without the one filter."""
     for listener in config["static_resources"]["listeners"]:
         for chain in listener["filter_chains"]:
@@ -85,36 +85,53 @@ def without_plugin(config: dict[str, Any]) -> None:
                 filters = network["typed_config"]["http_filters"]
                 filters[:] = [each for each in filters if not list(gateway.wasm_settings(each))]
     assert not list(gateway.wasm_settings(config))
+    return config
 
 
-#: What makes each Envoy of envoy/gateway.yaml, by its name in the table.
-SETUPS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "plain": without_plugin,
-    "plugin": lambda _: None,
-    "latch": gateway.with_latch,
-}
+#: A bank's worth of teams.
+MANY = 10_000
+
+
+def teams(count: int) -> dict[str, Any]:
+    """So many teams with a key and every kind of limit, none of which is ever reached; the client is of one of them."""
+    budget = {"usd": 100_000_000, "per": "30d"}
+    limits = {
+        "requests_per_minute": 10**9, "tokens_per_minute": 10**12, "concurrent_requests": 10**6, "budget": budget
+    }  # fmt: skip
+    keys = [f"key-{number}" for number in range(1, count)] + [CLIENT_HEADERS["authorization"].removeprefix("Bearer ")]
+    hashes = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    return {
+        f"team-{number}": {"keys": [{"sha256": sha256}], "models": ["bedrock/*", "vertex_ai/*"], "limits": limits}
+        for number, sha256 in enumerate(hashes)
+    }
 
 
 class Bench:
     """Everything that runs during the benchmark."""
 
-    def __init__(self, binary: Path, wasm: Path, setups: set[str], exit: contextlib.ExitStack) -> None:
-        """`setups`: those of the cases that will be run."""
+    def __init__(self, binary: Path, wasm: Path, exit: contextlib.ExitStack) -> None:
         self._exit = exit
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
-        cloud, *ports = gateway.free_ports(1 + 2 * len(SETUPS))
+        cloud, *ports = gateway.free_ports(11)
         clouds = dict.fromkeys((role for _, role in gateway.HOSTS), cloud)
 
-        def side(name: str, port: int, admin_port: int) -> Side:
+        def side(name: str, port: int, admin_port: int, count: int | None = None) -> Side:
             config = under_test(gateway.load("gateway.yaml"))
-            SETUPS[name](config)
-            gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm)
+            if name == "latch":
+                gateway.with_latch(config)
+            plugin = None if count is None else lambda settings: settings.update(teams=teams(count))
+            gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm, plugin=plugin)
+            if name == "plain":
+                without_plugin(config)
             return Side(name, gateway.Envoy(binary, config, f"bench-{name}", concurrency=1))
 
-        wanted = [name for name in SETUPS if name in {"plain", "plugin"} | setups]
-        self._by_setup = {name: side(name, *ports[2 * at : 2 * at + 2]) for at, name in enumerate(wanted)}
-        self.sides = tuple(self._by_setup.values())
+        self.plain, self.plugin = side("plain", *ports[:2]), side("plugin", *ports[2:4])
+        self.sides = (self.plain, self.plugin)
+        #: The plugin with one team and with very many.
+        self.gated = (side("one team", *ports[4:6], 1), side("many teams", *ports[6:8], MANY))
+        #: The plugin with the latch in the place of the pause flag.
+        self.latch = side("latch", *ports[8:])
         self._cloud_port = cloud
 
     @property
@@ -161,13 +178,9 @@ class Bench:
 
         gateway.wait_for("the clouds", listening, clouds)
 
-    def pair(self, case: Case) -> dict[str, Side]:
-        """The two that a case compares."""
-        return {"plain": self._by_setup["plain"], "plugin": self._by_setup[case.setup]}
-
-    def verify(self, case: Case) -> None:
-        """Sends a case once to each side: both answer 200, the plugin with a translated body."""
-        for name, side in self.pair(case).items():
+    def verify(self, case: Case, sides: tuple[Side, ...] | None = None) -> None:
+        """Sends a case once to each side: all answer 200, the plugin with a translated body."""
+        for side in sides or self.sides:
             shot = side.shot(case)
             url = urlsplit(shot.url)
             connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=load.PATIENCE)
@@ -176,7 +189,7 @@ class Bench:
                 answer = connection.getresponse()
                 body = answer.read()
             problem = "" if answer.status == 200 else f"status {answer.status}"
-            if not problem and name == "plugin":
+            if not problem and side is not self.plain:
                 problem = untranslated(case, body)
             elif not problem:
                 problem = "" if b"chat.completion" not in body else "a translated body"
@@ -206,15 +219,24 @@ class Bench:
             min(1.0, cpu / result.seconds),
         )
 
-    def run(self, case: Case, rounds: int, seconds: float, warm: float) -> dict[str, list[Round]]:
-        """Measures both sides in turn; who is first changes from round to round."""
-        self.verify(case)
-        pair = self.pair(case)
+    def start(self, *sides: Side) -> None:
+        """Starts sides that not every case needs."""
+        for side in sides:
+            self._exit.callback(side.envoy.stop)
+            side.envoy.start()
+            self._pin(0, side.pid)
+
+    def run(
+        self, case: Case, rounds: int, seconds: float, warm: float, sides: tuple[Side, ...] | None = None
+    ) -> dict[str, list[Round]]:
+        """Measures the sides in turn; who is first changes from round to round."""
+        sides = sides or self.sides
+        self.verify(case, sides)
         if warm and not case.drip:
-            for side in pair.values():
+            for side in sides:
                 self.measure(case, side, warm, count=False)
-        found: dict[str, list[Round]] = {name: [] for name in pair}
+        found: dict[str, list[Round]] = {side.name: [] for side in sides}
         for turn in range(rounds):
-            for name in pair if turn % 2 == 0 else reversed(pair):
-                found[name].append(self.measure(case, pair[name], seconds))
+            for side in sides if turn % 2 == 0 else sides[::-1]:
+                found[side.name].append(self.measure(case, side, seconds))
         return found

@@ -10,9 +10,15 @@ pub enum Counter<'a> {
     Requests { team: &'a str, model: &'a str, status: &'a str },
     /// The gateway itself has refused a request.
     Refused { team: &'a str, reason: &'a str },
+    /// A request was let in that filled a limit to 80 % or more.
+    NearLimit { team: &'a str, limit: &'a str },
     /// Tokens as the clouds counted them. `kind`s add up: input that came from the cache or went to it is
     /// not among the `input`.
     Tokens { team: &'a str, model: &'a str, kind: &'a str },
+    /// Tokens that the clouds will bill for tries that came to nothing; not among the others.
+    Wasted { team: &'a str, model: &'a str },
+    /// A try at a backend has ended.
+    Tries { backend: &'a str, outcome: &'a str },
     /// What they cost, in billionths of a dollar.
     Cost { team: &'a str, model: &'a str },
 }
@@ -55,10 +61,31 @@ const REFUSED: Row = Row {
     meaning: "requests that the gateway refused: `key`, `model`, `limit` or `budget`",
 };
 
+const NEAR_LIMIT: Row = Row {
+    name: "fairlead_near_limit_total",
+    labels: &["team", "limit"],
+    meaning: "requests that were let in and filled a limit of the team, its key, the model or everyone to 80 % or \
+              more; `limit` is its name in the configuration",
+};
+
 const TOKENS: Row = Row {
     name: "gen_ai_client_token_usage_total",
     labels: &["team", "model", "token_type"],
     meaning: "tokens: `input` and `output`, `cache_read` and `cache_write` beside `input`",
+};
+
+const WASTED: Row = Row {
+    name: "fairlead_failed_try_tokens_total",
+    labels: &["team", "model"],
+    meaning: "tokens of tries that failed after the request had left, which nobody is charged for here",
+};
+
+const TRIES: Row = Row {
+    name: "fairlead_tries_total",
+    labels: &["backend", "outcome"],
+    meaning: "tries at a backend: `ok`, `throttled`, `overloaded`, `denied` and `no_credentials` (somebody should \
+        look at once), `failed`, `garbled`, `timeout`, `unreachable`, `refused` (the request's fault), `lost` (no \
+        answer: the connection failed, the cloud was silent, or the client has gone)",
 };
 
 const COST: Row = Row {
@@ -81,7 +108,7 @@ const FIRST_TOKEN: Row = Row {
 
 /// Every counter. Names that begin with `gen_ai` are those of OpenTelemetry's semantic conventions for
 /// generative AI: opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics.
-pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, COST, REFUSED, DROPPED];
+pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, WASTED, COST, TRIES, REFUSED, NEAR_LIMIT, DROPPED];
 
 /// Every histogram.
 pub const HISTOGRAMS: &[Row] = &[DURATION, FIRST_TOKEN];
@@ -96,7 +123,10 @@ impl Counter<'_> {
             Counter::Dropped { field, upstream } => write_name(&DROPPED, &[field, upstream], out),
             Counter::Requests { team, model, status } => write_name(&REQUESTS, &[team, model, status], out),
             Counter::Refused { team, reason } => write_name(&REFUSED, &[team, reason], out),
+            Counter::NearLimit { team, limit } => write_name(&NEAR_LIMIT, &[team, limit], out),
             Counter::Tokens { team, model, kind } => write_name(&TOKENS, &[team, model, kind], out),
+            Counter::Wasted { team, model } => write_name(&WASTED, &[team, model], out),
+            Counter::Tries { backend, outcome } => write_name(&TRIES, &[backend, outcome], out),
             Counter::Cost { team, model } => write_name(&COST, &[team, model], out),
         }
     }

@@ -58,6 +58,8 @@ pub struct Asked {
     /// The operator's name of the backend, and the backend's own name of the model: for response headers.
     pub backend_name: String,
     pub backend_model: String,
+    /// The same, as it is.
+    pub target_model: String,
     /// The model by its full name, such as `bedrock/us.amazon.nova-lite-v1:0`.
     pub full_model: String,
     /// How often Envoy has sent it; known when the reply begins.
@@ -163,18 +165,25 @@ impl Attempt {
 
     /// Takes what the request may use from the limits that it counts against.
     pub fn admit(mut self, plan: &Plan, caller: &mut Caller, host: &dyn Host) -> Result<Self, Error> {
+        let wish = self.wish();
+        let meter = gate::admit(plan, caller, host, wish)?;
+        meter.draw(gate::account(plan, host, self.asked.backend, wish));
+        self.asked.meter = Rc::new(meter);
+        Ok(self)
+    }
+
+    /// What it may use at most.
+    pub fn wish(&self) -> Wish<'_> {
         // Counting is free: it takes none of the tokens that it counts.
         let billed = self.asked.expects.is_billed();
-        let wish = Wish {
+        Wish {
             asked: &self.asked.model,
             full: &self.asked.full_model,
             input: if billed { self.estimate } else { 0 },
             billed,
             output: self.most_output,
             images: self.asked.expects.images(),
-        };
-        self.asked.meter = Rc::new(gate::admit(plan, caller, host, wish)?);
-        Ok(self)
+        }
     }
 
     /// What the cloud may bill from the moment on in which the request has left.
@@ -270,6 +279,7 @@ impl Asked {
             attempts: 0,
             backend_name: target.backend.name.clone(),
             backend_model: header_value(target.model),
+            target_model: target.model.to_owned(),
             full_model: format!("{}{}", target.backend.prefix, target.model),
             given,
             model,

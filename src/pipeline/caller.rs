@@ -14,6 +14,9 @@ pub enum Look {
     Everything,
 }
 
+/// What stands for a team where there are none.
+pub const NOBODY: &str = "none";
+
 /// The client of one request.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -44,6 +47,11 @@ impl Default for Caller {
 }
 
 impl Caller {
+    /// The name of the team for metrics.
+    pub fn team(&self) -> &str {
+        self.member.as_ref().map_or(NOBODY, |member| &member.team.name)
+    }
+
     /// The dialect of errors.
     pub fn client(&self) -> Client {
         self.task.client()

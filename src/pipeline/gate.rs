@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
+use crate::base::metric::Counter;
 use crate::chat::Usage;
 use crate::policy::estimate;
 use crate::policy::prices::Price;
-use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Scope, Standing};
+use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Reservation, Scope, Standing};
 
 use super::Plan;
 use super::attempt::Attempt;
@@ -42,7 +43,7 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     let price = plan.prices.find(wish.full);
     let mut scopes =
         caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes(wish.asked, wish.full));
-    scopes.extend(plan.total.iter().map(Rc::clone));
+    scopes.extend(plan.model_scope(wish.asked).into_iter().chain(&plan.total).map(Rc::clone));
     if scopes.is_empty() {
         return Ok(Meter::new(None, price, wish.input));
     }
@@ -53,22 +54,50 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     }
     match quota::reserve(host, scopes.clone(), cost) {
         Ok((reservation, standings)) => {
-            caller.limits = headers(&scopes, &standings);
+            let fullest = fullest(&scopes, &standings).filter(|(percent, ..)| *percent >= WARN_AT);
+            caller.limits = headers(&standings);
+            if let Some((percent, limit, title)) = fullest {
+                let team = caller.team();
+                host.count(Counter::NearLimit { team, limit: limit.name() }, 1);
+                let warning = format!("{percent}% of {} of {title}", limit.name());
+                caller.limits.push(("x-fairlead-limit-warning", warning));
+            }
             Ok(Meter::new(Some(reservation), price, wish.input))
         }
         Err(exhausted) => {
             let standings: Vec<Standing> = scopes.iter().map(|scope| scope.standing(host)).collect();
-            caller.limits = headers(&scopes, &standings);
+            caller.limits = headers(&standings);
             Err(refusal(exhausted, &scopes, cost))
         }
     }
 }
 
-/// Begins another try of a request that was let in: what it uses from now on is what it costs.
-pub fn again(plan: &Plan, host: &dyn Host, meter: &Meter, attempt: &Attempt) {
-    let price = plan.prices.find(&attempt.asked.full_model);
-    meter.again(price);
-    let _ = host;
+/// Leaves with the caller what is left of his limits, without taking anything from them.
+pub fn tell(plan: &Plan, caller: &mut Caller, host: &dyn Host) {
+    let own = caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes("", ""));
+    let standings: Vec<Standing> = own.iter().chain(&plan.total).map(|scope| scope.standing(host)).collect();
+    caller.limits = headers(&standings);
+}
+
+/// Takes what a request may use from what the backend's account has, if that is limited. Where nothing is left, the
+/// others were asked before, and the cloud itself may say no.
+pub fn account(plan: &Plan, host: &dyn Host, backend: usize, wish: Wish<'_>) -> Option<Reservation> {
+    let scopes = [Rc::clone(plan.account(backend)?)];
+    let cost = cost(plan.prices.find(wish.full), &scopes, wish).ok()?;
+    Some(quota::reserve(host, scopes.into(), cost).ok()?.0)
+}
+
+/// Begins another try of a request that was let in: what it uses from now on is what it costs. What the one before
+/// will be billed for all the same is counted apart.
+pub fn again(plan: &Plan, caller: &Caller, host: &dyn Host, meter: &Meter, attempt: &Attempt) {
+    let wish = attempt.wish();
+    let wasted = meter.again(host, plan.prices.find(wish.full));
+    let tokens = wasted.input.saturating_add(wasted.output);
+    if tokens > 0 {
+        let (team, model) = (caller.team(), plan.label(wish.asked));
+        host.count(Counter::Wasted { team, model }, tokens);
+    }
+    meter.draw(account(plan, host, attempt.asked.backend, wish));
 }
 
 /// The most that a request may cost.
@@ -81,7 +110,7 @@ fn cost(price: Option<Price>, scopes: &[Rc<Scope>], wish: Wish<'_>) -> Result<Co
     let plain = Usage { input: wish.input, output, ..Usage::default() };
     match (price, scopes.iter().find(|scope| scope.limits.budget.is_some())) {
         (Some(price), _) => {
-            let nano_usd = price.of(&dear, wish.images).max(price.of(&plain, wish.images));
+            let nano_usd = price.most(&dear, wish.images).max(price.most(&plain, wish.images));
             Ok(Cost { tokens, nano_usd })
         }
         (None, _) if !wish.billed => Ok(Cost::default()),
@@ -155,7 +184,7 @@ fn dollars(nano_usd: u64) -> String {
 }
 
 /// What a client is told of the limits that have the least room left.
-fn headers(scopes: &[Rc<Scope>], standings: &[Standing]) -> Vec<(&'static str, String)> {
+fn headers(standings: &[Standing]) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
     let mut tell = |gauge: Option<Gauge>, names: [&'static str; 3]| {
         if let Some(gauge) = gauge {
@@ -175,11 +204,6 @@ fn headers(scopes: &[Rc<Scope>], standings: &[Standing]) -> Vec<(&'static str, S
         tightest(|standing| standing.tokens),
         ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
     );
-    if let Some((percent, limit, title)) =
-        fullest(scopes, standings).filter(|(percent, ..)| *percent >= WARN_AT)
-    {
-        headers.push(("x-fairlead-limit-warning", format!("{percent}% of {} of {title}", limit.name())));
-    }
     headers
 }
 

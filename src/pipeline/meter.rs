@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::base::host::Host;
-use crate::chat::{Event, Frame, Sink, Usage};
+use crate::chat::{Event, Frame, Sink, Tier, Usage};
 use crate::policy::prices::Price;
 use crate::policy::quota::{Cost, Reservation};
 
@@ -15,6 +15,8 @@ const BYTES: u64 = 4;
 pub struct Meter {
     /// Gone once it is settled.
     reservation: RefCell<Option<Reservation>>,
+    /// The same of the backend's account, for the try that is under way.
+    account: RefCell<Option<Reservation>>,
     price: Cell<Option<Price>>,
     /// Input tokens as estimated.
     input: u64,
@@ -43,6 +45,8 @@ struct Heard {
     /// Bytes of text, thoughts and arguments.
     said: u64,
     images: u64,
+    /// The service tier, where the upstream tells it.
+    tier: Option<Tier>,
 }
 
 impl Meter {
@@ -50,16 +54,25 @@ impl Meter {
     pub fn new(reservation: Option<Reservation>, price: Option<Price>, input: u64) -> Self {
         Self {
             reservation: RefCell::new(reservation),
+            account: RefCell::default(),
             price: Cell::new(price),
             input,
             heard: Cell::default(),
         }
     }
 
-    /// Another try begins, of a model with this price: what was heard of the last one is forgotten.
-    pub fn again(&self, price: Option<Price>) {
+    /// Another try begins, of a model with this price. Gives what the last one has used.
+    pub fn again(&self, host: &dyn Host, price: Option<Price>) -> Usage {
+        let used = self.used();
+        self.settle_account(host);
         self.price.set(price);
         self.heard.set(Heard::default());
+        used
+    }
+
+    /// Takes care of what was taken of the backend's account.
+    pub fn draw(&self, account: Option<Reservation>) {
+        self.account.replace(account);
     }
 
     /// So much is at the cloud now, and unanswered.
@@ -136,17 +149,29 @@ impl Meter {
 
     /// What that costs, in billionths of a dollar; `None` where no price is known.
     pub fn cost(&self) -> Option<u64> {
-        let Heard { images, pending, .. } = self.heard.get();
+        let Heard { images, pending, tier, .. } = self.heard.get();
         let images = images.saturating_add(pending.images);
-        self.price.get().map(|price| price.of(&self.used(), images))
+        self.price.get().map(|price| price.of(&self.used(), images, tier))
     }
 
     /// Settles the reservation, once; what comes later is not counted any more.
     pub fn settle(&self, host: &dyn Host) {
-        let Some(reservation) = self.reservation.take() else { return };
+        self.settle_account(host);
+        if let Some(reservation) = self.reservation.take() {
+            reservation.settle(host, self.total());
+        }
+    }
+
+    fn settle_account(&self, host: &dyn Host) {
+        if let Some(account) = self.account.take() {
+            account.settle(host, self.total());
+        }
+    }
+
+    fn total(&self) -> Cost {
         let used = self.used();
         let tokens = used.input.saturating_add(used.output);
-        reservation.settle(host, Cost { tokens, nano_usd: self.cost().unwrap_or_default() });
+        Cost { tokens, nano_usd: self.cost().unwrap_or_default() }
     }
 }
 
@@ -163,6 +188,7 @@ impl Sink for Tap<'_> {
         };
         self.meter.hear(|heard| match &event {
             Event::Usage(usage) => heard.usage = Some(*usage),
+            Event::Tier(tier) => heard.tier = Some(*tier),
             Event::Stop { .. } => heard.complete = true,
             Event::Text(text) | Event::Reasoning(text) | Event::Redacted(text) => said(heard, text.length()),
             Event::ToolArguments { arguments, .. } => said(heard, arguments.length()),
@@ -170,7 +196,6 @@ impl Sink for Tap<'_> {
             | Event::Signature(_)
             | Event::BlockEnd
             | Event::Citation(_)
-            | Event::Tier(_)
             | Event::Extra { .. }
             | Event::ToolStart { .. }
             | Event::ToolEnd { .. }

@@ -1,9 +1,11 @@
 //! The configuration, checked and compiled: what requests see.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
+use crate::base::metric::Counter;
 use crate::config::{self, Environment, Problems};
 use crate::dialect::models::Model;
 use crate::dialect::openai::own::Api;
@@ -18,6 +20,7 @@ use crate::provider::{Backend, token};
 
 use super::aim::Wish;
 use super::caller::Caller;
+use super::reply::Failure;
 use super::room::Room;
 
 /// Everything that requests need of the configuration.
@@ -36,6 +39,8 @@ pub struct Plan {
     pub total: Option<Rc<Scope>>,
     /// Largest request body in bytes.
     pub request_bytes: usize,
+    /// The cluster without hosts by which the filters behind this one are asked for leave.
+    pub leave_cluster: Option<String>,
     /// Whether fields without a counterpart are left out rather than refused.
     pub drop_params: bool,
     /// Whether another filter holds headers for this one.
@@ -135,6 +140,9 @@ impl Plan {
         if config.limits.request_bytes == 0 {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
+        if config.limits.leave_cluster.as_deref() == Some("") {
+            problems.add("limits.leave_cluster", "is empty; write the name of a cluster without hosts");
+        }
         if problems.0.is_empty() {
             let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
             let latch = config.latch;
@@ -147,6 +155,7 @@ impl Plan {
                 prices,
                 total,
                 request_bytes,
+                leave_cluster: config.limits.leave_cluster,
                 drop_params,
                 latch,
                 room: Room::default(),
@@ -275,10 +284,57 @@ impl Plan {
         }
     }
 
+    /// What an operator should know of the gate: models with several backends from one of which no chain leads on.
+    pub fn dead_ends(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (name, _) in self.rules.names() {
+            let Ok(targets) = self.rules.targets(name) else { continue };
+            let own: Vec<Target<'_>> = targets.collect();
+            let standing = self.rules.fallbacks(name).iter().filter_map(|name| self.rules.targets(name).ok());
+            let mut wanted: Vec<usize> = own.iter().map(|target| target.backend).collect();
+            wanted.extend(standing.flatten().map(|target| target.backend));
+            let several = wanted.iter().any(|backend| Some(backend) != wanted.first());
+            let lowest = own.iter().map(|target| target.order).min();
+            let firsts = own.iter().filter(|target| Some(target.order) == lowest && target.weight > 0);
+            for first in firsts.filter(|_| several) {
+                let leads_on = |chain: &Chain| {
+                    let begins = chain.backends.first() == Some(&first.backend);
+                    begins && chain.backends.iter().all(|backend| wanted.contains(backend))
+                };
+                if let (false, Ok(backend)) = (self.chains.iter().any(leads_on), self.backend(first.backend))
+                {
+                    warnings.push(format!(
+                        "model {name} begins at backend {}, and no chain of `chains` begins there and leads to the \
+                         model's backends only: it is tried nowhere else",
+                        backend.name
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
     /// The backend of this name, or, as Envoy gives it, of this cluster.
     pub fn backend_called(&self, name: &str) -> Option<usize> {
         let by_name = self.backends.iter().position(|backend| backend.name == name);
         by_name.or_else(|| self.backends.iter().position(|backend| backend.cluster == name))
+    }
+
+    /// Counts how a try at a backend has ended.
+    pub fn hear(&self, host: &dyn Host, backend: usize, outcome: &str) {
+        if let Ok(backend) = self.backend(backend) {
+            host.count(Counter::Tries { backend: &backend.name, outcome }, 1);
+        }
+    }
+
+    /// The same for one that has failed. A backend that asks for time gets it.
+    pub fn hear_failure(&self, host: &dyn Host, failure: &Failure) {
+        let Some((index, model)) = &failure.place else { return };
+        self.hear(host, *index, outcome(failure.error.kind));
+        let asks = matches!(failure.error.kind, Kind::Throttled | Kind::Overloaded);
+        if let (true, Some(seconds), Ok(backend)) = (asks, failure.error.retry_after, self.backend(*index)) {
+            choice::pause(host, &backend.name, model, Duration::from_secs(u64::from(seconds)));
+        }
     }
 
     /// How many tokens a model takes, where another stands in for requests that are too long for it.
@@ -303,6 +359,16 @@ impl Plan {
     /// The rule that a model's name matches, as the operator wrote it.
     pub fn label(&self, asked: &str) -> &str {
         self.rules.label(asked).unwrap_or_default()
+    }
+
+    /// What everyone together may use of a model, if that is limited.
+    pub fn model_scope(&self, asked: &str) -> Option<&Rc<Scope>> {
+        self.rules.scope(asked)
+    }
+
+    /// All such limits, each with the name or pattern of its models.
+    pub fn model_scopes(&self) -> impl Iterator<Item = (&str, &Rc<Scope>)> {
+        self.rules.scopes()
     }
 
     /// Whether a client's own dialect could be spoken by any backend.
@@ -340,6 +406,7 @@ impl Plan {
         }
         self.directory
             .scopes()
+            .chain(self.rules.scopes().map(|(_, scope)| scope))
             .chain(&self.total)
             .chain(self.accounts.iter().flatten())
             .for_each(|scope| scope.prepare(host));
@@ -352,6 +419,37 @@ fn may_use(caller: &Caller, asked: &str, target: &Target<'_>) -> Result<(), Erro
         return Ok(());
     }
     caller.may_use(&format!("{}{}", target.provider, target.model))
+}
+
+/// What a failed try is called in metrics.
+const fn outcome(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Throttled => "throttled",
+        Kind::Overloaded => "overloaded",
+        Kind::Denied => "denied",
+        Kind::NoCredentials => "no_credentials",
+        Kind::Unreachable => "unreachable",
+        Kind::TimedOut => "timeout",
+        Kind::UpstreamFailed => "failed",
+        Kind::UpstreamGarbled => "garbled",
+        Kind::NotJson
+        | Kind::WrongType
+        | Kind::WrongValue
+        | Kind::Missing
+        | Kind::Unsupported
+        | Kind::BadRequest
+        | Kind::TooLong
+        | Kind::Filtered
+        | Kind::UnknownModel
+        | Kind::Unauthenticated
+        | Kind::NotAllowed
+        | Kind::WrongMethod
+        | Kind::TooLarge
+        | Kind::Encoded
+        | Kind::Exhausted
+        | Kind::OverBudget
+        | Kind::Internal => "refused",
+    }
 }
 
 fn check_family(family: Option<&str>, path: &str, problems: &mut Problems) {

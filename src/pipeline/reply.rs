@@ -72,6 +72,8 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Failure {
     pub error: Error,
+    /// At which backend, and what model; `None` when it never left.
+    pub place: Option<(usize, String)>,
     /// What is said of the request's way.
     pub about: Vec<(&'static str, String)>,
 }
@@ -79,7 +81,8 @@ pub struct Failure {
 impl Failure {
     /// `asked` is absent when the request never left.
     pub fn new(asked: Option<&Asked>, error: Error) -> Self {
-        Self { error, about: asked.map(about).unwrap_or_default() }
+        let place = asked.map(|asked| (asked.backend, asked.target_model.clone()));
+        Self { error, place, about: asked.map(about).unwrap_or_default() }
     }
 
     /// The client's answer.
@@ -436,6 +439,10 @@ fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
         | Expects::Own { .. } => asked.cloud.refusal(headers.status(), headers, body),
         Expects::Images { upstream, .. } => upstream.refusal(headers.status(), headers, body),
     };
+    // Of a request that was translated it would be a path in another body.
+    if matches!(asked.expects, Expects::Chat { .. }) {
+        error.param = None;
+    }
     if let Some(id) = upstream_id(headers) {
         error.message.push_str(&format!(" (request id {id})"));
     }

@@ -16,8 +16,11 @@ use super::reply::Failure;
 use crate::base::host::Host;
 use crate::policy::choice::Choice;
 
-/// The filter state in which the number is handed over.
-pub const PROPERTY: &str = "fairlead.ticket";
+/// Under this name the number is left for the other position,
+const NAME: &str = "fairlead.ticket";
+
+/// which finds it under this one in the filter state.
+pub const FOUND: &str = "wasm.fairlead.ticket";
 
 /// One request, for all its tries.
 pub struct Ticket {
@@ -133,7 +136,7 @@ impl Desk {
         self.count.set(count.wrapping_add(1));
         let number = format!("{now}.{count}");
         self.tickets.borrow_mut().insert(number.clone(), Rc::downgrade(&ticket));
-        host.set_property(PROPERTY, &number);
+        host.set_property(NAME, &number);
         Issued { desk: Rc::clone(self), number, ticket }
     }
 

@@ -11,7 +11,7 @@ use super::attempt::{Asked, Attempt};
 use super::gate;
 use super::position::Position;
 use super::reply::{self, Failure, Incoming, Next};
-use super::ticket::{Desk, PROPERTY, Ticket};
+use super::ticket::{Desk, FOUND, Ticket};
 use super::whole::PATIENCE;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
@@ -28,6 +28,8 @@ const RETRY_HEADER: &str = "x-fairlead-retry";
 pub struct Trial {
     desk: Rc<Desk>,
     ticket: Option<Rc<Ticket>>,
+    /// The number of the place that it is for.
+    place: Option<usize>,
     phase: Phase,
 }
 
@@ -55,7 +57,7 @@ enum Phase {
 
 impl Trial {
     pub fn new(desk: Rc<Desk>) -> Self {
-        Self { desk, ticket: None, phase: Phase::Idle }
+        Self { desk, ticket: None, place: None, phase: Phase::Idle }
     }
 
     /// Which backend Envoy has chosen: as the endpoint's metadata says, else by the name of its cluster.
@@ -138,6 +140,9 @@ impl Trial {
             }
             Next::Begin(mut headers) => {
                 ticket.begin();
+                if let Some(choice) = self.place.and_then(|place| ticket.place(place)) {
+                    ticket.plan.hear(host, choice.backend, "ok");
+                }
                 for (name, value) in ticket.caller.headers() {
                     headers.add(name, value);
                 }
@@ -164,7 +169,7 @@ impl Trial {
                 headers.add("retry-after", seconds.to_string());
             }
         }
-        let _ = host;
+        ticket.plan.hear_failure(host, &failure);
         ticket.fail(failure);
         ReplyStep::Begin(headers)
     }
@@ -207,7 +212,8 @@ impl Position for Trial {
         if headers.get(CALL_HEADER).is_some() {
             return Step::Pass;
         }
-        let number = host.property(&[PROPERTY]).and_then(|number| String::from_utf8(number).ok());
+        let number =
+            host.property(&["filter_state", FOUND]).and_then(|number| String::from_utf8(number).ok());
         self.ticket = number.and_then(|number| self.desk.find(&number));
         let Some(ticket) = self.ticket.clone() else {
             let problem = "a request has come to `fairlead.attempt` past `fairlead.gate`; the operator should check \
@@ -220,6 +226,7 @@ impl Position for Trial {
                            members of the aggregate cluster, and the names in their endpoints' metadata, with `chains`";
             return self.answer(Failure::new(None, Error::new(Kind::Internal, problem)));
         };
+        self.place = Some(place);
         self.phase = Phase::Gathering(place);
         Step::Wait
     }
@@ -275,7 +282,7 @@ impl Position for Trial {
                 match Attempt::translate(&aim, body) {
                     Ok(attempt) => {
                         let attempt = Box::new(attempt);
-                        gate::again(&ticket.plan, host, &ticket.meter, &attempt);
+                        gate::again(&ticket.plan, &ticket.caller, host, &ticket.meter, &attempt);
                         attempt
                     }
                     // Said only here, and the client asked for something else: he hears why that failed.
@@ -394,6 +401,19 @@ impl Position for Trial {
     }
 
     fn done(&mut self, host: &dyn Host) {
-        let _ = host;
+        match std::mem::replace(&mut self.phase, Phase::Spent) {
+            Phase::Sent(asked) => {
+                if let Some(ticket) = &self.ticket {
+                    ticket.plan.hear(host, asked.backend, "lost");
+                }
+            }
+            Phase::Idle
+            | Phase::Gathering(_)
+            | Phase::Parked { .. }
+            | Phase::Doomed(_)
+            | Phase::Replying(_)
+            | Phase::Spent
+            | Phase::Answered => {}
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::report::Report;
 use super::route::{self, Route};
 use super::ticket::{Desk, Issued, Ticket};
 use super::trial::CALL_HEADER;
-use super::{dry, models, usage};
+use super::{dry, gate, leave, models, usage};
 use crate::policy::choice::Choice;
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
@@ -46,6 +46,8 @@ pub struct Whole {
     caller: Caller,
     meter: Rc<Meter>,
     report: Report,
+    /// Index of the backend that it was written for first.
+    backend: usize,
 }
 
 enum Phase {
@@ -58,6 +60,8 @@ enum Phase {
         ready: Ready,
         deadline: SystemTime,
     },
+    /// Needs several calls; the filters behind this one are asked whether it may pass.
+    Asking(Box<Fan>),
     /// On its way to the cloud.
     Sent(Box<Asked>),
     /// On its way in tries of Envoy's, each of which translates it and its reply.
@@ -87,6 +91,7 @@ impl Whole {
             caller: Caller::default(),
             meter: Rc::default(),
             report: Report::default(),
+            backend: usize::MAX,
         }
     }
 
@@ -104,6 +109,7 @@ impl Whole {
                     headers.add(name, value);
                 }
                 self.report.first(host.now());
+                self.plan.hear(host, self.backend, "ok");
                 self.phase = Phase::Replying(incoming);
                 ReplyStep::Begin(headers)
             }
@@ -120,9 +126,8 @@ impl Whole {
 
     /// The client's answer to a request that has come to nothing.
     fn failed(&mut self, host: &dyn Host, failure: Failure) -> Reply {
-        let _ = host;
-        let reply = failure.reply(&self.caller);
-        self.finished(reply)
+        self.plan.hear_failure(host, &failure);
+        self.finished(failure.reply(&self.caller))
     }
 
     /// Writes the request for the first place that can take it.
@@ -184,7 +189,8 @@ impl Whole {
             return ReplyStep::Pass;
         }
         if let Some(failure) = issued.ticket.failure().filter(|_| reply::is_of_upstream(host)) {
-            return ReplyStep::Answer(self.failed(host, failure));
+            // The try itself has counted it.
+            return ReplyStep::Answer(self.finished(failure.reply(&self.caller)));
         }
         if !matches!(headers.status(), 408 | 504) {
             // It did not get there. What takes too long has, and may be billed.
@@ -243,6 +249,9 @@ impl Whole {
     /// Refuses on the gateway's own account.
     fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
         self.report.refused(host, error);
+        if self.caller.limits.is_empty() && error.kind != Kind::Unauthenticated {
+            gate::tell(&self.plan, &mut self.caller, host);
+        }
         self.answer(error)
     }
 
@@ -323,6 +332,7 @@ impl Position for Whole {
             Phase::Gathering => Step::Wait,
             Phase::Idle
             | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
             | Phase::Fanned(_)
@@ -336,6 +346,7 @@ impl Position for Whole {
             Phase::Gathering => {}
             Phase::Idle
             | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
             | Phase::Fanned(_)
@@ -354,6 +365,7 @@ impl Position for Whole {
         match admitted {
             Ok((attempt, choices)) => {
                 self.meter = Rc::clone(&attempt.asked.meter);
+                self.backend = attempt.asked.backend;
                 if let Some(look) = self.caller.look {
                     return match dry::show(&self.plan, &attempt, look) {
                         Ok(reply) => Step::Answer(self.finished(reply)),
@@ -365,12 +377,15 @@ impl Position for Whole {
                     return self.hand_over(host, &desk, attempt, choices);
                 }
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
-                let ready = if attempt.more.is_empty() {
-                    Ready::One(Box::new(attempt))
-                } else {
-                    Ready::Several(Box::new(Fan::new(attempt, host.now())))
-                };
-                self.send(host, ready, deadline)
+                if attempt.more.is_empty() {
+                    return self.send(host, Ready::One(Box::new(attempt)), deadline);
+                }
+                let fan = Box::new(Fan::new(attempt, host.now()));
+                if let Some(cluster) = &self.plan.leave_cluster {
+                    self.phase = Phase::Asking(fan);
+                    return Step::Forward(leave::ask(cluster));
+                }
+                self.send(host, Ready::Several(fan), deadline)
             }
             Err(error) => self.refuse(host, &error),
         }
@@ -381,6 +396,7 @@ impl Position for Whole {
             Phase::Parked { ready, deadline } => self.send(host, ready, deadline),
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
             | Phase::Fanned(_)
@@ -401,6 +417,7 @@ impl Position for Whole {
                 }
                 Ok(Progress::Whole(reply)) => {
                     self.report.first(host.now());
+                    self.plan.hear(host, self.backend, "ok");
                     let step = Step::Answer(self.finished(reply));
                     // Before the client has the end: his next request finds what this one left over.
                     self.settle(host);
@@ -415,6 +432,7 @@ impl Position for Whole {
             },
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Asking(_)
             | Phase::Parked { .. }
             | Phase::Sent(_)
             | Phase::Handed(_)
@@ -435,8 +453,12 @@ impl Position for Whole {
             Phase::Answered => return ReplyStep::Pass,
             Phase::Handed(issued) => return self.handed_back(host, issued, headers, last),
             Phase::Sent(asked) => reply::begin(asked, &self.caller, &self.plan, host, headers, last),
+            Phase::Asking(fan) if leave::is_given(host) => {
+                let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
+                return ReplyStep::Instead(self.send(host, Ready::Several(fan), deadline));
+            }
             // The request has not left: Envoy speaks.
-            Phase::Gathering | Phase::Parked { .. } | Phase::Fanned(_) => {
+            Phase::Gathering | Phase::Parked { .. } | Phase::Asking(_) | Phase::Fanned(_) => {
                 reply::refused(None, host, headers, last)
             }
             Phase::Replying(incoming) => (*incoming, Next::Hold),
@@ -455,12 +477,16 @@ impl Position for Whole {
                 }
                 step
             }
+            // Of the leave to go on; the reply is still to come.
+            other @ (Phase::Parked { .. } | Phase::Fanned(_)) => {
+                self.phase = other;
+                ReplyStep::Instead(Step::Wait)
+            }
             other @ (Phase::Idle
             | Phase::Gathering
-            | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
-            | Phase::Fanned(_)
             | Phase::Answered) => {
                 self.phase = other;
                 ReplyStep::Pass
@@ -488,7 +514,9 @@ impl Position for Whole {
     fn held(&self) -> usize {
         match &self.phase {
             Phase::Parked { ready: Ready::One(attempt), .. } => attempt.body.len(),
-            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Fanned(fan) => fan.held(),
+            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Asking(fan) | Phase::Fanned(fan) => {
+                fan.held()
+            }
             Phase::Idle
             | Phase::Gathering
             | Phase::Sent(_)

@@ -322,6 +322,11 @@ impl Latch {
                 abi::send(&reply);
                 return Action::Pause;
             }
+            // The step itself was done with the headers.
+            ReplyStep::Instead(_) => {
+                abi::set_buffer(BufferType::HttpResponseBody, &[]);
+                return Action::Pause;
+            }
         }
         Action::Continue
     }

@@ -167,7 +167,9 @@ impl RootContext for Root {
             self.fitted = Some(Fitted::new());
         }
         if place == Place::Attempt || place == Place::Latch {
-            // All that it needs comes with each request from the gate, or from the filter before.
+            // All that it needs comes with each request from the gate, or from the filter before. Only who waits
+            // must be looked after.
+            abi::tick_every(IDLE);
             return true;
         }
         let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
@@ -183,6 +185,9 @@ impl RootContext for Root {
                     return false;
                 }
                 plan.prepare(&Envoy);
+                if place == Place::Gate {
+                    plan.dead_ends().iter().for_each(|warning| Envoy.log(Level::Warn, warning));
+                }
                 Queue::prepare();
                 self.sources = plan.token_sources();
                 self.fetches.clear();

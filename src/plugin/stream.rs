@@ -247,6 +247,7 @@ impl Stream {
             }
             ReplyStep::Continue => self.hand_over(),
             ReplyStep::Answer(reply) => answer(&reply),
+            ReplyStep::Instead(step) => self.request(step),
         }
     }
 

@@ -1,0 +1,545 @@
+//! Stories of a gate and the tries behind it: who is asked next, what the client hears, and what it costs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    clippy::indexing_slicing,
+    clippy::unreachable,
+    reason = "in a test a panic is the message"
+)]
+
+mod common;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::cases;
+use common::client::{self, Got, compile, headers, request_headers, show};
+use common::envoy::FakeHost;
+use fairlead::base::headers::Headers;
+use fairlead::base::host::{Outgoing, ReplyStep, Step};
+use fairlead::dialect::Upstream;
+use fairlead::pipeline::{Desk, Plan, Position, Trial, Whole};
+use serde_json::{Value, json};
+
+const KEYS: [(&str, &str); 2] = [("access_key_id", "AKIDEXAMPLE"), ("secret_access_key", "wJalrXUtnFEMI")];
+
+/// Three backends, a group that all of them have, and two chains.
+fn config() -> Value {
+    let bedrock = |region: &str, cluster: &str| {
+        let mut credentials = json!({ "source": "static" });
+        KEYS.iter().for_each(|(name, value)| credentials[*name] = json!(value));
+        json!({ "provider": "bedrock", "region": region, "cluster": cluster, "credentials": credentials })
+    };
+    json!({
+        "backends": {
+            "east": bedrock("us-east-1", "aws_east"),
+            "west": bedrock("us-west-2", "aws_west"),
+            "own": {
+                "provider": "anthropic", "cluster": "anthropic",
+                "credentials": { "source": "api_key", "api_key": client::API_KEY }
+            }
+        },
+        "models": [
+            { "name": "bedrock/*", "backend": "east" },
+            { "name": "claude", "targets": [
+                { "backend": "east", "model": "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0", "order": 1 },
+                { "backend": "west", "model": "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0", "order": 2 },
+                { "backend": "own", "model": "anthropic/claude-sonnet-4-20250514", "order": 3 }
+            ] },
+            { "name": "nova", "backend": "east", "model": "bedrock/us.amazon.nova-lite-v1:0", "fallbacks": ["claude"] },
+            { "name": "small", "backend": "east", "model": "bedrock/us.amazon.nova-micro-v1:0",
+                "context_window": 1000, "context_window_fallbacks": ["big"] },
+            { "name": "big", "backend": "own", "model": "anthropic/claude-sonnet-4-20250514" }
+        ],
+        "chains": [
+            { "cluster": "all", "backends": ["east", "west", "own"] },
+            { "cluster": "from_west", "backends": ["west", "east", "own"] },
+            { "cluster": "two", "backends": ["east", "own"] }
+        ]
+    })
+}
+
+fn plan() -> Rc<Plan> {
+    compile(&config().to_string())
+}
+
+/// One request at the gate, and its tries.
+struct Story<'h> {
+    host: &'h FakeHost,
+    desk: Rc<Desk>,
+    gate: Whole,
+    body: Vec<u8>,
+}
+
+/// What Envoy is told of a request at the gate.
+struct Routed {
+    cluster: String,
+    streamed: bool,
+    retries: Option<usize>,
+}
+
+impl<'h> Story<'h> {
+    fn begin(plan: &Rc<Plan>, host: &'h FakeHost, body: &str) -> (Self, Step) {
+        let desk = Rc::<Desk>::default();
+        let mut gate = Whole::gate(Rc::clone(plan), Rc::clone(&desk));
+        assert_eq!(gate.request_headers(host, &request_headers(), false), Step::Wait);
+        let step = gate.request_body(host, body.as_bytes());
+        (Self { host, desk, gate, body: body.as_bytes().to_vec() }, step)
+    }
+
+    fn routed(plan: &Rc<Plan>, host: &'h FakeHost, body: &str) -> (Self, Routed) {
+        let (story, step) = Self::begin(plan, host, body);
+        let Step::Route(headers) = step else { panic!("not routed: {}", show(&step)) };
+        let get =
+            |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        let routed = Routed {
+            cluster: get("x-fairlead-cluster").unwrap(),
+            streamed: get("x-fairlead-stream").unwrap() == "true",
+            retries: get("x-envoy-max-retries").map(|retries| retries.parse().unwrap()),
+        };
+        (story, routed)
+    }
+
+    /// A try at a backend, with what the try before has left of the headers.
+    fn trial(&self, backend: &str) -> (Trial, Step) {
+        let path = "xds.upstream_host_metadata.filter_metadata.fairlead.backend";
+        self.host.set_attribute(path, backend);
+        let mut trial = Trial::new(Rc::clone(&self.desk));
+        let left =
+            headers(&[(":method", "POST"), (":path", "/model/x/converse"), ("authorization", "AWS4 x")]);
+        match trial.request_headers(self.host, &left, false) {
+            Step::Wait => {}
+            other => return (trial, other),
+        }
+        let body = if trial.needs_body() { self.body.clone() } else { Vec::new() };
+        let step = trial.request_body(self.host, &body);
+        (trial, step)
+    }
+
+    fn sent(&self, backend: &str) -> (Trial, Outgoing) {
+        match self.trial(backend) {
+            (trial, Step::Forward(outgoing)) => (trial, outgoing),
+            (_, other) => panic!("not sent to {backend}: {}", show(&other)),
+        }
+    }
+
+    /// A try whose cloud answers so; gives the status that Envoy's router sees, and whether it is to try again.
+    fn fails(&self, backend: &str, reply: Headers, pieces: &[&[u8]]) -> (u16, bool) {
+        let (mut trial, _) = self.sent(backend);
+        let mut step = trial.response_headers(self.host, reply, pieces.is_empty());
+        for (index, piece) in pieces.iter().enumerate() {
+            let mut out = Vec::new();
+            if let ReplyStep::Hold = step {
+                step = trial.response_chunk(self.host, piece, index + 1 == pieces.len(), &mut out);
+                assert!(out.is_empty(), "{}", String::from_utf8_lossy(&out));
+            }
+        }
+        trial.done(self.host);
+        let ReplyStep::Begin(headers) = step else { panic!("{step:?}") };
+        assert_eq!(headers.get("content-type"), None, "the gate writes the answer");
+        (headers.status(), headers.get("x-fairlead-retry").is_some())
+    }
+
+    fn refuses(&self, backend: &str, status: u16, kind: &str) -> (u16, bool) {
+        let status = status.to_string();
+        let reply = headers(&[
+            (":status", &status),
+            ("content-type", "application/json"),
+            ("x-amzn-errortype", kind),
+            ("x-amzn-requestid", "aws-1"),
+        ]);
+        self.fails(backend, reply, &[br#"{"message":"a reason"}"#])
+    }
+
+    /// A try that gives the client a whole reply of Converse's.
+    fn succeeds(&mut self, backend: &str) -> Got {
+        let (mut trial, _) = self.sent(backend);
+        let body = br#"{"output":{"message":{"role":"assistant","content":[{"text":"Yes"}]}},"stopReason":"end_turn","usage":{"inputTokens":7,"outputTokens":3,"totalTokens":10}}"#;
+        let reply = headers(&[(":status", "200"), ("content-type", "application/json")]);
+        assert_eq!(trial.response_headers(self.host, reply, false), ReplyStep::Hold);
+        let mut out = Vec::new();
+        let ReplyStep::Begin(headers) = trial.response_chunk(self.host, body, true, &mut out) else {
+            panic!()
+        };
+        self.host.set_attribute("response.code_details", "via_upstream");
+        assert_eq!(self.gate.response_headers(self.host, headers.clone(), false), ReplyStep::Pass);
+        assert!(!self.gate.reads(), "the gate does not look at the reply");
+        self.gate.passed(self.host);
+        trial.done(self.host);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let others = headers.0.iter().filter(|(name, _)| name != ":status");
+        Got {
+            status: headers.status(),
+            headers: others.map(|(name, value)| (name.clone(), text(value))).collect(),
+            body: text(&out),
+            answered: false,
+        }
+    }
+
+    /// What the client hears when the last try has failed.
+    fn ends(&mut self, status: u16) -> Got {
+        self.host.set_attribute("response.code_details", "via_upstream");
+        match self.gate.response_headers(self.host, headers(&[(":status", &status.to_string())]), true) {
+            ReplyStep::Answer(reply) => reply.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn chat(model: &str) -> String {
+    json!({ "model": model, "messages": [{ "role": "user", "content": "Hi" }] }).to_string()
+}
+
+fn code(got: &Got) -> (u16, String) {
+    let code = got.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
+    (got.status, code)
+}
+
+#[test]
+fn the_gate_names_the_chain_and_the_first_try_sends_what_it_has_translated() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (mut story, routed) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!((routed.cluster.as_str(), routed.streamed, routed.retries), ("all", false, Some(2)));
+    let (trial, outgoing) = story.sent("east");
+    drop(trial);
+    assert_eq!(outgoing.headers.get(":authority"), Some("bedrock-runtime.us-east-1.amazonaws.com"));
+    for internal in ["x-fairlead-cluster", "x-forwarded-proto", "x-fairlead-stream", "x-envoy-max-retries"] {
+        assert_eq!(outgoing.headers.get(internal), None, "{internal}");
+    }
+    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    assert_eq!(body["messages"][0]["content"][0]["text"], "Hi");
+    let got = story.succeeds("west");
+    assert_eq!((got.status, got.header("x-fairlead-backend")), (200, Some("west")));
+    assert_eq!(got.json()["model"], "claude");
+}
+
+#[test]
+fn every_try_is_signed_and_written_for_its_own_backend() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!(story.refuses("east", 503, "ServiceUnavailableException"), (503, true));
+    let (trial, outgoing) = story.sent("west");
+    drop(trial);
+    assert_eq!(outgoing.headers.get(":authority"), Some("bedrock-runtime.us-west-2.amazonaws.com"));
+    assert!(outgoing.headers.get("authorization").unwrap().contains("/us-west-2/bedrock/"));
+    let (trial, outgoing) = story.sent("own");
+    drop(trial);
+    assert_eq!(outgoing.headers.get(":path"), Some("/v1/messages"));
+    assert_eq!(outgoing.headers.get("x-api-key"), Some(client::API_KEY));
+    assert_eq!(outgoing.headers.get("authorization"), None, "the last try's signature is gone");
+    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    assert_eq!(body["model"], "claude-sonnet-4-20250514");
+    story.gate.done(&host);
+}
+
+#[test]
+fn what_the_client_did_wrong_is_tried_once_and_answered_in_its_dialect() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!(story.refuses("east", 400, "ValidationException"), (400, false));
+    let got = story.ends(400);
+    assert_eq!(code(&got), (400, String::new()));
+    assert!(got.json()["error"]["message"].as_str().unwrap().contains("a reason"), "{}", got.body);
+    assert_eq!(got.header("x-fairlead-backend"), Some("east"));
+    assert!(got.header("x-fairlead-retry").is_none());
+}
+
+#[test]
+fn refused_credentials_and_unknown_models_are_tried_elsewhere_and_not_where_there_is_no_elsewhere() {
+    for (status, kind, outcome) in
+        [(403, "AccessDeniedException", "denied"), (404, "ResourceNotFoundException", "refused")]
+    {
+        let (plan, host) = (plan(), FakeHost::new());
+        let (story, _) = Story::routed(&plan, &host, &chat("claude"));
+        assert_eq!(story.refuses("east", status, kind), (status, true), "{kind}");
+        assert_eq!(story.refuses("west", status, kind), (status, true), "{kind}");
+        let (alone, routed) = Story::routed(&plan, &host, &chat("bedrock/amazon.nova-lite-v1:0"));
+        assert_eq!((routed.cluster.as_str(), routed.retries), ("aws_east", None));
+        assert_eq!(alone.refuses("east", status, kind), (status, false), "{kind}");
+        let name = format!("fairlead_tries_total;backend=east;outcome={outcome}");
+        assert_eq!(host.counts().get(&name), Some(&2), "{:?}", host.counts());
+    }
+}
+
+#[test]
+fn a_stream_that_begins_with_an_exception_is_had_elsewhere_and_one_that_has_begun_is_not() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let body = chat("claude").replace("\"messages\"", "\"stream\":true,\"messages\"");
+    let (mut story, routed) = Story::routed(&plan, &host, &body);
+    assert!(routed.streamed);
+    let exception = br#"{"exception":"throttlingException","payload":{"message":"slow down"}}"#;
+    let frames = cases::frames(Upstream::Converse, exception);
+    let pieces: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+    let reply = cases::stream_headers(Upstream::Converse);
+    assert_eq!(story.fails("east", reply.clone(), &pieces), (429, true));
+
+    let (mut trial, _) = story.sent("west");
+    let lines = concat!(
+        r#"{"event":"messageStart","payload":{"role":"assistant"}}"#,
+        "\n",
+        r#"{"event":"contentBlockDelta","payload":{"contentBlockIndex":0,"delta":{"text":"Ye"}}}"#,
+        "\n",
+        r#"{"exception":"modelStreamErrorException","payload":{"message":"oh"}}"#,
+    );
+    let frames = cases::frames(Upstream::Converse, lines.as_bytes());
+    assert_eq!(trial.response_headers(&host, reply, false), ReplyStep::Hold);
+    let (mut text, mut begun) = (Vec::new(), false);
+    for (index, frame) in frames.iter().enumerate() {
+        let mut out = Vec::new();
+        match trial.response_chunk(&host, frame, index + 1 == frames.len(), &mut out) {
+            ReplyStep::Begin(headers) => {
+                assert!(!std::mem::replace(&mut begun, true));
+                assert_eq!(headers.get("x-fairlead-retry"), None);
+                assert_eq!(story.gate.response_headers(&host, headers, false), ReplyStep::Pass);
+            }
+            ReplyStep::Hold | ReplyStep::Continue => {}
+            other => panic!("{other:?}"),
+        }
+        text.append(&mut out);
+    }
+    let text = String::from_utf8(text).unwrap();
+    assert!(begun && text.contains("Ye") && text.contains("\"error\""), "{text}");
+}
+
+#[test]
+fn tokens_of_failed_tries_are_counted_apart_and_the_reply_alone_is_charged() {
+    let mut config = config();
+    config["teams"] = json!({ "blue": { "keys": [], "identities": ["blue"], "models": ["*"],
+        "limits": { "tokens_per_minute": 100_000 } } });
+    config["identity"] = json!({ "header": "x-team" });
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    plan.prepare(&host);
+    let desk = Rc::<Desk>::default();
+    let mut gate = Whole::gate(Rc::clone(&plan), Rc::clone(&desk));
+    let mut said = request_headers();
+    said.add("x-team", "blue");
+    assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+    let body = chat("claude").into_bytes();
+    assert!(matches!(gate.request_body(&host, &body), Step::Route(_)));
+    let mut story = Story { host: &host, desk, gate, body };
+
+    // It answers, and breaks off before there is a word for the client: that has cost something.
+    let (mut trial, _) = story.sent("east");
+    let reply = headers(&[(":status", "200"), ("content-type", "application/json")]);
+    assert_eq!(trial.response_headers(&host, reply, false), ReplyStep::Hold);
+    trial.done(&host);
+    story.succeeds("west");
+    story.gate.done(&host);
+
+    let counts = host.counts();
+    let count = |name: &str| counts.get(name).copied().unwrap_or_default();
+    assert_eq!(count("gen_ai_client_token_usage_total;team=blue;model=claude;token_type=input"), 7);
+    assert_eq!(count("gen_ai_client_token_usage_total;team=blue;model=claude;token_type=output"), 3);
+    assert!(count("fairlead_failed_try_tokens_total;team=blue;model=claude") > 0, "{counts:?}");
+    assert_eq!(count("fairlead_requests_total;team=blue;model=claude;status=200"), 1);
+    assert_eq!(host.field("tokens").as_deref(), Some("10"));
+    let limit = Exchange::limit(&plan, &host);
+    assert_eq!(limit, 100_000 - 10, "reserved once, and settled by what the client got");
+}
+
+/// A look at what is left of team blue's tokens.
+struct Exchange;
+
+impl Exchange {
+    fn limit(plan: &Plan, host: &FakeHost) -> u64 {
+        let scope = plan.directory.scopes().find(|scope| scope.limits.tokens_per_minute.is_some()).unwrap();
+        scope.standing(host).tokens.unwrap().remaining()
+    }
+}
+
+#[test]
+fn a_backend_that_asks_for_time_is_passed_over_until_it_is_up() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (story, routed) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!(routed.cluster, "all");
+    let reply = headers(&[
+        (":status", "429"),
+        ("content-type", "application/json"),
+        ("x-amzn-errortype", "ThrottlingException"),
+        ("retry-after", "20"),
+    ]);
+    assert_eq!(story.fails("east", reply, &[b"{}"]), (429, true));
+    let next = |host| Story::routed(&plan, host, &chat("claude")).1.cluster;
+    assert_eq!(next(&host), "from_west");
+    host.advance(Duration::from_secs(19));
+    assert_eq!(next(&host), "from_west");
+    host.advance(Duration::from_secs(1));
+    assert_eq!(next(&host), "all");
+    let (_, routed) = Story::routed(&plan, &host, &chat("bedrock/amazon.nova-lite-v1:0"));
+    assert_eq!(
+        routed.cluster, "aws_east",
+        "other models of the backend, and requests without a choice, go there"
+    );
+}
+
+#[test]
+fn a_backend_whose_account_is_used_up_is_passed_over_until_there_is_room() {
+    let mut config = config();
+    config["backends"]["east"]["limits"] = json!({ "requests_per_minute": 2 });
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    plan.prepare(&host);
+    let next = || {
+        let (mut story, routed) = Story::routed(&plan, &host, &chat("claude"));
+        story.succeeds(if routed.cluster == "all" { "east" } else { "west" });
+        story.gate.done(&host);
+        routed.cluster
+    };
+    assert_eq!([next(), next(), next()], ["all", "all", "from_west"]);
+    host.advance(Duration::from_secs(62));
+    assert_eq!(next(), "all");
+}
+
+#[test]
+fn the_models_that_stand_in_follow_and_a_client_may_name_its_own_or_none() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (story, routed) = Story::routed(&plan, &host, &chat("nova"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(3)));
+    assert_eq!(story.refuses("east", 500, "InternalServerException"), (502, true));
+    let (_, outgoing) = story.sent("west");
+    assert!(outgoing.headers.get(":path").unwrap().contains("claude-sonnet-4"), "{outgoing:?}");
+
+    let with = |fields: Value| {
+        let mut body: Value = serde_json::from_str(&chat("nova")).unwrap();
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body.to_string()
+    };
+    let (_, routed) = Story::routed(&plan, &host, &with(json!({ "disable_fallbacks": true })));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("aws_east", None));
+    let (story, routed) = Story::routed(&plan, &host, &with(json!({ "fallbacks": ["big"] })));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("two", Some(1)));
+    let (_, outgoing) = story.sent("own");
+    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    assert!(body.get("fallbacks").is_none(), "{body}");
+
+    for (fields, path) in [
+        (json!({ "fallbacks": ["nowhere"] }), "fallbacks[0]"),
+        (json!({ "fallbacks": "big" }), "fallbacks"),
+        (json!({ "disable_fallbacks": 1 }), "disable_fallbacks"),
+    ] {
+        let (_, step) = Story::begin(&plan, &host, &with(fields));
+        let Step::Answer(reply) = step else { panic!("{}", show(&step)) };
+        assert_eq!(Got::from(reply).json()["error"]["param"], path);
+    }
+}
+
+#[test]
+fn a_team_is_led_to_nothing_that_it_may_not_use() {
+    let mut config = config();
+    config["teams"] = json!({ "blue": { "identities": ["blue"], "limits": {},
+        "models": ["nova", "claude", "bedrock/*"] } });
+    config["identity"] = json!({ "header": "x-team" });
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    plan.prepare(&host);
+    let ask = |body: &str| {
+        let mut gate = Whole::gate(Rc::clone(&plan), Rc::default());
+        let mut said = request_headers();
+        said.add("x-team", "blue");
+        assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+        gate.request_body(&host, body.as_bytes())
+    };
+    let Step::Route(routed) = ask(&chat("nova")) else { panic!() };
+    let retries = routed.iter().find(|(name, _)| *name == "x-envoy-max-retries").unwrap();
+    assert_eq!(retries.1, "2", "Anthropic's own is not among them");
+    let wish = chat("nova").replace("\"messages\"", "\"fallbacks\":[\"big\"],\"messages\"");
+    let Step::Answer(reply) = ask(&wish) else { panic!() };
+    assert_eq!(Got::from(reply).status, 403);
+}
+
+#[test]
+fn what_is_too_long_goes_to_a_wider_model_by_estimate_or_by_the_clouds_word() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let long = chat("small").replace("Hi", &"word ".repeat(2000));
+    let (_, routed) = Story::routed(&plan, &host, &long);
+    assert_eq!(routed.cluster, "anthropic", "by the estimate, before anything is sent");
+
+    let (mut story, routed) = Story::routed(&plan, &host, &chat("small"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("two", Some(1)));
+    let reply = headers(&[
+        (":status", "400"),
+        ("content-type", "application/json"),
+        ("x-amzn-errortype", "ValidationException"),
+    ]);
+    let too_long = br#"{"message":"Input is too long for requested model."}"#;
+    assert_eq!(story.fails("east", reply, &[too_long]), (400, true));
+    let (_, outgoing) = story.sent("own");
+    assert_eq!(outgoing.headers.get(":path"), Some("/v1/messages"));
+    story.gate.done(&host);
+}
+
+#[test]
+fn what_one_target_has_no_place_for_is_left_to_one_that_has() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let json_mode = chat("claude").replace("\"messages\"", "\"logit_bias\":{\"1\":1},\"messages\"");
+    let (_, step) = Story::begin(&plan, &host, &json_mode);
+    let Step::Answer(reply) = step else { panic!("no target takes it: {}", show(&step)) };
+    assert_eq!(Got::from(reply).json()["error"]["param"], "logit_bias");
+}
+
+#[test]
+fn a_request_that_did_not_pass_the_gate_is_refused_and_a_call_of_the_gates_passes() {
+    let host = FakeHost::new();
+    let mut trial = Trial::new(Rc::default());
+    let Step::Answer(reply) = trial.request_headers(&host, &request_headers(), false) else { panic!() };
+    let got = Got::from(reply);
+    assert_eq!(code(&got), (500, "internal_error".to_owned()));
+    assert!(got.body.contains("vm_config"), "{}", got.body);
+
+    let mut trial = Trial::new(Rc::default());
+    let mut call = request_headers();
+    call.add("x-fairlead-call", "true");
+    assert_eq!(trial.request_headers(&host, &call, false), Step::Pass);
+    assert!(!trial.reads());
+}
+
+#[test]
+fn a_ticket_ends_with_its_request_and_is_of_no_use_to_another() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (story, _) = Story::routed(&plan, &host, &chat("claude"));
+    let desk = Rc::clone(&story.desk);
+    assert_eq!(desk.len(), 1);
+    drop(story);
+    assert!(desk.is_empty());
+    let mut trial = Trial::new(desk);
+    let step = trial.request_headers(&host, &request_headers(), false);
+    assert!(
+        matches!(step, Step::Answer(reply) if reply.status == 500),
+        "its number is in the filter state still"
+    );
+}
+
+#[test]
+fn a_backend_that_is_no_place_of_the_model_is_a_fault_of_the_configuration() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (story, _) =
+        Story::routed(&plan, &host, &chat("nova").replace("nova", "bedrock/amazon.nova-lite-v1:0"));
+    let (_, step) = story.trial("own");
+    let Step::Answer(reply) = step else { panic!("{}", show(&step)) };
+    let got = Got::from(reply);
+    assert_eq!(got.status, 500);
+    assert!(got.body.contains("chains"), "{}", got.body);
+}
+
+#[test]
+fn an_operator_is_told_of_models_from_which_no_chain_leads_on() {
+    assert_eq!(plan().dead_ends(), Vec::<String>::new());
+    let mut config = config();
+    config["models"][1]["targets"][1]["order"] = json!(1);
+    config["chains"] = json!([{ "cluster": "all", "backends": ["east", "west", "own"] }]);
+    let [warning] = &compile(&config.to_string()).dead_ends()[..] else { panic!() };
+    assert!(warning.contains("model claude begins at backend west"), "{warning}");
+}
+
+#[test]
+fn envoys_own_answer_is_told_as_such() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
+    let (mut trial, _) = story.sent("east");
+    trial.done(&host);
+    assert_eq!(host.counts().get("fairlead_tries_total;backend=east;outcome=lost"), Some(&1));
+    host.set_attribute("response.code_details", "upstream_reset_before_response_started{connection_failure}");
+    let reply = headers(&[(":status", "503"), ("content-type", "text/plain")]);
+    let ReplyStep::Answer(reply) = story.gate.response_headers(&host, reply, true) else { panic!() };
+    assert_eq!(code(&reply.into()), (503, "upstream_unreachable".to_owned()));
+}
