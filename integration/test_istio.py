@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from . import gateway
+from .cloud.anthropic import API_KEY as ANTHROPIC_KEY
 from .cloud.driver import StandIn
 from .cloud.embeddings import vector
 from .conftest import running
 from .harness import ANSWER, BEDROCK, CHAT, CLIENT_KEY, MODELS, Gate, events, say
-from .istio import shape
+from .istio import attempts, shape
 from .istio.effective import effective, proxy_headers, read
 from .test_config import validate
 
@@ -86,17 +87,22 @@ def test_the_latch_stands_directly_behind_the_first_and_shares_its_vm() -> None:
     assert written["priority"] == second["priority"] + 1 and "phase" not in written and "phase" not in second
 
 
-@pytest.mark.parametrize("way", WAYS)
+def test_attempts_are_those_of_the_example_for_envoy_alone() -> None:
+    text = (FOLDER / "attempts.yaml").read_text()
+    assert text == attempts.written(), "type: python -m integration.istio.attempts > envoy/istio/attempts.yaml"
+
+
+@pytest.mark.parametrize("way", [*WAYS, "attempts"])
 def test_a_plugin_that_faults_comes_back(way: str) -> None:
     assert all(one["failure_policy"] == "FAIL_RELOAD" for one in gateway.wasm_settings(made(way)))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "attempts"])
 def test_envoy_accepts_what_istio_makes_of_it(version: str, way: str, tmp_path: Path) -> None:
     config = made(way)
     for settings in gateway.wasm_settings(config):
         settings["vm_config"]["code"]["local"]["filename"] = str(gateway.WASM)
-    code, said = validate(version, config, tmp_path)
+    code, said = validate(version, config, tmp_path, ANTHROPIC_API_KEY="sk-ant-x")
     assert code == 0 and "OK" in said, said[-3000:]
 
 
@@ -161,6 +167,25 @@ def test_what_is_not_for_the_gateway_finds_no_cloud(mesh: Gate) -> None:
         assert (answer.status, answer.error["code"]) == (404, "unknown_url")
     mesh.nothing_was_sent()
     mesh.verify()
+
+
+def test_a_stream_that_begins_with_an_error_is_had_elsewhere(version: str, cloud: StandIn) -> None:
+    """The positions of attempts.yaml: the first two backends are Bedrock's, the third is Vertex AI."""
+
+    def keyed(plugin: dict[str, Any]) -> None:
+        plugin["backends"]["anthropic"]["credentials"]["api_key"] = ANTHROPIC_KEY
+
+    cloud.reset()
+    with running(version, cloud, "istio-attempts", config=made("attempts"), plugin=keyed) as gate:
+        gate.force("text say=x fault=exception after=0", "bedrock", 2)
+        body = {"model": "claude-sonnet", "messages": say("text say=ok"), "stream": True}
+        answer = gate.post(body)
+        assert answer.status == 200 and events(answer.body.decode())[-1] == "[DONE]", answer.body
+        assert answer.headers["x-fairlead-backend"] == "vertex-us-central1"
+        assert (len(gate.requests("bedrock")), len(gate.requests("vertex"))) == (2, 1)
+        sent = {name.lower() for name, _ in gate.sent("vertex")["headers"]}
+        assert not [name for name in sent if name.startswith(("x-envoy", "x-fairlead", "x-b3"))], sent
+        gate.verify()
 
 
 def test_a_latch_that_was_forgotten_is_told_at_once(version: str, cloud: StandIn) -> None:

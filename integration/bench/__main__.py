@@ -60,18 +60,22 @@ def main() -> int:
         bench = Bench(envoys[asked.envoy], asked.wasm.resolve(), stack)
         bench.start_clouds()
         bench.boot(1 if asked.quick else 4)
-        rows = []
+        rows, more = [], list(bench.gated) if asked.teams else []
+        if any(case.latch for case in chosen):
+            bench.start(bench.latch)
+            more.append(bench.latch)
         for case in chosen:
             print(f"measuring: {case.title}", file=sys.stderr)
-            found = bench.run(case, asked.rounds, asked.seconds, 0 if asked.quick else 1)
-            rows.append(summary(case, found))
+            plugin = bench.latch if case.latch else bench.plugin
+            found = bench.run(case, asked.rounds, asked.seconds, 0 if asked.quick else 1, (bench.plain, plugin))
+            rows.append(summary(case, {"plain": found["plain"], "plugin": found[plugin.name]}))
         gated = None
         if asked.teams:
             print("measuring: teams", file=sys.stderr)
-            bench.start_gated()
+            bench.start(*bench.gated)
             sides = (bench.plugin, *bench.gated)
             gated = differences(bench.run(cases()[0], 4 * asked.rounds, asked.seconds, 1, sides))
-        for side in (*bench.sides, *(bench.gated if asked.teams else ())):
+        for side in (*bench.sides, *more):
             side.count_faults()
         code = asked.wasm.read_bytes()
         told = {
@@ -92,7 +96,7 @@ def main() -> int:
                     "failures": side.failures,
                     "faults_in_log": side.faults,
                 }
-                for side in (*bench.sides, *(bench.gated if asked.teams else ()))
+                for side in (*bench.sides, *more)
             },
         }
     if asked.json:

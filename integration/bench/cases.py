@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from integration.bench import bodies, upstream
@@ -47,6 +48,8 @@ class Case:
     stream: bool = False
     #: Its frames come one by one, which takes a second; so whole streams are counted, not time.
     drip: bool = False
+    #: Whether the headers are held by a latch in the place of the pause flag.
+    latch: bool = False
 
     @property
     def connections(self) -> int:
@@ -56,7 +59,7 @@ class Case:
 def cases() -> list[Case]:
     """All rows, in their order."""
 
-    def bedrock(key: str, title: str, body: bytes, model: str = CLAUDE, **more: bool) -> Case:
+    def bedrock(key: str, title: str, body: bytes, model: str = CLAUDE, **more: Any) -> Case:
         action = "converse-stream" if more.get("stream") else "converse"
         return Case(key, title, body, "bedrock_us_east_1", f"/model/{quote(model, safe='')}/{action}", **more)
 
@@ -85,6 +88,9 @@ def cases() -> list[Case]:
         passed("pass_60_turns", "Anthropic to Claude, 60 tool turns", bodies.agent(same, 60)),
         passed("pass_70kb_tools", "Anthropic to Claude, 70 kB of tools", bodies.schemas(same, 70_000)),
         bedrock("stream", f"stream of {bodies.FRAMES} frames", streams[0], stream=True),
+        bedrock("latch_2kb", "Bedrock, 2 kB, latch", bodies.conversation(claude, 2000), latch=True),
+        bedrock("latch_1mb_image", "1 MB image, latch", bodies.picture(claude, 1_000_000), latch=True),
+        bedrock("latch_stream", "stream, latch", streams[0], stream=True, latch=True),
         bedrock("drip", "the same, frame by frame", streams[1], upstream.DRIPPING, stream=True, drip=True),
     ]
 

@@ -73,6 +73,13 @@ def _remarks(told: dict[str, Any], cases: dict[str, Any]) -> list[tuple[str, str
             found.append(
                 (name, f"plain {plain:.2f} µs, plugin {plugin:.2f} µs, above {case['above_us_per_frame']:.2f} µs")
             )
+    for key, title in (("2kb", "2 kB"), ("1mb_image", "1 MB image")):
+        if (flag := cases.get(f"bedrock_{key}")) and (latch := cases.get(f"latch_{key}")):
+            more = latch["above_us"] - flag["above_us"]
+            found.append(("the latch", f"{more:.0f} µs more than the flag for {title}"))
+    if (flag := cases.get("stream")) and (latch := cases.get("latch_stream")):
+        more = latch["above_us_per_frame"] - flag["above_us_per_frame"]
+        found.append(("the latch", f"{more:.2f} µs more than the flag for a frame"))
     sizes = [cases.get(f"bedrock_{size}") for size in ("300b", "20kb", "1mb")]
     if all(sizes):
         small, middle, large = sizes

@@ -113,11 +113,13 @@ class Bench:
         self._exit = exit
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
-        cloud, *ports = gateway.free_ports(9)
+        cloud, *ports = gateway.free_ports(11)
         clouds = dict.fromkeys((role for _, role in gateway.HOSTS), cloud)
 
         def side(name: str, port: int, admin_port: int, count: int | None = None) -> Side:
             config = under_test(gateway.load("gateway.yaml"))
+            if name == "latch":
+                gateway.with_latch(config)
             plugin = None if count is None else lambda settings: settings.update(teams=teams(count))
             gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm, plugin=plugin)
             if name == "plain":
@@ -127,7 +129,9 @@ class Bench:
         self.plain, self.plugin = side("plain", *ports[:2]), side("plugin", *ports[2:4])
         self.sides = (self.plain, self.plugin)
         #: The plugin with one team and with very many.
-        self.gated = (side("one team", *ports[4:6], 1), side("many teams", *ports[6:], MANY))
+        self.gated = (side("one team", *ports[4:6], 1), side("many teams", *ports[6:8], MANY))
+        #: The plugin with the latch in the place of the pause flag.
+        self.latch = side("latch", *ports[8:])
         self._cloud_port = cloud
 
     @property
@@ -215,9 +219,9 @@ class Bench:
             min(1.0, cpu / result.seconds),
         )
 
-    def start_gated(self) -> None:
-        """Starts the sides that have teams."""
-        for side in self.gated:
+    def start(self, *sides: Side) -> None:
+        """Starts sides that not every case needs."""
+        for side in sides:
             self._exit.callback(side.envoy.stop)
             side.envoy.start()
             self._pin(0, side.pid)

@@ -248,17 +248,36 @@ def patch(config: dict[str, Any], patches: list[dict[str, Any]]) -> None:
             case "LISTENER", "MERGE":
                 for each in config["static_resources"]["listeners"]:
                     merge(each, one["patch"]["value"])
-            case "CLUSTER", "MERGE":
-                for each in config["static_resources"]["clusters"]:
-                    if one["match"]["cluster"]["service"] == each["name"].rpartition("|")[2]:
-                        merge(each, one["patch"]["value"])
+            case "CLUSTER", "ADD":
+                config["static_resources"]["clusters"].append(fetched(one["patch"]["value"], named))
+            case "HTTP_ROUTE", "INSERT_FIRST":
+                insert_first(config, one["match"]["routeConfiguration"], one["patch"]["value"])
             case "HTTP_FILTER", "INSERT_BEFORE":
-                insert_before(config, one["match"]["listener"], one["patch"]["value"], named)
+                insert_before(config, one["match"]["listener"], fetched(one["patch"]["value"], named))
             case other:
                 raise NotImplementedError(other)
 
 
-def insert_before(config: dict[str, Any], where: dict[str, Any], new: dict[str, Any], named: dict[str, Any]) -> None:
+def fetched(node: Any, named: dict[str, Any]) -> Any:
+    """A copy, in which configurations to be fetched by name have come."""
+    if isinstance(node, list):
+        return [fetched(one, named) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "config_discovery" in node:
+        return {"name": node["name"], "typed_config": copy.deepcopy(named[node["name"]])}
+    return {name: fetched(one, named) for name, one in node.items()}
+
+
+def insert_first(config: dict[str, Any], where: dict[str, Any], new: dict[str, Any]) -> None:
+    for each in config["static_resources"]["listeners"]:
+        (manager,) = each["filter_chains"][0]["filters"]
+        for host in manager["typed_config"]["route_config"]["virtual_hosts"]:
+            if where["vhost"]["name"] == host["name"]:
+                host["routes"].insert(0, copy.deepcopy(new))
+
+
+def insert_before(config: dict[str, Any], where: dict[str, Any], new: dict[str, Any]) -> None:
     network = where["filterChain"]["filter"]
     assert network["name"] == MANAGER
     for each in config["static_resources"]["listeners"]:
@@ -266,10 +285,7 @@ def insert_before(config: dict[str, Any], where: dict[str, Any], new: dict[str, 
             (manager,) = chain["filters"]
             filters = manager["typed_config"]["http_filters"]
             names = [one["name"] for one in filters]
-            added = copy.deepcopy(new)
-            if added.pop("config_discovery", None):
-                added["typed_config"] = named[added["name"]]
-            filters.insert(names.index(network["subFilter"]["name"]), added)
+            filters.insert(names.index(network["subFilter"]["name"]), copy.deepcopy(new))
 
 
 def merge(into: dict[str, Any], value: dict[str, Any]) -> None:
