@@ -11,6 +11,7 @@ import pytest
 
 from . import gateway
 from .harness import OPENAI_KEY, SESSION_ACCESS_KEY_ID, SESSION_SECRET, SESSION_TOKEN, Gate
+from .cloud.anthropic import API_KEY
 from .cloud.driver import StandIn
 
 #: The largest body that the tests' gateway takes; smaller than the default so that tests of it are quick.
@@ -108,7 +109,7 @@ def running(
     gateway.localise(config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, plugin=plugin)
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
-        component_log_level="wasm:debug",
+        component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": API_KEY},
     )  # fmt: skip
     with envoy:
         gate = Gate(envoy, cloud)
