@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from . import gateway
 from .harness import OPENAI_KEY, SESSION_ACCESS_KEY_ID, SESSION_SECRET, SESSION_TOKEN, Gate
-from .cloud.anthropic import API_KEY
+from .cloud.anthropic import API_KEY as ANTHROPIC_KEY
 from .cloud.driver import StandIn
 
 #: The largest body that the tests' gateway takes; smaller than the default so that tests of it are quick.
@@ -70,13 +72,24 @@ def more_backends(plugin: dict[str, Any]) -> None:
     more["openai"] = {
         "provider": "openai", "cluster": "openai", "credentials": {"source": "api_key", "api_key": OPENAI_KEY}
     }  # fmt: skip
-    plugin["backends"].update(more)
+    claude = {
+        "anthropic": {
+            "provider": "anthropic", "cluster": "anthropic", "credentials": {"source": "api_key", "api_key": ANTHROPIC_KEY}
+        },
+        "invoke": bedrock("bedrock_us_east_1") | {"api": "invoke_model"},
+        "mantle": bedrock("mantle") | {"api": "mantle"},
+    }  # fmt: skip
+    plugin["backends"].update(more | claude)
     model = "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0"
     named = [name for name in more if name != "openai"]
     plugin["models"] += [{"name": name, "backend": name, "model": model} for name in named]
     titan = "bedrock/amazon.titan-embed-text-v2:0"
     plugin["models"] += [{"name": f"{name}-titan", "backend": name, "model": titan} for name in named]
-    plugin["models"].append({"name": "openai/*", "backend": "openai"})
+    plugin["models"] += [{"name": f"{name}/*", "backend": name} for name in ("openai", "anthropic")]
+    plugin["models"] += [
+        {"name": "invoke", "backend": "invoke", "model": "bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0"},
+        {"name": "mantle", "backend": "mantle", "model": "bedrock/anthropic.claude-sonnet-4-5"},
+    ]
     plugin["limits"] = {"request_bytes": REQUEST_BYTES}
 
 
@@ -101,15 +114,19 @@ def running(
     clusters: dict[str, int] | None = None,
     concurrency: int = 2,
     file: str = "gateway.yaml",
+    config: dict[str, Any] | None = None,
+    wasm: Path = gateway.WASM,
 ) -> Iterator[Gate]:
-    """An Envoy from a file of envoy/: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
-    config = gateway.load(file)
+    """An Envoy from a file of envoy/, or from `config`: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
+    config = gateway.load(file) if config is None else copy.deepcopy(config)
     edit(config)
     port, admin_port = gateway.free_ports(2)
-    gateway.localise(config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, plugin=plugin)
+    gateway.localise(
+        config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, wasm=wasm, plugin=plugin
+    )
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
-        component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": API_KEY},
+        component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": ANTHROPIC_KEY},
     )  # fmt: skip
     with envoy:
         gate = Gate(envoy, cloud)
@@ -117,17 +134,22 @@ def running(
         gate.client.close()
 
 
-@pytest.fixture(scope="session")
-def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
-    """The Envoy that most tests share."""
+def ready_for_tests(cloud: StandIn) -> tuple[dict[str, int], Edit]:
+    """Clusters that fail, by port and by an edit of the configuration, and a route that is soon tired of silence."""
     (closed,) = gateway.free_ports(1)
 
     def edit(config: dict[str, Any]) -> None:
         routes(config)[0]["route"]["idle_timeout"] = ROUTE_IDLE
         empty = {"name": "empty", "type": "STATIC", "load_assignment": {"cluster_name": "empty", "endpoints": []}}
-        config["static_resources"]["clusters"] += [cluster("unreachable"), empty]
+        config["static_resources"]["clusters"] += [cluster("unreachable"), cluster("mantle"), empty]
 
-    clusters = {"unreachable": closed}
+    return {"unreachable": closed, "mantle": cloud.ports["bedrock"]}, edit
+
+
+@pytest.fixture(scope="session")
+def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
+    """The Envoy that most tests share."""
+    clusters, edit = ready_for_tests(cloud)
     with running(version, cloud, "tests", plugin=more_backends, edit=edit, clusters=clusters) as gate:
         yield gate
 

@@ -5,6 +5,7 @@ The local run and the tests use the production examples this way, so no example 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -121,6 +122,32 @@ def wasm_settings(node: Any) -> Iterable[dict[str, Any]]:
     elif isinstance(node, list):
         for value in node:
             yield from wasm_settings(value)
+
+
+def with_latch(config: dict[str, Any]) -> None:
+    """Holds headers without the pause flag: the same plugin once more, directly behind the first."""
+    for settings in list(wasm_settings(config)):
+        del settings["allow_on_headers_stop_iteration"]
+        plugin = json.loads(settings["configuration"]["value"])
+        settings["configuration"]["value"] = json.dumps({**plugin, "latch": True})
+    for filters in http_filters(config):
+        (index,) = (index for index, each in enumerate(filters) if each["name"] == "fairlead")
+        latch = copy.deepcopy(filters[index])
+        latch["name"] = "fairlead.latch"
+        settings = latch["typed_config"]["config"]
+        settings |= {"name": "fairlead.latch", "root_id": "fairlead.latch"}
+        # All that it needs to know the first filter tells it.
+        del settings["configuration"]
+        filters.insert(index + 1, latch)
+
+
+def http_filters(config: dict[str, Any]) -> Iterable[list[dict[str, Any]]]:
+    """The filters of every HTTP connection manager, to be edited."""
+    for listener in config["static_resources"]["listeners"]:
+        for chain in listener["filter_chains"]:
+            for network in chain["filters"]:
+                if "http_filters" in network["typed_config"]:
+                    yield network["typed_config"]["http_filters"]
 
 
 def wait_for(what: str, ready: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 30) -> None:

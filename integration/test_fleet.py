@@ -80,10 +80,11 @@ class Part:
 
 
 def redis(folder: Path, port: int) -> Part:
-    """Redis from the example; only the port is another."""
+    """Redis from the example; only port and directory are others."""
     text = (EXAMPLES / "redis.conf").read_text()
-    text, found = re.subn(r"(?m)^port .*", f"port {port}", text)
-    assert found == 1
+    for name, value in ("port", port), ("dir", folder):
+        text, found = re.subn(rf"(?m)^{name} .*", f"{name} {value}", text)
+        assert found == 1
     (folder / "redis.conf").write_text(text)
     return Part("redis", port, [str(PARTS / "redis-server"), "redis.conf"], folder)
 
@@ -119,7 +120,7 @@ def limits(config: dict[str, Any]) -> None:
     kinds = {each["value"]: each["descriptors"] for each in config["descriptors"]}
     for kind, most in {
         "requests": {"red": 40, "gold": PLENTY, "busy": PLENTY},
-        "tokens": {"green": 50, "gold": PLENTY, "busy": PLENTY},
+        "tokens": {"green": 50, "grey": 5, "gold": PLENTY, "busy": PLENTY},
         "micro_usd": {"rich": 400, "gold": PLENTY, "busy": PLENTY},
     }.items():
         name = kinds[kind][0]["rate_limit"]["name"]
@@ -133,7 +134,7 @@ def limits(config: dict[str, Any]) -> None:
 
 def teams(plugin: dict[str, Any]) -> None:
     """The teams of this file, each with the key `<name>-key`; some have a limit in each Envoy, too."""
-    plugin["teams"] = {name: team(["*"], key=f"{name}-key") for name in ("red", "green", "blue", "gold", "rich", "busy")}
+    plugin["teams"] = {name: team(["*"], key=f"{name}-key") for name in ("red", "green", "grey", "blue", "gold", "rich", "busy")}
     for name in ("local-redis", "local-service"):
         plugin["teams"][name] = team(["*"], key=f"{name}-key", requests_per_minute=20)
 
@@ -259,10 +260,11 @@ def test_the_example_is_the_one_for_a_single_envoy_and_what_it_says_of_the_fleet
     del manager["http_filters"][1]
     del manager["route_config"]["virtual_hosts"][0]["typed_per_filter_config"]
     clusters = fleet["static_resources"]["clusters"]
-    assert clusters.pop()["name"] == "ratelimit"
+    assert [clusters.pop()["name"], clusters.pop()["name"]] == ["ratelimit", "fairlead_leave"]
     (wasm,), (expected,) = gateway.wasm_settings(fleet), gateway.wasm_settings(single)
     plugin, other = (yaml.safe_load(each["configuration"].pop("value")) for each in (wasm, expected))
     assert list(plugin.pop("teams")) == ["blue"]
+    assert plugin.pop("limits") == {"leave_cluster": "fairlead_leave"}
     assert plugin == other
     assert routes(fleet) == routes(single)
     assert fleet == single
@@ -304,7 +306,7 @@ def test_the_tokens_settled_are_those_that_the_clouds_counted(fleet: Fleet) -> N
         script = f"text in={number % 7 + 1} out={number % 11 + 1}"
         model = (BEDROCK, VERTEX)[number // 2 % 2]
         client = fleet.gates[number % 2].client.with_options(api_key="gold-key")
-        match number % 3:
+        match number % 4:
             case 0:
                 whole = client.chat.completions.create(model=model, messages=say(script), max_tokens=100)
                 assert whole.usage
@@ -314,9 +316,13 @@ def test_the_tokens_settled_are_those_that_the_clouds_counted(fleet: Fleet) -> N
                     model=model, messages=say(script), stream=True, stream_options={"include_usage": True}
                 )
                 return sum(chunk.usage.total_tokens for chunk in chunks if chunk.usage)
-            case _:
+            case 2:
                 text = "word " * (number % 5 + 1)
                 return client.embeddings.create(model=EMBEDDING, input=text).usage.total_tokens
+            case _:
+                # Titan takes one text a call.
+                texts = ["word " * (text + 1) for text in range(number % 9 + 2)]
+                return client.embeddings.create(model=EMBEDDING, input=texts).usage.total_tokens
 
     asked = 120
     with ThreadPoolExecutor(16) as pool:
@@ -360,6 +366,16 @@ def test_used_up_tokens_and_money_are_used_up_for_both(fleet: Fleet) -> None:
     for number in range(4):
         assert refused(fleet.ask(number, "green"))["message"].startswith("the shared limit tokens of 50 ")
     assert fleet.counted("tokens", "green") == 63
+
+    # Nor do requests get around them that take several calls.
+    embed = lambda number: fleet.gates[number % 2].post(  # noqa: E731
+        {"model": EMBEDDING, "input": ["one", "two words", "and three words"]}, {"authorization": "Bearer grey-key"}, "/v1/embeddings"
+    )  # fmt: skip
+    assert embed(0).status == 200
+    until("the tokens of three calls", lambda: fleet.counted("tokens", "grey") == 6)
+    fleet.fresh()
+    assert refused(embed(1))["message"].startswith("the shared limit tokens of 5 ")
+    fleet.open.nothing_was_sent()
 
     # All versions of a model have a limit together, and other models are none of its concern.
     assert fleet.ask(0, "blue", "text in=10 out=11", model=OPUS).status == 200

@@ -131,3 +131,15 @@ def test_googles_own_fields_go_along(gate: Gate) -> None:
     body = gate.body("vertex")
     assert body["safetySettings"] == safety and body["labels"] == {"team": "blue"}
     assert body["generationConfig"]["mediaResolution"] == "MEDIA_RESOLUTION_LOW"
+
+
+@pytest.mark.parametrize(("tier", "name", "value"), [
+    ("priority", "x-vertex-ai-llm-shared-request-type", "priority"), ("flex", "x-vertex-ai-llm-shared-request-type", "flex"),
+    ("scale", "x-vertex-ai-llm-request-type", "dedicated"), ("default", None, None),
+])  # fmt: skip
+def test_the_service_tier_goes_in_a_header_and_comes_back(gate: Gate, tier: Any, name: str | None, value: str | None) -> None:
+    reply = gate.completions.create(model=VERTEX, messages=say(), service_tier=tier)
+    assert reply.service_tier == tier
+    headers = {name.lower(): value for name, value in gate.sent("vertex")["headers"]}
+    told = {name: value for name, value in headers.items() if name.startswith("x-vertex-ai-")}
+    assert told == ({name: value} if name else {})

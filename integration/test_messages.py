@@ -53,9 +53,9 @@ def editions(plugin: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def common_gate(version: str, cloud: StandIn) -> Iterator[Gate]:
     def edit(config: dict[str, Any]) -> None:
-        config["static_resources"]["clusters"] += [cluster("anthropic"), cluster("mantle")]
+        config["static_resources"]["clusters"] += [cluster("mantle")]
 
-    clusters = {"anthropic": cloud.ports["anthropic"], "mantle": cloud.ports["bedrock"]}
+    clusters = {"mantle": cloud.ports["bedrock"]}
     with running(version, cloud, "messages", plugin=editions, edit=edit, clusters=clusters) as gate:
         yield gate
 
@@ -171,3 +171,39 @@ def test_clients_of_openai_see_errors_and_broken_streams(gate: Gate, edition: Ed
     gate.expected_errors.append("a stream of")
     with pytest.raises(openai.APIError):
         list(gate.completions.create(model=edition.model, messages=say("text size=400 fault=cut after=5"), stream=True))
+
+
+GUARD = {"guardrailIdentifier": "gr1abc", "guardrailVersion": "1", "trace": "enabled"}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_guardrail_of_invoke_model_goes_in_signed_headers(gate: Gate, path: str, stream: bool) -> None:
+    request = {
+        "model": "invoke", "max_tokens": 100, "messages": say(), "stream": stream, "guardrailConfig": GUARD,
+        "extra": {"performanceConfig": {"latency": "optimized"}, "requestMetadata": {"team": "blue"}, "serviceTier": {"type": "flex"}},
+    }  # fmt: skip
+    answer = gate.post(request, path=path)
+    assert answer.status == 200 and "x-fairlead-dropped" not in answer.headers, answer
+    sent = {name.lower(): value for name, value in gate.sent("bedrock")["headers"]}
+    told = {name.removeprefix("x-amzn-bedrock-"): value for name, value in sent.items() if name.startswith("x-amzn-bedrock-")}
+    assert told == {
+        "guardrailidentifier": "gr1abc", "guardrailversion": "1", "trace": "ENABLED", "service-tier": "flex",
+        "performanceconfig-latency": "optimized", "request-metadata": '{"team":"blue"}',
+    }  # fmt: skip
+    assert "guardrailConfig" not in gate.body("bedrock")
+
+
+def test_what_a_guardrail_says_is_no_answer_of_the_model(gate: Gate, stream: bool) -> None:
+    request: Any = {"model": "invoke", "messages": say("stop reason=guardrail_intervened say=No."), "extra_body": {"guardrailConfig": GUARD}}
+    if stream:
+        chunks = list(gate.completions.create(**request, stream=True))
+        assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "content_filter"
+    else:
+        assert gate.completions.create(**request).choices[0].finish_reason == "content_filter"
+
+
+def test_some_json_is_asked_for_in_words(gate: Gate, edition: Edition) -> None:
+    request: Any = {"model": edition.model, "messages": say(), "response_format": {"type": "json_object"}}
+    gate.completions.create(**request)
+    (block,) = gate.body(edition.port)["system"]
+    assert "JSON object" in block["text"]

@@ -38,7 +38,7 @@ def test_token_numbers_pass_to_the_one_who_knows_them(gate: Gate) -> None:
 
 
 def test_many_vectors_come_whole_in_one_call(gate: Gate) -> None:
-    inputs = [str(number) for number in range(2048)]
+    inputs = [str(number % 8) for number in range(2048)]
     answer = gate.post({"model": "openai/text-embedding-3-large", "input": inputs, "encoding_format": "base64"}, path="/v1/embeddings")
     reply = json.loads(answer.body)
     assert answer.status == 200 and len(reply["data"]) == 2048 and len(answer.body) > 33_000_000

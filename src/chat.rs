@@ -376,7 +376,6 @@ pub struct Spelling {
     pub image: &'static str,
     /// How to send a picture itself rather than its address.
     pub inline_image: &'static str,
-    pub document: &'static str,
     pub call_name: &'static str,
     pub tool_name: &'static str,
     pub tool_schema: &'static str,

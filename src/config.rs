@@ -33,6 +33,9 @@ pub struct Config {
     /// is refused.
     #[serde(default = "drop_params")]
     pub drop_params: bool,
+    /// Whether the filter `fairlead.latch` stands directly behind this one and holds headers for it.
+    #[serde(default)]
+    pub latch: bool,
     #[serde(default, deserialize_with = "object")]
     pub limits: Limits,
     /// Who may call; without any, everyone may.
@@ -159,6 +162,9 @@ pub struct Model {
     pub model: Option<String>,
     /// What the model is, where its name does not tell: its base model, such as `claude-sonnet-4-5`.
     pub family: Option<String>,
+    /// What everyone together may use of what the name matches.
+    #[serde(default, deserialize_with = "object")]
+    pub limits: teams::Quota,
     /// Several places where it can be had.
     #[serde(default, deserialize_with = "objects")]
     pub targets: Vec<Target>,
@@ -208,11 +214,14 @@ pub struct Limits {
     /// What everyone together may use.
     #[serde(default, deserialize_with = "object")]
     pub total: teams::Quota,
+    /// Envoy's name of a cluster without hosts, by which the filters behind this one are asked to let a request pass
+    /// that takes several calls.
+    pub leave_cluster: Option<String>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { request_bytes: request_bytes(), total: teams::Quota::default() }
+        Self { request_bytes: request_bytes(), total: teams::Quota::default(), leave_cluster: None }
     }
 }
 

@@ -13,6 +13,10 @@
 //! chunk       frame ─► decode ─► chat::Event ─► client's writer ─► bytes to the client
 //! ```
 //!
+//! That is the position `fairlead`, one filter for all. Where a request may be tried at several backends it is two,
+//! and each does its part of the same: `fairlead.gate` in the listener, up to the choice of Envoy's cluster, and
+//! `fairlead.attempt` in the clusters, from there on, once for every try. They share a `pipeline::Desk`.
+//!
 //! # Modules
 //!
 //! - [`base`]: words that everyone uses: errors, headers, JSON at the edges, the door to the host.
@@ -23,7 +27,7 @@
 //! - [`frame`]: bytes of a stream to whole frames: server-sent events, AWS event-stream.
 //! - [`dialect`]: JSON to vocabulary and back, a folder for each dialect; the fates of all fields.
 //! - [`provider`]: where a model lives and how to knock: hosts, paths, signatures, tokens.
-//! - [`policy`]: which backend serves which model.
+//! - [`policy`]: who may ask, for what and how much; which backends serve which model, and in which order.
 //! - [`pipeline`]: the steps above, as plain data in and out.
 //! - `plugin`: the only code that knows proxy-wasm; for wasm32 alone.
 //!

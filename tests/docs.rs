@@ -23,7 +23,8 @@ use fairlead::dialect::image::words::{Rule, Word};
 use fairlead::dialect::openai::own::Api;
 use fairlead::dialect::openai::{self, image::fields};
 use fairlead::dialect::{Client, Upstream, anthropic, image};
-use fairlead::pipeline::Plan;
+use fairlead::pipeline::{FIELDS, Plan};
+use fairlead::policy::prices::Prices;
 use serde_json::{Value, json};
 
 /// One test for all of them, because each may rewrite the file.
@@ -40,6 +41,7 @@ fn the_tables_of_the_readme_are_what_the_code_says() {
     holds("words images", &image_words());
     holds("errors", &errors());
     holds("metrics", &metrics());
+    holds("access log", &access_log());
 }
 
 /// The fate of every field of a chat.
@@ -197,19 +199,85 @@ fn metrics() -> String {
     table
 }
 
+/// A budget would refuse them without.
 #[test]
-fn every_label_is_taken_out_of_its_name_by_the_example_of_envoy() {
-    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
-    let written: BTreeSet<&str> = gateway
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
-        .collect();
+fn every_model_that_the_readme_names_has_a_price() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let prices = Prices::compile(&[], &mut config::Problems::default());
+    let mut names = BTreeSet::new();
+    for provider in config::Provider::ALL {
+        for (at, prefix) in readme.match_indices(provider.prefix()) {
+            // Not a part of another name, and not the end of a sentence.
+            let inside = readme[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || "/-_.@".contains(c));
+            let rest = &readme[at + prefix.len()..];
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.:@/".contains(c)));
+            let model = rest[..end.unwrap_or(rest.len())].trim_end_matches(['.', ':']);
+            // What an account has made itself has no list price.
+            if !inside
+                && model.contains('-')
+                && !model.starts_with("arn:")
+                && !rest[model.len()..].starts_with('*')
+            {
+                names.insert(format!("{prefix}{model}"));
+            }
+        }
+    }
+    assert!(names.len() > 20, "{names:?}");
+    // Some are the beginning of several.
+    let list: Value =
+        serde_json::from_str(&fs::read_to_string(root().join("src/policy/prices.json")).unwrap()).unwrap();
+    let patterns: Vec<&str> =
+        list["prices"].as_array().unwrap().iter().map(|price| price["model"].as_str().unwrap()).collect();
+    let begins = |name: &str| {
+        let (provider, model) = name.split_once('/').unwrap();
+        patterns.iter().any(|pattern| pattern.starts_with(provider) && pattern.contains(model))
+    };
+    let missing: Vec<&String> =
+        names.iter().filter(|name| prices.find(name).is_none() && !begins(name)).collect();
+    // An experiment and a family from before: the public list has no prices of them.
+    assert_eq!(missing, ["vertex_ai/gemini-embedding-exp", "vertex_ai/textembedding-gecko"]);
+}
+
+/// The fields of the access log.
+fn access_log() -> String {
+    let mut table = String::from("| filter state | what it says |\n| --- | --- |\n");
+    for (name, meaning) in FIELDS {
+        writeln!(table, "| `wasm.fairlead.{name}` | {meaning} |").unwrap();
+    }
+    table
+}
+
+#[test]
+fn the_examples_of_access_logs_name_what_there_is() {
+    for file in ["gateway.yaml", "oidc.yaml", "fallback.yaml", "fleet.yaml", "parts/opentelemetry.yaml"] {
+        let example = fs::read_to_string(root().join("envoy").join(file)).unwrap();
+        let named: Vec<&str> = example
+            .split("FILTER_STATE(wasm.fairlead.")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(":PLAIN)%").map(|(name, _)| name))
+            .collect();
+        assert!(named.len() > 4, "{file}");
+        for name in named {
+            assert!(FIELDS.iter().any(|(known, _)| *known == name), "{file}: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_label_is_taken_out_of_its_name_by_the_examples_of_envoy() {
     let labels: BTreeSet<&str> =
         COUNTERS.iter().chain(HISTOGRAMS).flat_map(|row| row.labels).copied().collect();
-    assert_eq!(written, labels);
-    for label in labels {
-        let regex = format!(r"'^wasmcustom\.(?:fairlead|gen_ai)_.*?(;{label}=([^;]*))'");
-        assert!(gateway.contains(&regex), "{label}");
+    for file in ["gateway.yaml", "oidc.yaml", "fallback.yaml", "fleet.yaml"] {
+        let example = fs::read_to_string(root().join("envoy").join(file)).unwrap();
+        let written: BTreeSet<&str> = example
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("- { tag_name: ")?.split(',').next())
+            .collect();
+        assert_eq!(written, labels, "{file}");
+        for label in &labels {
+            let regex = format!(r"'^wasmcustom\.(?:fairlead|gen_ai)_.*?(;{label}=([^;]*))'");
+            assert!(example.contains(&regex), "{file}: {label}");
+        }
     }
 }
 
@@ -232,6 +300,7 @@ fn configuration() -> String {
         ("identity.", &schema["$defs"]["identity"]),
         ("admin.", &schema["$defs"]["admin"]),
         ("prices[].", &schema["$defs"]["price"]),
+        ("prices[].long.", &schema["$defs"]["long"]),
     ] {
         for (name, property) in object["properties"].as_object().unwrap() {
             let Some(meaning) = property["description"].as_str() else { continue };
@@ -266,6 +335,20 @@ fn the_readmes_teams_are_a_configuration() {
     Plan::compile(whole.to_string().as_bytes(), &variables.into()).unwrap();
 }
 
+#[test]
+fn the_readmes_other_backends_are_a_configuration() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("own APIs are backends too").nth(1).unwrap();
+    let json = section.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let keys = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let variables = keys.map(|name| (name.to_owned(), "x".to_owned()));
+    Plan::compile(json.as_bytes(), &variables.into()).unwrap();
+    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
+    for cluster in ["anthropic", "openai"] {
+        assert!(gateway.contains(&format!("- name: {cluster}\n")), "no cluster {cluster}");
+    }
+}
+
 /// serde tells every name it would have taken where it finds one it does not know.
 #[test]
 fn the_schema_names_exactly_the_fields_that_the_code_reads() {
@@ -280,12 +363,16 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
     team_quota["models"] = json!({ "*": quota });
     let key = json!({ "sha256": "0", "name": "n", "expires": "e", "limits": quota });
     let full = [
-        ("limits", json!({ "request_bytes": 1, "total": quota })),
+        ("limits", json!({ "request_bytes": 1, "total": quota, "leave_cluster": "c" })),
         ("teams", json!({ "a": { "keys": [key], "identities": [], "models": [], "limits": team_quota } })),
         ("identity", json!({ "metadata": [], "header": "h" })),
         ("admin", json!({ "keys": [{ "sha256": "0" }] })),
-        ("prices", json!([{ "model": "*", "input": 1, "output": 1 }])),
+        (
+            "prices",
+            json!([{ "model": "*", "input": 1, "output": 1, "tiers": { "flex": { "long": { "above": 1 } } } }]),
+        ),
         ("drop_params", json!(true)),
+        ("latch", json!(false)),
         ("chains", json!([{ "cluster": "c", "backends": [] }])),
     ];
     let whole = |mut config: Value| {
@@ -312,6 +399,9 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         ("/admin", &schema["$defs"]["admin"]),
         ("/admin/keys/0", &schema["$defs"]["adminKey"]),
         ("/prices/0", &schema["$defs"]["price"]),
+        ("/prices/0/tiers", &schema["$defs"]["price"]["properties"]["tiers"]),
+        ("/prices/0/tiers/flex", &schema["$defs"]["tariff"]),
+        ("/prices/0/tiers/flex/long", &schema["$defs"]["long"]),
     ] {
         let mut broken = whole(example.clone());
         broken.pointer_mut(pointer).unwrap()["xyzzy"] = json!(1);

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::wildcard_enum_match_arm,
     clippy::indexing_slicing,
+    clippy::unreachable,
     reason = "in a test a panic is the message"
 )]
 
@@ -521,6 +522,16 @@ fn a_backend_that_is_no_place_of_the_model_is_a_fault_of_the_configuration() {
     let got = Got::from(reply);
     assert_eq!(got.status, 500);
     assert!(got.body.contains("chains"), "{}", got.body);
+}
+
+#[test]
+fn an_operator_is_told_of_models_from_which_no_chain_leads_on() {
+    assert_eq!(plan().dead_ends(), Vec::<String>::new());
+    let mut config = config();
+    config["models"][1]["targets"][1]["order"] = json!(1);
+    config["chains"] = json!([{ "cluster": "all", "backends": ["east", "west", "own"] }]);
+    let [warning] = &compile(&config.to_string()).dead_ends()[..] else { panic!() };
+    assert!(warning.contains("model claude begins at backend west"), "{warning}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use common::client::{self, Exchange, Got, headers};
 use common::envoy::FakeHost;
 use fairlead::base::host::Step;
-use fairlead::pipeline::{Plan, Position, Whole};
+use fairlead::pipeline::{FIELDS, Plan, Position, Whole};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -456,6 +456,7 @@ fn a_client_is_warned_when_most_of_a_limit_is_used() {
         let warning = (number >= 8).then(|| format!("{number}0% of requests_per_minute of team blue"));
         assert_eq!(got.header("x-fairlead-limit-warning"), warning.as_deref());
     }
+    assert_eq!(host.counts()["fairlead_near_limit_total;team=blue;limit=requests_per_minute"], 3);
 }
 
 #[test]
@@ -485,6 +486,59 @@ fn a_key_a_model_and_everyone_have_limits_of_their_own() {
 }
 
 #[test]
+fn a_model_has_limits_of_everyone_together() {
+    let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let team = |key: &str| json!({ "keys": [{ "sha256": hash(key) }], "models": ["*"] });
+    let config = json!({
+        "backends": { "aws": {
+            "provider": "bedrock", "region": "us-east-1", "cluster": "c",
+            "credentials": { "source": "static", "access_key_id": "A", "secret_access_key": "S" }
+        } },
+        "models": [
+            { "name": "bedrock/*", "backend": "aws", "limits": { "requests_per_minute": 2 } },
+            { "name": "fast", "backend": "aws", "model": "bedrock/us.amazon.nova-lite-v1:0", "limits": { "concurrent_requests": 1 } },
+            { "name": "free", "backend": "aws", "model": "bedrock/us.amazon.nova-lite-v1:0" }
+        ],
+        "teams": { "blue": team("blue-key"), "red": team("red-key") },
+        "admin": { "keys": [{ "sha256": hash("admin-key") }] }
+    });
+    let plan = client::compile(&config.to_string());
+    let host = host(&plan);
+    let ask = |key: &str, model: &str| {
+        let request = headers(&[(":method", "POST"), (":path", "/v1/chat/completions"), ("x-api-key", key)]);
+        let mut exchange = Exchange::with(request, &plan, &host);
+        match exchange.send(&body(model, 10, false)) {
+            Step::Forward(_) => Ok(exchange.whole),
+            Step::Answer(reply) => Err(Got::from(reply)),
+            other => panic!("{}", client::show(&other)),
+        }
+    };
+    let nova = "bedrock/us.amazon.nova-pro-v1:0";
+    assert!(ask("blue-key", nova).is_ok() && ask("red-key", "bedrock/us.amazon.nova-lite-v1:0").is_ok());
+    let got = ask("red-key", nova).err().unwrap();
+    assert_eq!((got.status, got.header("retry-after")), (429, Some("61")));
+    let message = got.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(
+        message.starts_with("requests_per_minute of model bedrock/* is reached (2 in any 60 s)"),
+        "{message}"
+    );
+
+    let mut first = ask("blue-key", "fast").ok().unwrap();
+    assert_eq!(ask("red-key", "fast").err().unwrap().status, 429);
+    assert!(ask("red-key", "free").is_ok());
+    first.done(&host);
+    assert!(ask("red-key", "fast").is_ok());
+
+    let gauge = |limit: u64, used: u64, reserved: u64, reset: u64| json!({ "limit": limit, "used": used, "reserved": reserved, "reset_seconds": reset });
+    let models = json!([
+        { "model": "bedrock/*", "limits": { "requests_per_minute": gauge(2, 2, 0, 61) } },
+        { "model": "fast", "limits": { "concurrent_requests": gauge(1, 0, 1, 0) } }
+    ]);
+    assert_eq!(usage(&plan, &host, "admin-key").1["models"], models);
+    assert_eq!(usage(&plan, &host, "blue-key").1.get("models"), None);
+}
+
+#[test]
 fn limits_of_everyone_hold_without_teams() {
     let plan = compile(Value::Null, json!({ "total": { "requests_per_minute": 1 } }));
     let host = host(&plan);
@@ -499,6 +553,8 @@ fn a_request_that_is_refused_takes_nothing() {
     for wrong in [&b"{"[..], br#"{"model":"bedrock/priced"}"#, br#"{"model":"nothing","messages":[]}"#] {
         let Step::Answer(reply) = Exchange::new(&plan, &host).send(wrong) else { panic!("let through") };
         assert!(reply.status < 429);
+        let got = Got::from(reply);
+        assert_eq!(got.header("x-ratelimit-remaining-requests"), Some("10"), "{}", got.body);
     }
     let got = exchange(&plan, &host, 10, (1, 1));
     assert_eq!(got.header("x-ratelimit-remaining-requests"), Some("9"));
@@ -517,7 +573,7 @@ fn every_request_is_counted_by_team_and_rule_and_left_to_the_access_log() {
     assert_eq!(of("fairlead_cost_nanodollars_total"), Some(2_000_000));
     assert!(of("gen_ai_server_request_duration_milliseconds").is_some());
     assert!(of("gen_ai_server_time_to_first_token_milliseconds").is_some());
-    for (field, value) in [
+    let fields = [
         ("team", "blue"),
         ("model", PRICED),
         ("tokens", "110"),
@@ -526,7 +582,12 @@ fn every_request_is_counted_by_team_and_rule_and_left_to_the_access_log() {
         ("cost_usd", "0.002000000"),
         ("cost_micro_usd", "2000"),
         ("first_token_ms", "0"),
-    ] {
+    ];
+    assert_eq!(
+        fields.map(|(field, _)| field).as_slice(),
+        FIELDS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+    );
+    for (field, value) in fields {
         assert_eq!(host.field(field).as_deref(), Some(value), "{field}");
     }
 }
@@ -570,7 +631,9 @@ fn a_stream_counts_the_time_to_its_first_bytes_and_to_its_end() {
 
 #[test]
 fn what_the_gateway_refuses_is_counted_by_its_reason() {
-    let refusing = plan(json!({ "requests_per_minute": 1 }));
+    let team =
+        json!({ "blue": { "keys": [key()], "models": ["*"], "limits": { "requests_per_minute": 1 } } });
+    let refusing = compile(team, json!({ "total": { "requests_per_minute": 100 } }));
     let host = host(&refusing);
     exchange(&refusing, &host, 10, (1, 1));
     let mut second = Exchange::new(&refusing, &host);
@@ -578,7 +641,8 @@ fn what_the_gateway_refuses_is_counted_by_its_reason() {
     second.whole.done(&host);
     let request = headers(&[(":method", "POST"), (":path", "/v1/chat/completions"), ("x-api-key", "wrong")]);
     let mut stranger = Whole::new(Rc::clone(&refusing));
-    stranger.request_headers(&host, &request, false);
+    let Step::Answer(reply) = stranger.request_headers(&host, &request, false) else { panic!("let in") };
+    assert!(reply.headers.iter().all(|(name, _)| !name.starts_with("x-ratelimit")), "{reply:?}");
     stranger.done(&host);
     let counts = host.counts();
     assert_eq!(counts["fairlead_refused_total;team=blue;reason=limit"], 1);
@@ -645,7 +709,10 @@ fn a_member_sees_his_team_and_his_key_and_an_administrator_all() {
     let red = json!({ "name": "red", "limits": {}, "models": [] });
     assert_eq!(usage(&plan, &host, "client-key"), (200, json!({ "teams": [blue], "key": key })));
     assert_eq!(usage(&plan, &host, "red-key"), (200, json!({ "teams": [red], "key": { "limits": {} } })));
-    assert_eq!(usage(&plan, &host, "admin-key"), (200, json!({ "teams": [blue, red], "total": total })));
+    assert_eq!(
+        usage(&plan, &host, "admin-key"),
+        (200, json!({ "teams": [blue, red], "models": [], "total": total }))
+    );
     assert_eq!(usage(&plan, &host, "wrong-key").0, 401);
     // The administrator's key shows everything and opens nothing.
     let request =

@@ -111,14 +111,19 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
 
     let raw = |text: String| RawValue::from_string(text).unwrap();
     let mut file = format!(r#"{{"path":{}"#, json!(outgoing.headers.get(":path").unwrap()));
-    if let Some(betas) = outgoing.headers.get("anthropic-beta") {
-        file += &format!(r#","anthropic-beta":{}"#, json!(betas));
+    for (name, value) in outgoing.headers.0.iter().filter(|(name, _)| is_the_requests(name)) {
+        file += &format!(r#",{}:{}"#, json!(name), json!(String::from_utf8_lossy(value)));
     }
     if let Some(dropped) = plainly(&mut exchange, upstream, &outgoing).header("x-fairlead-dropped") {
         file += &format!(r#","dropped":{}"#, json!(dropped));
     }
     file += &format!(r#","body":{}}}"#, raw(body));
     Ok(layout(&file))
+}
+
+/// A header that is there for what one request says.
+fn is_the_requests(name: &str) -> bool {
+    ["anthropic-beta", "x-amzn-bedrock-", "x-vertex-ai-llm-"].iter().any(|start| name.starts_with(start))
 }
 
 const AWS: &[&str] = &["x-amz-date", "authorization", "x-amz-security-token"];
@@ -139,8 +144,16 @@ fn check_headers(Outgoing { headers, body }: &Outgoing, upstream: Upstream) {
         }
         Upstream::Messages(Edition::Anthropic) => &["x-api-key", "anthropic-version"],
     });
-    let betas = headers.get("anthropic-beta").inspect(|_| expected.push("anthropic-beta"));
-    assert!(betas.is_none() || matches!(upstream, Upstream::Messages(_)), "{betas:?}");
+    for name in names.iter().filter(|name| is_the_requests(name)) {
+        let owner = match upstream {
+            Upstream::Messages(Edition::InvokeModel) => "x-amzn-bedrock-",
+            Upstream::Messages(_) => "anthropic-beta",
+            Upstream::Gemini => "x-vertex-ai-llm-",
+            Upstream::Converse | Upstream::Completions(_) => "nothing",
+        };
+        assert!(name.starts_with(owner), "{name} to {}", upstream.name());
+        expected.push(name);
+    }
     expected.push("x-fairlead-cluster");
     assert_eq!(sorted(&names), sorted(&expected));
     let (authority, cluster) = client::address(upstream);
@@ -148,11 +161,15 @@ fn check_headers(Outgoing { headers, body }: &Outgoing, upstream: Upstream) {
     assert_eq!([get(":method"), get(":scheme"), get("content-type")], ["POST", "https", "application/json"]);
     assert_eq!((get(":authority"), get("x-fairlead-cluster")), (authority, cluster));
     assert_eq!((get("content-length"), get("x-forwarded-proto")), (body.len().to_string().as_str(), "https"));
+    let mut bedrocks: Vec<&str> =
+        names.iter().copied().filter(|name| name.starts_with("x-amzn-bedrock-")).collect();
+    bedrocks.sort_unstable();
+    let bedrocks: String = bedrocks.iter().map(|name| format!(";{name}")).collect();
     let signed = |service: &str, more: &str| {
         assert_eq!((get("x-amz-date"), get("x-amz-security-token")), ("20260102T030405Z", "c2Vzc2lvbg=="));
         let start = format!(
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260102/us-east-1/{service}/aws4_request, \
-             SignedHeaders={more}content-type;host;x-amz-date;x-amz-security-token, Signature="
+             SignedHeaders={more}content-type;host;x-amz-date;x-amz-security-token{bedrocks}, Signature="
         );
         assert!(get("authorization").starts_with(&start), "{}", get("authorization"));
     };
@@ -169,8 +186,11 @@ fn check_headers(Outgoing { headers, body }: &Outgoing, upstream: Upstream) {
         }
         Upstream::Messages(Edition::Mantle) => {
             version();
-            let more =
-                if betas.is_some() { "anthropic-beta;anthropic-version;" } else { "anthropic-version;" };
+            let more = if headers.get("anthropic-beta").is_some() {
+                "anthropic-beta;anthropic-version;"
+            } else {
+                "anthropic-version;"
+            };
             signed("bedrock-mantle", more);
         }
         Upstream::Messages(Edition::Anthropic) => {
@@ -301,8 +321,9 @@ fn check_relayed(said: &Said<'_>, body: &str, case: &str) {
     let mut last = "";
     for line in lines {
         // Which Bedrock tells for itself.
-        let data =
-            line.find(r#","amazon-bedrock-"#).map_or(line.to_owned(), |at| line[..at].to_owned() + "}");
+        let data = line
+            .find(r#","amazon-bedrock-invocationMetrics"#)
+            .map_or(line.to_owned(), |at| line[..at].to_owned() + "}");
         let kind = serde_json::from_str::<Value>(line).unwrap()["type"].clone();
         let frame = format!("event: {}\ndata: {data}\n\n", kind.as_str().unwrap());
         let Some(after) = rest.strip_prefix(&frame) else { break };

@@ -12,7 +12,7 @@
 mod common;
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::client::{self, Got, headers};
 use common::envoy::FakeHost;
@@ -240,6 +240,55 @@ fn a_letter_that_is_hidden_in_the_name_of_a_model_is_seen() {
     }
     // Encoded twice it is another name, and no model of the cloud's.
     assert_eq!(ask("bedrock/claude-%256Fpus").unwrap(), "/model/claude-%256Fpus/converse");
+}
+
+/// So many teams, each with a key of its own and limits.
+fn many(count: usize) -> Rc<Plan> {
+    let teams = (0..count).map(|number| {
+        let key = json!({ "sha256": sha256(&format!("key-{number}")) });
+        (
+            format!("team-{number}"),
+            json!({ "keys": [key], "models": ["*"], "limits": { "requests_per_minute": 1000 } }),
+        )
+    });
+    plan(&[("teams", Value::Object(teams.collect()))])
+}
+
+#[test]
+fn what_clients_make_up_leaves_nothing_behind() {
+    let (plan, host) = (many(3), FakeHost::new());
+    plan.prepare(&host);
+    let keys = host.shared_keys();
+    assert_eq!(keys.len(), 6, "a value for each team and each key: {keys:?}");
+    for number in 0..1000 {
+        let (key, model, team) =
+            (format!("key-{number}-"), format!("bedrock/m{number}"), format!("team-{number}"));
+        let headers = [("x-api-key", key.as_str()), ("x-team", &team), ("x-fairlead-team", &team)];
+        assert_eq!(refused(ask(&plan, &host, OPENAI, &headers, "fast")).0, 401);
+        // One of a team asks for models that there are not.
+        assert!(ask(&plan, &host, OPENAI, &[("x-api-key", "key-1"), ("x-team", &team)], &model).is_ok());
+        host.advance(Duration::from_millis(100));
+    }
+    assert_eq!(host.shared_keys(), keys);
+    let counts = host.counts();
+    assert!(counts.len() < 20, "{counts:?}");
+}
+
+#[test]
+fn ten_thousand_teams_are_found_as_quickly_as_ten() {
+    let time = |count: usize| {
+        let (plan, host) = (many(count), FakeHost::new());
+        let began = Instant::now();
+        for number in 0..1000 {
+            let key = format!("key-{}", number * 7919 % count);
+            let request = headers(&[(":method", "POST"), (":path", OPENAI), ("x-api-key", &key)]);
+            assert_eq!(Whole::new(Rc::clone(&plan)).request_headers(&host, &request, false), Step::Wait);
+        }
+        began.elapsed()
+    };
+    let (few, many) = (time(10), time(10_000));
+    // Who looked at one after another would take a thousand times as long.
+    assert!(many < few * 20, "{few:?} of ten, {many:?} of ten thousand");
 }
 
 #[test]

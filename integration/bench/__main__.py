@@ -29,10 +29,15 @@ def arguments(rows: list[Case]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2, help="length of one measurement (default: 2)")
     keys = ", ".join(case.key for case in rows)
     parser.add_argument("--only", metavar="CASES", help=f"only these, with commas between: {keys}")
+    parser.add_argument(
+        "--teams", action=argparse.BooleanOptionalAction, help="also (or not) what identity and limits cost"
+    )
     parser.add_argument("--wasm", type=Path, default=gateway.WASM, help="another build of the plugin")
     parser.add_argument("--envoy", default="1.40.0", help="version of Envoy (default: 1.40.0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything that was measured")
     asked = parser.parse_args()
+    if asked.teams is None:
+        asked.teams = not asked.only and not asked.quick
     if asked.quick:
         asked.rounds, asked.seconds = 1, 1
     if not asked.wasm.is_file():
@@ -60,7 +65,13 @@ def main() -> int:
             print(f"measuring: {case.title}", file=sys.stderr)
             found = bench.run(case, asked.rounds, asked.seconds, 0 if asked.quick else 1)
             rows.append(summary(case, found))
-        for side in bench.sides:
+        gated = None
+        if asked.teams:
+            print("measuring: teams", file=sys.stderr)
+            bench.start_gated()
+            sides = (bench.plugin, *bench.gated)
+            gated = differences(bench.run(cases()[0], 4 * asked.rounds, asked.seconds, 1, sides))
+        for side in (*bench.sides, *(bench.gated if asked.teams else ())):
             side.count_faults()
         code = asked.wasm.read_bytes()
         told = {
@@ -72,21 +83,33 @@ def main() -> int:
             "wasm_bytes": len(code),
             "wasm_gzip_bytes": len(gzip.compress(code, 9)),
             "cases": rows,
+            "teams": gated,
             "sides": {
                 side.name: {
-                    "boot_seconds": statistics.median(side.boots),
+                    "boot_seconds": statistics.median(side.boots) if side.boots else None,
                     "memory_bytes": process.memory_bytes(side.pid),
                     "requests": side.requests,
                     "failures": side.failures,
                     "faults_in_log": side.faults,
                 }
-                for side in bench.sides
+                for side in (*bench.sides, *(bench.gated if asked.teams else ()))
             },
         }
     if asked.json:
         asked.json.write_text(json.dumps(told, indent=1) + "\n")
     print(report.table(told))
     return 1 if any(side["failures"] or side["faults_in_log"] for side in told["sides"].values()) else 0
+
+
+def differences(found: dict[str, list[Round]]) -> dict[str, Any]:
+    """What identity and limits cost a request, and what so many teams cost beyond one, in microseconds."""
+
+    def above(low: str, high: str) -> dict[str, float]:
+        pairs = [b.cpu_us - a.cpu_us for a, b in zip(found[low], found[high], strict=True)]
+        quietest = min(each.cpu_us for each in found[high]) - min(each.cpu_us for each in found[low])
+        return {"median": statistics.median(pairs), "quietest": quietest}
+
+    return {"identity_and_limits_us": above("plugin", "one team"), "many_teams_us": above("one team", "many teams")}
 
 
 @contextlib.contextmanager

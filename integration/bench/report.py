@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from integration.bench import bodies
+from integration.bench.runner import MANY
 
 #: What a 2 kB Bedrock request may cost above plain Envoy, in microseconds of CPU, SigV4 included.
 TARGET_US = 120
+
+#: What identity and limits may cost a request, and what so many teams may cost it beyond one.
+TEAMS_US, MANY_TEAMS_US = 10, 2
 
 HEAD = ("", "plain", "plugin", "above", "±", "ratio", "plain", "plugin", "ratio", "busy")
 
@@ -91,6 +95,15 @@ def _remarks(told: dict[str, Any], cases: dict[str, Any]) -> list[tuple[str, str
         found.append(
             (name, f"{side['requests']:,} requests, {failures}; {side['faults_in_log']} faults in Envoy's log")
         )
+    if gated := told["teams"]:
+        for name, key, most, what in (
+            ("teams", "identity_and_limits_us", TEAMS_US, "identity and every kind of limit, Bedrock, 300 B"),
+            ("", "many_teams_us", MANY_TEAMS_US, f"{MANY:,} teams rather than one"),
+        ):
+            cost = gated[key]
+            verdict = "met" if min(cost.values()) <= most else "MISSED"
+            told_us = f"{cost['median']:.1f} µs, between the quietest rounds {cost['quietest']:.1f} µs"
+            found.append((name, f"{what}: {told_us}; at most {most} µs, {verdict}"))
     if case := cases.get("bedrock_2kb"):
         verdict = "met" if case["above_us"] <= TARGET_US else "MISSED"
         goal = f"at most {TARGET_US} µs above plain for Bedrock, 2 kB, SigV4 included"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import os
 import re
@@ -40,7 +41,7 @@ class Side:
         return self.envoy.process.pid
 
     def shot(self, case: Case) -> load.Shot:
-        headers, path = CLIENT_HEADERS, "/v1/chat/completions"
+        headers, path = CLIENT_HEADERS, case.asked
         if self.name == "plain":
             # The plugin's work, done by the client: cluster and path.
             headers, path = {**CLIENT_HEADERS, "x-fairlead-cluster": case.cluster}, case.path
@@ -87,6 +88,24 @@ def without_plugin(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+#: A bank's worth of teams.
+MANY = 10_000
+
+
+def teams(count: int) -> dict[str, Any]:
+    """So many teams with a key and every kind of limit, none of which is ever reached; the client is of one of them."""
+    budget = {"usd": 100_000_000, "per": "30d"}
+    limits = {
+        "requests_per_minute": 10**9, "tokens_per_minute": 10**12, "concurrent_requests": 10**6, "budget": budget
+    }  # fmt: skip
+    keys = [f"key-{number}" for number in range(1, count)] + [CLIENT_HEADERS["authorization"].removeprefix("Bearer ")]
+    hashes = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    return {
+        f"team-{number}": {"keys": [{"sha256": sha256}], "models": ["bedrock/*", "vertex_ai/*"], "limits": limits}
+        for number, sha256 in enumerate(hashes)
+    }
+
+
 class Bench:
     """Everything that runs during the benchmark."""
 
@@ -94,18 +113,21 @@ class Bench:
         self._exit = exit
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
-        cloud, *ports = gateway.free_ports(5)
-        clouds = dict.fromkeys(("bedrock", "vertex", "metadata"), cloud)
+        cloud, *ports = gateway.free_ports(9)
+        clouds = dict.fromkeys((role for _, role in gateway.HOSTS), cloud)
 
-        def side(name: str, port: int, admin_port: int) -> Side:
+        def side(name: str, port: int, admin_port: int, count: int | None = None) -> Side:
             config = under_test(gateway.load("gateway.yaml"))
-            gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm)
+            plugin = None if count is None else lambda settings: settings.update(teams=teams(count))
+            gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm, plugin=plugin)
             if name == "plain":
                 without_plugin(config)
             return Side(name, gateway.Envoy(binary, config, f"bench-{name}", concurrency=1))
 
-        self.plain, self.plugin = side("plain", *ports[:2]), side("plugin", *ports[2:])
+        self.plain, self.plugin = side("plain", *ports[:2]), side("plugin", *ports[2:4])
         self.sides = (self.plain, self.plugin)
+        #: The plugin with one team and with very many.
+        self.gated = (side("one team", *ports[4:6], 1), side("many teams", *ports[6:], MANY))
         self._cloud_port = cloud
 
     @property
@@ -152,9 +174,9 @@ class Bench:
 
         gateway.wait_for("the clouds", listening, clouds)
 
-    def verify(self, case: Case) -> None:
-        """Sends a case once to each side: both answer 200, the plugin with a translated body."""
-        for side in self.sides:
+    def verify(self, case: Case, sides: tuple[Side, ...] | None = None) -> None:
+        """Sends a case once to each side: all answer 200, the plugin with a translated body."""
+        for side in sides or self.sides:
             shot = side.shot(case)
             url = urlsplit(shot.url)
             connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=load.PATIENCE)
@@ -163,9 +185,9 @@ class Bench:
                 answer = connection.getresponse()
                 body = answer.read()
             problem = "" if answer.status == 200 else f"status {answer.status}"
-            if not problem and side is self.plugin:
+            if not problem and side is not self.plain:
                 problem = untranslated(case, body)
-            elif not problem and side is self.plain:
+            elif not problem:
                 problem = "" if b"chat.completion" not in body else "a translated body"
             if problem:
                 told = f"{case.title}: {side.name} Envoy answered {problem}: {body[:600]!r}"
@@ -193,14 +215,24 @@ class Bench:
             min(1.0, cpu / result.seconds),
         )
 
-    def run(self, case: Case, rounds: int, seconds: float, warm: float) -> dict[str, list[Round]]:
-        """Measures both sides in turn; who is first changes from round to round."""
-        self.verify(case)
+    def start_gated(self) -> None:
+        """Starts the sides that have teams."""
+        for side in self.gated:
+            self._exit.callback(side.envoy.stop)
+            side.envoy.start()
+            self._pin(0, side.pid)
+
+    def run(
+        self, case: Case, rounds: int, seconds: float, warm: float, sides: tuple[Side, ...] | None = None
+    ) -> dict[str, list[Round]]:
+        """Measures the sides in turn; who is first changes from round to round."""
+        sides = sides or self.sides
+        self.verify(case, sides)
         if warm and not case.drip:
-            for side in self.sides:
+            for side in sides:
                 self.measure(case, side, warm, count=False)
-        found: dict[str, list[Round]] = {side.name: [] for side in self.sides}
+        found: dict[str, list[Round]] = {side.name: [] for side in sides}
         for turn in range(rounds):
-            for side in self.sides if turn % 2 == 0 else self.sides[::-1]:
+            for side in sides if turn % 2 == 0 else sides[::-1]:
                 found[side.name].append(self.measure(case, side, seconds))
         return found

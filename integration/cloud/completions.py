@@ -186,7 +186,8 @@ def _text(content: Any) -> str:
 
 def _turn(api: Completions, body: dict[str, Any]) -> Turn:
     messages = body["messages"]
-    names = {call["id"]: call["function"]["name"] for one in messages for call in one.get("tool_calls", ())}
+    calls = [call for one in messages for call in one.get("tool_calls", ())]
+    names = {call["id"]: call[call["type"]]["name"] for call in calls}
     last = messages[-1]
     results = []
     for message in reversed(messages):
@@ -196,15 +197,15 @@ def _turn(api: Completions, body: dict[str, Any]) -> Turn:
             results.insert(0, (names[message["tool_call_id"]], _text(message["content"])))
     last_text = _text(last["content"]) if last["role"] != "tool" else ""
     choice = body.get("tool_choice")
-    forced = choice["function"]["name"] if isinstance(choice, dict) else "*" if choice == "required" else None
+    forced = choice.get("function", {}).get("name") if isinstance(choice, dict) else "*" if choice == "required" else None
     form = body.get("response_format", {})
     schema = form.get("json_schema", {}).get("schema")
     if form.get("type") == "json_object":
         schema = {"type": "object", "properties": {"ok": {"const": True}}}
     parts = [part for one in messages if isinstance(one.get("content"), list) for part in one["content"]]
     said = [_text(one.get("content")) for one in messages]
-    asked = [call["function"]["arguments"] for one in messages for call in one.get("tool_calls", ())]
-    functions = [tool["function"] for tool in body.get("tools", ())]
+    asked = [call[call["type"]].get("arguments") or call[call["type"]].get("input", "") for call in calls]
+    functions = [tool["function"] for tool in body.get("tools", ()) if "function" in tool]
     return Turn(
         cloud=api.cloud,
         place=api.place,

@@ -29,6 +29,13 @@ STOPS = {
 }
 
 
+#: How soon a request is to be served: docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo, …/flex-paygo.
+TIERS = {
+    "x-vertex-ai-llm-shared-request-type": {"priority": "ON_DEMAND_PRIORITY", "flex": "ON_DEMAND_FLEX", "standard": "ON_DEMAND"},
+    "x-vertex-ai-llm-request-type": {"dedicated": "PROVISIONED_THROUGHPUT", "shared": "ON_DEMAND"},
+}
+
+
 class CountTokens(google.Api):
     """Counts the words of a conversation."""
 
@@ -48,6 +55,7 @@ class Gemini(google.Api):
     """generateContent, and streamGenerateContent with its events."""
 
     path = google.path("publishers/google/models/{model}:(?P<verb>generateContent|streamGenerateContent)")
+    more_headers = tuple(TIERS)
 
     def __init__(self, cloud: str, request: Request, found: Any) -> None:
         super().__init__(cloud, request, found)
@@ -60,6 +68,12 @@ class Gemini(google.Api):
         gemini_shapes.check_body(body)
         gemini_rules.check(self.model, body)
         self._config = body.get("generationConfig", {})
+        self._traffic = "ON_DEMAND"
+        for name, value in self.request.headers:
+            if name.lower() in TIERS:
+                if value not in TIERS[name.lower()]:
+                    raise Refused("headers", f"{name}: no such type {value!r}")
+                self._traffic = TIERS[name.lower()][value]
         self._searches = any("googleSearch" in tool for tool in body.get("tools", []))
         if self.stream and (self._config.get("candidateCount", 1) > 1 or "responseLogprobs" in self._config):
             raise Refused("rule", "candidateCount and logprobs are not supported by streamGenerateContent")
@@ -163,7 +177,7 @@ class Gemini(google.Api):
     def _told_usage(self, last: bool) -> dict[str, Any]:
         usage = self._usage
         prompt = usage.input + usage.cache_read + usage.cache_write
-        told: dict[str, Any] = {"trafficType": "ON_DEMAND"}
+        told: dict[str, Any] = {"trafficType": self._traffic}
         if not last:  # Earlier chunks tell nothing but the traffic type, or the prompt.
             return told | {"promptTokenCount": prompt, "totalTokenCount": prompt}
         told |= {

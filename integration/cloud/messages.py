@@ -35,10 +35,34 @@ EVERYWHERE = frozenset(
 VERSION = "2023-06-01"
 
 
+#: Headers of InvokeModel, and what botocore's model lets them be.
+HEADERS = {
+    "x-amzn-bedrock-guardrailidentifier": r"[a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+",
+    "x-amzn-bedrock-guardrailversion": r"[1-9][0-9]{0,7}|DRAFT",
+    "x-amzn-bedrock-trace": r"ENABLED|DISABLED|ENABLED_FULL",
+    "x-amzn-bedrock-performanceconfig-latency": r"standard|optimized",
+    "x-amzn-bedrock-service-tier": r"priority|default|flex|reserved",
+    "x-amzn-bedrock-request-metadata": r"\{.{2,}\}",
+}
+
+
+def check_headers(headers: dict[str, str]) -> None:
+    """Refuse a header of InvokeModel that says something else, or half of what it takes."""
+    for name, pattern in HEADERS.items():
+        if name in headers and not re.fullmatch(pattern, headers[name]):
+            raise Refused("headers", f"{name}: {headers[name]!r} does not match {pattern}")
+    if len({"x-amzn-bedrock-guardrailidentifier", "x-amzn-bedrock-guardrailversion"} & headers.keys()) == 1:
+        raise Refused("headers", "a guardrail has an identifier and a version")
+    metadata = json.loads(headers.get("x-amzn-bedrock-request-metadata", "{}"))
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise Refused("headers", "x-amzn-bedrock-request-metadata: must be an object of strings")
+
+
 class Messages(frame.Api):
     """What all editions do alike. A subclass names its path and the members that only it takes."""
 
     top = EVERYWHERE
+    required: tuple[str, ...] = ("max_tokens", "messages")
     body: dict[str, Any]
 
     def __init__(self, cloud: str, request: Request, found: re.Match[str]) -> None:
@@ -62,7 +86,7 @@ class Messages(frame.Api):
         more = {"context_management"} if isinstance(body, dict) and any(
             beta.startswith(("context-management-", "compact-")) for beta in self.betas(body)
         ) else set()  # fmt: skip
-        messages_shapes.check_body(body, self.top | more)
+        messages_shapes.check_body(body, self.top | more, self.required)
         self.told(body)
         messages_rules.check(body, self.model)
         self.body = body
@@ -182,6 +206,7 @@ class Invoke(aws.Api, Messages):
 
     path = re.compile(r"/model/(?P<model>[^/]*anthropic\.claude[^/]*)/(?P<operation>invoke|invoke-with-response-stream)")
     stream_type = "application/vnd.amazon.eventstream"
+    more_headers = tuple(HEADERS)
     top = EVERYWHERE | {"anthropic_version", "anthropic_beta"}
 
     def betas(self, body: dict[str, Any]) -> list[str]:
@@ -191,11 +216,30 @@ class Invoke(aws.Api, Messages):
         self.stream = self.found["operation"] == "invoke-with-response-stream"
         if body.get("anthropic_version") != "bedrock-2023-05-31":
             raise Refused("rule", f"Invalid API version: {body.get('anthropic_version')}")
+        check_headers(self.headers())
         if any(not re.fullmatch(r"[a-z0-9-]+-20\d\d-\d\d-\d\d|[a-z-]+-20\d{6}", beta) for beta in self.betas(body)):
             raise Refused("rule", "invalid beta flag")
 
+    def _message(self, reply: Reply, content: list[Any], stop: str | None, usage: dict[str, Any]) -> dict[str, Any]:
+        message = super()._message(reply, content, stop, usage)
+        return message | (self._action(reply) if stop is not None else {})
+
+    def _stop(self, reply: Reply) -> str:
+        # A guardrail puts its own words in the place of the model's, and the reason stays what it was.
+        return "end_turn" if reply.stop == "guardrail_intervened" else super()._stop(reply)
+
+    def _action(self, reply: Reply) -> dict[str, str]:
+        if "x-amzn-bedrock-guardrailidentifier" not in self.headers() and reply.stop != "guardrail_intervened":
+            return {}
+        return {"amazon-bedrock-guardrailAction": "INTERVENED" if reply.stop == "guardrail_intervened" else "NONE"}
+
+    def frames(self, reply: Reply) -> list[bytes]:
+        self._reply = reply
+        return super().frames(reply)
+
     def framed(self, event: dict[str, Any]) -> bytes:
         if event["type"] == "message_stop":
+            event = event | self._action(self._reply)
             metrics = {"inputTokenCount": 1, "outputTokenCount": 2, "invocationLatency": 7, "firstByteLatency": 3}
             event = event | {"amazon-bedrock-invocationMetrics": metrics}
         chunk = {"bytes": base64.b64encode(json.dumps(event).encode()).decode(), "p": "abcdefghijkl"}
@@ -235,6 +279,43 @@ class RawPredict(google.Api, Messages):
         if error.type in ("invalid", "invalid_request_error"):
             return answer(error, self.head())
         return google.told(error, self.head())
+
+
+class Count(Messages):
+    """Counts the words of a conversation: `MessageCountTokensParams` of the `anthropic` package."""
+
+    required = ("messages",)
+
+    def whole(self, reply: Reply) -> bytes:
+        return json_bytes({"input_tokens": self.turn.words})
+
+
+#: What a count takes.
+COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
+
+
+class CountOwn(Count, Own):
+    path = re.compile(r"/v1/messages/count_tokens")
+    top = COUNTED | {"mcp_servers", "context_management"}
+
+
+class CountMantle(Count, Mantle):
+    path = re.compile(r"/anthropic/v1/messages/count_tokens")
+    top = COUNTED
+
+
+class CountRawPredict(Count, RawPredict):
+    """`_prepare_options` of the `anthropic` package's client for Vertex AI: the body names the model."""
+
+    path = google.path("publishers/anthropic/models/count-tokens:rawPredict")
+    top = COUNTED | {"anthropic_version"}
+
+    def told(self, body: dict[str, Any]) -> None:
+        self.model = body.get("model", "")
+        if not self.model.startswith("claude-"):
+            raise Refused("rule", "the publisher has no such model", "NOT_FOUND")
+        if body.get("anthropic_version") != "vertex-2023-10-16":
+            raise Refused("rule", f"anthropic_version: {body.get('anthropic_version')} is not supported")
 
 
 def answer(error: Error, head: dict[str, str]) -> Whole:
@@ -325,7 +406,7 @@ def _turn(api: Messages, body: dict[str, Any]) -> Turn:
         tool_results=results,
         images=sum(block["type"] == "image" for blocks in messages for block in blocks),
         words=sum(words(text) for text in texts),
-        tools=[Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools", []) if "input_schema" in tool],
+        tools=[Tool(tool["name"], tool["input_schema"]) for tool in body.get("tools", []) if {"name", "input_schema"} <= tool.keys()],
         forced_tool={"tool": choice.get("name"), "any": "*"}.get(choice["type"]),
         schema=schema["schema"] if schema else None,
         marked_text=last_text or " ".join(text for _, text in results),

@@ -13,7 +13,7 @@ from openai.types.image_generate_params import ImageGenerateParamsBase
 
 from . import frame, pictures
 from .delivery import Whole
-from .embeddings import Embeddings
+from .embeddings import Embeddings, vector
 from .errors import OPENAI, openai_body, openai_name
 from .http import json_bytes
 from .pictures import one_of, text, whole
@@ -28,7 +28,10 @@ def told(error: Error, head: dict[str, str]) -> Whole:
     headers = head | {"Content-Type": "application/json"}
     if error.retry_after:
         headers["Retry-After"] = error.retry_after
-    return OPENAI[name][0], headers, json_bytes(openai_body(name, error.message))
+    # Its errors name the field: at their beginning, or in quotes.
+    named = re.match(r"body\.(\w+)|([a-z_]+(?:\[\d+\]|\.\w+)*): ", error.message or "") or re.search(r"(?<=')(\w+)()(?=')", error.message or "")
+    param = next((group for group in named.groups() if group), None) if named else None
+    return OPENAI[name][0], headers, json_bytes(openai_body(name, error.message, param))
 
 
 class Own(frame.Api):
@@ -69,14 +72,14 @@ class Embed(Own, Embeddings):
         return self.asked([one if isinstance(one, str) else " ".join(map(str, one)) for one in inputs], size)
 
     def whole(self, reply: Reply) -> bytes:
-        def written(numbers: list[float]) -> list[float] | str:
+        def written(text: str) -> list[float] | str:
+            numbers = vector(text, self.size)
             packed = struct.pack(f"<{len(numbers)}f", *numbers)
             return base64.b64encode(packed).decode() if self.base64 else numbers
 
-        data = [
-            {"object": "embedding", "index": index, "embedding": written(numbers)}
-            for index, numbers in enumerate(self.vectors())
-        ]
+        # Each text once: the largest requests have thousands of them.
+        known = {text: written(text) for text in set(self.texts)}
+        data = [{"object": "embedding", "index": index, "embedding": known[text]} for index, text in enumerate(self.texts)]
         usage = {"prompt_tokens": self.turn.words, "total_tokens": self.turn.words}
         return json_bytes({"object": "list", "data": data, "model": self.model, "usage": usage})
 
@@ -107,7 +110,8 @@ class Draw(Own):
         form = body.get("output_format", "png")
         if "output_compression" in body:
             whole(body["output_compression"], 0, 100, "output_compression")
-            one_of(form, ("jpeg", "webp"), "output_format")
+            if form not in ("jpeg", "webp"):
+                raise Refused("rule", f"output_compression: not with {form}")
         if body.get("background") == "transparent":
             one_of(form, ("png", "webp"), "output_format")
         if body.get("partial_images"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections.abc
 import functools
 import types
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
+
+from typing_extensions import NotRequired, Required, get_type_hints
 
 from .strict import Refused
 
@@ -20,6 +22,15 @@ def check(value: Any, kind: Any, where: str) -> None:
 @functools.cache
 def _members(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+@functools.cache
+def _required(kind: Any) -> frozenset[str]:
+    """Not `__required_keys__`: the packages' annotations are strings, of which it knows nothing."""
+    hints = get_type_hints(kind, include_extras=True)
+    wrapped = {name for name, hint in hints.items() if get_origin(hint) in (Required, NotRequired)}
+    required = {name for name, hint in hints.items() if get_origin(hint) is Required}
+    return frozenset(required | (kind.__required_keys__ - wrapped if kind.__total__ else set()))
 
 
 def _problem(value: Any, kind: Any, where: str) -> str | None:
@@ -81,7 +92,7 @@ def _typed_dict(value: Any, kind: Any, where: str) -> str | None:
     for name in value:
         if name not in members:
             return f"{where}.{name}: unknown parameter"
-    for name in sorted(kind.__required_keys__):
+    for name in sorted(_required(kind)):
         if name not in value:
             return f"{where}.{name}: missing required parameter"
     return _first(_problem(one, members[name], f"{where}.{name}") for name, one in value.items())

@@ -26,7 +26,14 @@ MODELS = {
         "us.deepseek.r1-v1:0", "cohere.command-r-plus-v1:0", "ai21.jamba-1-5-large-v1:0", "qwen.qwen3-32b-v1:0",
         "openai.gpt-oss-120b-1:0", "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc",
     ],
-    "vertex": ["gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemini-2.0-flash-001"],
+    "vertex": [
+        "gemini-2.5-flash", "gemini-2.5-pro", "gemini-3-pro-preview", "gemini-2.0-flash-001", "claude-sonnet-4-5@20250929",
+        "claude-opus-4-6", "meta/llama-3.3-70b-instruct-maas", "openai/gpt-oss-120b-maas", "deepseek-ai/deepseek-r1-0528-maas",
+        "qwen/qwen3-next-80b-a3b-thinking-maas", "moonshotai/kimi-k2-thinking-maas", "mistral-medium-3", "mistral-medium-3-5",
+    ],
+    "openai": ["gpt-4.1", "gpt-5", "gpt-5.1", "o3"],
+    "anthropic": ["claude-sonnet-4-5", "claude-opus-4-8", "claude-3-haiku-20240307"],
+    "claude": ["invoke", "mantle"],
 }  # fmt: skip
 
 #: The type whose fields, and theirs, must all come up.

@@ -18,6 +18,7 @@ MODELS = {
         "cohere.embed-english-v3", "us.cohere.embed-v4:0", "amazon.nova-2-multimodal-embeddings-v1:0",
     ],
     "vertex": ["text-embedding-005", "gemini-embedding-001", "gemini-embedding-2-preview"],
+    "openai": ["text-embedding-3-small", "text-embedding-3-large"],
 }  # fmt: skip
 
 #: The type whose fields must all come up.

@@ -15,6 +15,7 @@ PATH = "/v1/images/generations"
 MODELS = {
     "bedrock": ["amazon.nova-canvas-v1:0", "amazon.titan-image-generator-v2:0", "stability.stable-image-core-v1:1"],
     "vertex": ["imagen-4.0-generate-001", "gemini-2.5-flash-image", "gemini-3-pro-image-preview"],
+    "openai": ["gpt-image-2", "gpt-image-1-mini"],
 }
 
 #: The type whose fields, and theirs, must all come up.

@@ -90,6 +90,8 @@ pub enum ReplyStep {
     Continue,
     /// Answer the client with this in place of the upstream's reply. Only while no header has gone.
     Answer(Reply),
+    /// This is no reply, only leave to go on: keep it from the client, and do that with the request.
+    Instead(Step),
 }
 
 /// A complete answer to the client.

@@ -10,6 +10,8 @@ pub enum Counter<'a> {
     Requests { team: &'a str, model: &'a str, status: &'a str },
     /// The gateway itself has refused a request.
     Refused { team: &'a str, reason: &'a str },
+    /// A request was let in that filled a limit to 80 % or more.
+    NearLimit { team: &'a str, limit: &'a str },
     /// Tokens as the clouds counted them. `kind`s add up: input that came from the cache or went to it is
     /// not among the `input`.
     Tokens { team: &'a str, model: &'a str, kind: &'a str },
@@ -59,6 +61,13 @@ const REFUSED: Row = Row {
     meaning: "requests that the gateway refused: `key`, `model`, `limit` or `budget`",
 };
 
+const NEAR_LIMIT: Row = Row {
+    name: "fairlead_near_limit_total",
+    labels: &["team", "limit"],
+    meaning: "requests that were let in and filled a limit of the team, its key, the model or everyone to 80 % or \
+              more; `limit` is its name in the configuration",
+};
+
 const TOKENS: Row = Row {
     name: "gen_ai_client_token_usage_total",
     labels: &["team", "model", "token_type"],
@@ -99,7 +108,7 @@ const FIRST_TOKEN: Row = Row {
 
 /// Every counter. Names that begin with `gen_ai` are those of OpenTelemetry's semantic conventions for
 /// generative AI: opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics.
-pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, WASTED, COST, TRIES, REFUSED, DROPPED];
+pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, WASTED, COST, TRIES, REFUSED, NEAR_LIMIT, DROPPED];
 
 /// Every histogram.
 pub const HISTOGRAMS: &[Row] = &[DURATION, FIRST_TOKEN];
@@ -114,6 +123,7 @@ impl Counter<'_> {
             Counter::Dropped { field, upstream } => write_name(&DROPPED, &[field, upstream], out),
             Counter::Requests { team, model, status } => write_name(&REQUESTS, &[team, model, status], out),
             Counter::Refused { team, reason } => write_name(&REFUSED, &[team, reason], out),
+            Counter::NearLimit { team, limit } => write_name(&NEAR_LIMIT, &[team, limit], out),
             Counter::Tokens { team, model, kind } => write_name(&TOKENS, &[team, model, kind], out),
             Counter::Wasted { team, model } => write_name(&WASTED, &[team, model], out),
             Counter::Tries { backend, outcome } => write_name(&TRIES, &[backend, outcome], out),

@@ -125,4 +125,45 @@ pub struct Price {
     pub cache_write_hour: Option<f64>,
     /// One image, in dollars.
     pub image: Option<f64>,
+    /// Prices of very long requests.
+    #[serde(default, deserialize_with = "optional")]
+    pub long: Option<Long>,
+    #[serde(default, deserialize_with = "object")]
+    pub tiers: Tiers,
+}
+
+/// What all tokens of a request cost whose input is longer than so many, with what comes from the cache; as for
+/// other requests where a price is absent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Long {
+    pub above: u64,
+    pub input: Option<f64>,
+    pub output: Option<f64>,
+    pub cache_read: Option<f64>,
+    pub cache_write: Option<f64>,
+    pub cache_write_hour: Option<f64>,
+}
+
+/// Prices of the clouds' service tiers; as the standard one where they are absent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tiers {
+    #[serde(default, deserialize_with = "optional")]
+    pub flex: Option<Tariff>,
+    #[serde(default, deserialize_with = "optional")]
+    pub priority: Option<Tariff>,
+}
+
+/// Prices of a service tier; as the standard one where one is absent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tariff {
+    pub input: Option<f64>,
+    pub output: Option<f64>,
+    pub cache_read: Option<f64>,
+    pub cache_write: Option<f64>,
+    pub cache_write_hour: Option<f64>,
+    #[serde(default, deserialize_with = "optional")]
+    pub long: Option<Long>,
 }

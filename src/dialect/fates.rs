@@ -27,6 +27,8 @@ pub const NO_BIAS: Fate = Refused("counts tokens of OpenAI's tokenizer; leave it
 pub const TEXT_ONLY: Fate = Refused("asks for more than text; leave it out");
 pub const NO_SEARCH: Fate =
     Refused("asks for a web search; leave it out, or offer a search tool of your own");
+pub const NO_MODERATION: Fate =
+    Refused("asks OpenAI to look through what is said; leave it out, or use a guardrail of the cloud");
 pub const NO_CONTAINER: Fate = Refused("belongs to a tool that Anthropic runs itself; leave it out");
 pub const NO_GEO: Fate = Refused("is decided by the region of the backend; leave it out");
 pub const NO_MCP: Fate =

@@ -11,6 +11,7 @@ mod extra;
 pub mod fates;
 pub mod gemini;
 pub mod image;
+mod json_object;
 mod media;
 pub mod models;
 pub mod names;
@@ -95,9 +96,14 @@ impl<'m> Model<'m> {
 
     /// Whether an operator's word for what a model is means something here.
     pub fn is_family(word: &str) -> bool {
-        ["gemini-", "claude-"].iter().any(|name| word.starts_with(name)) || converse::is_family(word)
+        ["gemini-", "claude-"].iter().any(|name| word.starts_with(name))
+            || converse::is_family(word)
+            || openai::is_family(word)
     }
 }
+
+/// Headers of one request.
+pub type HeaderList = Vec<(&'static str, String)>;
 
 /// What became of a request beside its body.
 #[derive(Debug)]
@@ -108,6 +114,17 @@ pub struct Written {
     pub names: Names,
     /// A stream was asked for, but the model can only answer whole.
     pub whole: bool,
+    /// Headers that this request goes out with, besides [`Upstream::headers`].
+    pub headers: HeaderList,
+}
+
+/// What became of a request that passes, beside its body.
+#[derive(Debug)]
+pub struct Passed {
+    /// The fields that were given.
+    pub given: Vec<Given>,
+    /// Headers that this request goes out with, besides [`Upstream::headers`].
+    pub headers: HeaderList,
 }
 
 /// What every reply says of itself.
@@ -396,7 +413,7 @@ impl Upstream {
 
     /// Headers that go out besides those of every request. `betas` is the value of the client's header
     /// `anthropic-beta`.
-    pub fn headers(self, betas: &str) -> Vec<(&'static str, String)> {
+    pub fn headers(self, betas: &str) -> HeaderList {
         match self {
             Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => Vec::new(),
             Upstream::Messages(edition) => edition.headers(betas),
@@ -404,20 +421,22 @@ impl Upstream {
     }
 
     /// Edits the body of a client whose dialect this upstream [`Upstream::speaks`], into an empty buffer.
-    /// Gives what becomes of the fields that were given.
     ///
     /// # Errors
     /// What the upstream has no place for, named by its path.
     pub fn pass(
         self,
         body: &relay::Body<'_>,
-        model: &str,
+        model: Model<'_>,
         betas: &str,
         out: &mut Vec<u8>,
-    ) -> Result<Vec<Given>, Error> {
+    ) -> Result<Passed, Error> {
         match self {
-            Upstream::Messages(edition) => anthropic::pass(edition, body, model, betas, out),
-            Upstream::Completions(edition) => openai::pass(edition, body, model, out),
+            Upstream::Messages(edition) => anthropic::pass(edition, body, model.name, betas, out),
+            Upstream::Completions(edition) => {
+                let given = openai::pass(edition, body, model, out)?;
+                Ok(Passed { given, headers: Vec::new() })
+            }
             Upstream::Converse | Upstream::Gemini => {
                 Err(Error::new(Kind::Internal, "this upstream speaks no client's dialect"))
             }
@@ -438,23 +457,26 @@ impl Upstream {
         let mut names = names::fit(request, self.words())?;
         match self {
             Upstream::Converse => {
+                json_object::ask(request);
                 let converse::Outcome { left_out, answer, whole } = converse::write(request, model, out)?;
                 if let Some(tool) = answer {
                     names.answered_by(tool);
                 }
-                Ok(Written { left_out, names, whole })
+                Ok(Written { left_out, names, whole, headers: Vec::new() })
             }
             Upstream::Gemini => {
                 let left_out = gemini::write(request, model.base(), out)?;
-                Ok(Written { left_out, names, whole: false })
+                let headers = gemini::headers(request.tier);
+                Ok(Written { left_out, names, whole: false, headers })
             }
             Upstream::Messages(edition) => {
-                let left_out = anthropic::write(edition, request, model, out)?;
-                Ok(Written { left_out, names, whole: false })
+                json_object::ask(request);
+                let (left_out, headers) = anthropic::write(edition, request, model, out)?;
+                Ok(Written { left_out, names, whole: false, headers })
             }
             Upstream::Completions(edition) => {
                 let left_out = openai::write(edition, request, model, out)?;
-                Ok(Written { left_out, names, whole: false })
+                Ok(Written { left_out, names, whole: false, headers: Vec::new() })
             }
         }
     }

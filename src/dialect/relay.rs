@@ -61,6 +61,11 @@ impl<'a> Body<'a> {
         self.members.given()
     }
 
+    /// All members.
+    pub fn members(&self) -> &Fields<'a> {
+        &self.members
+    }
+
     /// A member that says something.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.given().find(|(known, _)| *known == name).map(|(_, value)| value)

@@ -4,7 +4,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::Count;
 use crate::chat::{Delivery, Sink};
 use crate::dialect::names::Names;
-use crate::dialect::{self, Client, Model, Title, Upstream, Written, fates, relay};
+use crate::dialect::{self, Client, Model, Passed, Title, Upstream, Written, fates, relay};
 use crate::policy::estimate;
 
 use super::aim::Aim;
@@ -27,7 +27,8 @@ pub fn translate(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Attempt, 
     let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.fates(client))?;
     // The bodies differ by little more than their member names.
     let mut written = Vec::with_capacity(body.len() + body.len() / 8 + 256);
-    let Written { left_out, names, whole } = upstream.write(&mut request, kind, &mut written)?;
+    let Written { left_out, names, whole, headers: more } =
+        upstream.write(&mut request, kind, &mut written)?;
     // What an upstream does not take of these it has refused.
     fates::own(&mut given, &request.extra, |_| true);
     fates::also(&mut given, left_out);
@@ -37,7 +38,8 @@ pub fn translate(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Attempt, 
     let most_output = Some(each.saturating_mul(replies));
     let streamed = delivery.is_stream() && !whole;
     let address = backend.address(upstream, target.model, streamed)?;
-    let headers = upstream.headers(&caller.betas);
+    let mut headers = upstream.headers(&caller.betas);
+    headers.extend(more);
     let expects = Expects::Chat { upstream, delivery, streamed, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
     Ok(Attempt { address, headers, body: written, more: Vec::new(), asked, estimate, most_output })
@@ -58,11 +60,12 @@ fn pass(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Option<Attempt>, E
         return Ok(None);
     }
     let mut written = Vec::with_capacity(body.len() + 256);
-    let given = upstream.pass(&top, target.model, &caller.betas, &mut written)?;
+    let Passed { given, headers: more } = upstream.pass(&top, kind, &caller.betas, &mut written)?;
     let delivery =
         if top.stream { Delivery::Stream { usage: client.wants_usage(&top) } } else { Delivery::Whole };
     let address = backend.address(upstream, target.model, top.stream)?;
-    let headers = upstream.headers(&caller.betas);
+    let mut headers = upstream.headers(&caller.betas);
+    headers.extend(more);
     let expects = Expects::Relay { upstream, delivery };
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, given);
     let estimate = estimate::tokens(&measure::unread(body));

@@ -43,7 +43,7 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     let price = plan.prices.find(wish.full);
     let mut scopes =
         caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes(wish.asked, wish.full));
-    scopes.extend(plan.total.iter().map(Rc::clone));
+    scopes.extend(plan.model_scope(wish.asked).into_iter().chain(&plan.total).map(Rc::clone));
     if scopes.is_empty() {
         return Ok(Meter::new(None, price, wish.input));
     }
@@ -54,15 +54,29 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     }
     match quota::reserve(host, scopes.clone(), cost) {
         Ok((reservation, standings)) => {
-            caller.limits = headers(&scopes, &standings);
+            let fullest = fullest(&scopes, &standings).filter(|(percent, ..)| *percent >= WARN_AT);
+            caller.limits = headers(&standings);
+            if let Some((percent, limit, title)) = fullest {
+                let team = caller.team();
+                host.count(Counter::NearLimit { team, limit: limit.name() }, 1);
+                let warning = format!("{percent}% of {} of {title}", limit.name());
+                caller.limits.push(("x-fairlead-limit-warning", warning));
+            }
             Ok(Meter::new(Some(reservation), price, wish.input))
         }
         Err(exhausted) => {
             let standings: Vec<Standing> = scopes.iter().map(|scope| scope.standing(host)).collect();
-            caller.limits = headers(&scopes, &standings);
+            caller.limits = headers(&standings);
             Err(refusal(exhausted, &scopes, cost))
         }
     }
+}
+
+/// Leaves with the caller what is left of his limits, without taking anything from them.
+pub fn tell(plan: &Plan, caller: &mut Caller, host: &dyn Host) {
+    let own = caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes("", ""));
+    let standings: Vec<Standing> = own.iter().chain(&plan.total).map(|scope| scope.standing(host)).collect();
+    caller.limits = headers(&standings);
 }
 
 /// Takes what a request may use from what the backend's account has, if that is limited. Where nothing is left, the
@@ -96,7 +110,7 @@ fn cost(price: Option<Price>, scopes: &[Rc<Scope>], wish: Wish<'_>) -> Result<Co
     let plain = Usage { input: wish.input, output, ..Usage::default() };
     match (price, scopes.iter().find(|scope| scope.limits.budget.is_some())) {
         (Some(price), _) => {
-            let nano_usd = price.of(&dear, wish.images).max(price.of(&plain, wish.images));
+            let nano_usd = price.most(&dear, wish.images).max(price.most(&plain, wish.images));
             Ok(Cost { tokens, nano_usd })
         }
         (None, _) if !wish.billed => Ok(Cost::default()),
@@ -170,7 +184,7 @@ fn dollars(nano_usd: u64) -> String {
 }
 
 /// What a client is told of the limits that have the least room left.
-fn headers(scopes: &[Rc<Scope>], standings: &[Standing]) -> Vec<(&'static str, String)> {
+fn headers(standings: &[Standing]) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
     let mut tell = |gauge: Option<Gauge>, names: [&'static str; 3]| {
         if let Some(gauge) = gauge {
@@ -190,11 +204,6 @@ fn headers(scopes: &[Rc<Scope>], standings: &[Standing]) -> Vec<(&'static str, S
         tightest(|standing| standing.tokens),
         ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
     );
-    if let Some((percent, limit, title)) =
-        fullest(scopes, standings).filter(|(percent, ..)| *percent >= WARN_AT)
-    {
-        headers.push(("x-fairlead-limit-warning", format!("{percent}% of {} of {title}", limit.name())));
-    }
     headers
 }
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::base::host::Host;
-use crate::chat::{Event, Frame, Sink, Usage};
+use crate::chat::{Event, Frame, Sink, Tier, Usage};
 use crate::policy::prices::Price;
 use crate::policy::quota::{Cost, Reservation};
 
@@ -45,6 +45,8 @@ struct Heard {
     /// Bytes of text, thoughts and arguments.
     said: u64,
     images: u64,
+    /// The service tier, where the upstream tells it.
+    tier: Option<Tier>,
 }
 
 impl Meter {
@@ -147,9 +149,9 @@ impl Meter {
 
     /// What that costs, in billionths of a dollar; `None` where no price is known.
     pub fn cost(&self) -> Option<u64> {
-        let Heard { images, pending, .. } = self.heard.get();
+        let Heard { images, pending, tier, .. } = self.heard.get();
         let images = images.saturating_add(pending.images);
-        self.price.get().map(|price| price.of(&self.used(), images))
+        self.price.get().map(|price| price.of(&self.used(), images, tier))
     }
 
     /// Settles the reservation, once; what comes later is not counted any more.
@@ -186,6 +188,7 @@ impl Sink for Tap<'_> {
         };
         self.meter.hear(|heard| match &event {
             Event::Usage(usage) => heard.usage = Some(*usage),
+            Event::Tier(tier) => heard.tier = Some(*tier),
             Event::Stop { .. } => heard.complete = true,
             Event::Text(text) | Event::Reasoning(text) | Event::Redacted(text) => said(heard, text.length()),
             Event::ToolArguments { arguments, .. } => said(heard, arguments.length()),
@@ -193,7 +196,6 @@ impl Sink for Tap<'_> {
             | Event::Signature(_)
             | Event::BlockEnd
             | Event::Citation(_)
-            | Event::Tier(_)
             | Event::Extra { .. }
             | Event::ToolStart { .. }
             | Event::ToolEnd { .. }

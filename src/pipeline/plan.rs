@@ -39,8 +39,12 @@ pub struct Plan {
     pub total: Option<Rc<Scope>>,
     /// Largest request body in bytes.
     pub request_bytes: usize,
+    /// The cluster without hosts by which the filters behind this one are asked for leave.
+    pub leave_cluster: Option<String>,
     /// Whether fields without a counterpart are left out rather than refused.
     pub drop_params: bool,
+    /// Whether another filter holds headers for this one.
+    pub latch: bool,
     /// For replies that are gathered.
     pub room: Room,
 }
@@ -143,8 +147,12 @@ impl Plan {
         if config.limits.request_bytes == 0 {
             problems.add("limits.request_bytes", "is zero, which would refuse everything");
         }
+        if config.limits.leave_cluster.as_deref() == Some("") {
+            problems.add("limits.leave_cluster", "is empty; write the name of a cluster without hosts");
+        }
         if problems.0.is_empty() {
             let (request_bytes, drop_params) = (config.limits.request_bytes, config.drop_params);
+            let latch = config.latch;
             Ok(Self {
                 backends,
                 accounts,
@@ -154,7 +162,9 @@ impl Plan {
                 prices,
                 total,
                 request_bytes,
+                leave_cluster: config.limits.leave_cluster,
                 drop_params,
+                latch,
                 room: Room::default(),
             })
         } else {
@@ -288,6 +298,36 @@ impl Plan {
         self.chains.iter().any(|chain| chain.cluster == cluster && chain.backends.contains(&backend))
     }
 
+    /// What an operator should know of the gate: models with several backends from one of which no chain leads on.
+    pub fn dead_ends(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (name, _) in self.rules.names() {
+            let Ok(targets) = self.rules.targets(name) else { continue };
+            let own: Vec<Target<'_>> = targets.collect();
+            let standing = self.rules.fallbacks(name).iter().filter_map(|name| self.rules.targets(name).ok());
+            let mut wanted: Vec<usize> = own.iter().map(|target| target.backend).collect();
+            wanted.extend(standing.flatten().map(|target| target.backend));
+            let several = wanted.iter().any(|backend| Some(backend) != wanted.first());
+            let lowest = own.iter().map(|target| target.order).min();
+            let firsts = own.iter().filter(|target| Some(target.order) == lowest && target.weight > 0);
+            for first in firsts.filter(|_| several) {
+                let leads_on = |chain: &Chain| match chain.backends.as_slice() {
+                    [one, next, ..] => *one == first.backend && wanted.contains(next),
+                    [_] | [] => false,
+                };
+                if let (false, Ok(backend)) = (self.chains.iter().any(leads_on), self.backend(first.backend))
+                {
+                    warnings.push(format!(
+                        "model {name} begins at backend {}, and no chain of `chains` begins there and goes on to another \
+                         of the model's backends: it is tried nowhere else",
+                        backend.name
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+
     /// The backend of this name, or, as Envoy gives it, of this cluster.
     pub fn backend_called(&self, name: &str) -> Option<usize> {
         let by_name = self.backends.iter().position(|backend| backend.name == name);
@@ -335,6 +375,16 @@ impl Plan {
         self.rules.label(asked).unwrap_or_default()
     }
 
+    /// What everyone together may use of a model, if that is limited.
+    pub fn model_scope(&self, asked: &str) -> Option<&Rc<Scope>> {
+        self.rules.scope(asked)
+    }
+
+    /// All such limits, each with the name or pattern of its models.
+    pub fn model_scopes(&self) -> impl Iterator<Item = (&str, &Rc<Scope>)> {
+        self.rules.scopes()
+    }
+
     /// Whether a client's own dialect could be spoken by any backend.
     pub fn may_speak(&self, client: Client) -> bool {
         self.backends.iter().any(|backend| backend.may_speak(client))
@@ -370,6 +420,7 @@ impl Plan {
         }
         self.directory
             .scopes()
+            .chain(self.rules.scopes().map(|(_, scope)| scope))
             .chain(&self.total)
             .chain(self.accounts.iter().flatten())
             .for_each(|scope| scope.prepare(host));

@@ -48,7 +48,8 @@ pub trait Position {
     /// The answer to a request for which the host could not do what it was told.
     fn fault(&mut self, problem: &str) -> Reply;
 
-    /// The answer to a request whose answers do not fit the worker's memory beside those of others.
+    /// The answer to a request that does not fit the worker's memory beside those of others, or whose answers
+    /// do not.
     fn overloaded(&mut self) -> Reply;
 
     /// The answer to a request that would have to wait where too many do.

@@ -327,7 +327,7 @@ fn held(length: usize) -> usize {
 
 /// The error for a reply that finds the worker full of others.
 pub fn crowded() -> Error {
-    let problem = "the gateway holds too many large replies at the moment; try again shortly";
+    let problem = "the gateway has its hands full at the moment; try again shortly";
     let mut error = Error::new(Kind::Overloaded, problem);
     error.retry_after = Some(1);
     error
@@ -444,6 +444,10 @@ fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
         | Expects::Own { .. } => asked.cloud.refusal(headers.status(), headers, body),
         Expects::Images { upstream, .. } => upstream.refusal(headers.status(), headers, body),
     };
+    // Of a request that was translated it would be a path in another body.
+    if matches!(asked.expects, Expects::Chat { .. }) {
+        error.param = None;
+    }
     if let Some(id) = upstream_id(headers) {
         error.message.push_str(&format!(" (request id {id})"));
     }

@@ -10,6 +10,22 @@ use crate::policy::quota::NANO_USD;
 use super::caller::NOBODY;
 use super::meter::Meter;
 
+/// What is left for the access log and other filters: `%FILTER_STATE(wasm.fairlead.team:PLAIN)%`. A name, and what
+/// it says.
+pub const FIELDS: &[(&str, &str)] = &[
+    ("team", "the team; absent where there are none"),
+    ("model", "the model by its full name, such as `bedrock/us.amazon.nova-lite-v1:0`"),
+    ("tokens", "tokens charged, input and output together; `0` where nothing was used"),
+    ("input_tokens", "those of the input, with what the cache had; absent where there were none at all"),
+    ("output_tokens", "those of the output"),
+    ("cost_usd", "what they cost, in US dollars; absent where the model has no price"),
+    (
+        "cost_micro_usd",
+        "the same in millionths of a dollar, rounded up, `0` where there is no price: for rate limit services",
+    ),
+    ("first_token_ms", "milliseconds from the request's headers to the first bytes of its reply"),
+];
+
 /// One request, from its headers to its end. All names are the operator's: a client can make up none.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -93,7 +109,7 @@ impl Report {
         // They count in whole numbers, and nothing may be free for being small.
         let micros = meter.cost().unwrap_or(0).div_ceil(NANO_USD / 1_000_000);
         host.set_property("fairlead.cost_micro_usd", &micros.to_string());
-        if tokens == 0 {
+        if tokens == 0 && micros == 0 {
             return;
         }
         let fresh = used.input.saturating_sub(used.cache_read).saturating_sub(used.cache_write);

@@ -1,5 +1,7 @@
 //! `GET /fairlead/usage`: what is used of the limits, for who may see it.
 
+use std::rc::Rc;
+
 use crate::base::host::{Host, Reply};
 use crate::base::json::Writer;
 use crate::policy::identity::{Team, Viewer};
@@ -30,8 +32,11 @@ pub fn reply(plan: &Plan, host: &dyn Host, viewer: Option<&Viewer>) -> Reply {
                 write_limits(&key.scope, host, w);
             });
         }
-        if let (Some(total), Some(Viewer::Admin) | None) = (&plan.total, viewer) {
-            w.key("total").object(|w| write_limits(total, host, w));
+        if let Some(Viewer::Admin) | None = viewer {
+            w.key("models").array(|w| write_models(plan.model_scopes(), host, w));
+            if let Some(total) = &plan.total {
+                w.key("total").object(|w| write_limits(total, host, w));
+            }
         }
     });
     let headers = vec![
@@ -46,15 +51,22 @@ fn write_team(team: &Team, host: &dyn Host, w: &mut Writer<'_>) {
     w.object(|w| {
         w.key("name").string(&team.name);
         write_limits(&team.scope, host, w);
-        w.key("models").array(|w| {
-            for (pattern, scope) in &team.model_scopes {
-                w.object(|w| {
-                    w.key("model").string(pattern.as_str());
-                    write_limits(scope, host, w);
-                });
-            }
-        });
+        let models = team.model_scopes.iter().map(|(pattern, scope)| (pattern.as_str(), scope));
+        w.key("models").array(|w| write_models(models, host, w));
     });
+}
+
+fn write_models<'s>(
+    models: impl Iterator<Item = (&'s str, &'s Rc<Scope>)>,
+    host: &dyn Host,
+    w: &mut Writer<'_>,
+) {
+    for (name, scope) in models {
+        w.object(|w| {
+            w.key("model").string(name);
+            write_limits(scope, host, w);
+        });
+    }
 }
 
 fn write_limits(scope: &Scope, host: &dyn Host, w: &mut Writer<'_>) {

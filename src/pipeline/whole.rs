@@ -23,7 +23,7 @@ use super::report::Report;
 use super::route::{self, Route};
 use super::ticket::{Desk, Issued, Ticket};
 use super::trial::CALL_HEADER;
-use super::{dry, models, usage};
+use super::{dry, gate, leave, models, usage};
 use crate::policy::choice::Choice;
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
@@ -60,6 +60,8 @@ enum Phase {
         ready: Ready,
         deadline: SystemTime,
     },
+    /// Needs several calls; the filters behind this one are asked whether it may pass.
+    Asking(Box<Fan>),
     /// On its way to the cloud.
     Sent(Box<Asked>),
     /// On its way in tries of Envoy's, each of which translates it and its reply.
@@ -252,6 +254,9 @@ impl Whole {
     /// Refuses on the gateway's own account.
     fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
         self.report.refused(host, error);
+        if self.caller.limits.is_empty() && error.kind != Kind::Unauthenticated {
+            gate::tell(&self.plan, &mut self.caller, host);
+        }
         self.answer(error)
     }
 
@@ -332,6 +337,7 @@ impl Position for Whole {
             Phase::Gathering => Step::Wait,
             Phase::Idle
             | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
             | Phase::Fanned(_)
@@ -345,6 +351,7 @@ impl Position for Whole {
             Phase::Gathering => {}
             Phase::Idle
             | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
             | Phase::Fanned(_)
@@ -375,12 +382,15 @@ impl Position for Whole {
                     return self.hand_over(host, &desk, attempt, choices);
                 }
                 let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
-                let ready = if attempt.more.is_empty() {
-                    Ready::One(Box::new(attempt))
-                } else {
-                    Ready::Several(Box::new(Fan::new(attempt, host.now())))
-                };
-                self.send(host, ready, deadline)
+                if attempt.more.is_empty() {
+                    return self.send(host, Ready::One(Box::new(attempt)), deadline);
+                }
+                let fan = Box::new(Fan::new(attempt, host.now()));
+                if let Some(cluster) = &self.plan.leave_cluster {
+                    self.phase = Phase::Asking(fan);
+                    return Step::Forward(leave::ask(cluster));
+                }
+                self.send(host, Ready::Several(fan), deadline)
             }
             Err(error) => self.refuse(host, &error),
         }
@@ -391,6 +401,7 @@ impl Position for Whole {
             Phase::Parked { ready, deadline } => self.send(host, ready, deadline),
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
             | Phase::Fanned(_)
@@ -426,6 +437,7 @@ impl Position for Whole {
             },
             other @ (Phase::Idle
             | Phase::Gathering
+            | Phase::Asking(_)
             | Phase::Parked { .. }
             | Phase::Sent(_)
             | Phase::Handed(_)
@@ -446,8 +458,12 @@ impl Position for Whole {
             Phase::Answered => return ReplyStep::Pass,
             Phase::Handed(issued) => return self.handed_back(host, issued, headers, last),
             Phase::Sent(asked) => reply::begin(asked, &self.caller, &self.plan, host, headers, last),
+            Phase::Asking(fan) if leave::is_given(host) => {
+                let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
+                return ReplyStep::Instead(self.send(host, Ready::Several(fan), deadline));
+            }
             // The request has not left: Envoy speaks.
-            Phase::Gathering | Phase::Parked { .. } | Phase::Fanned(_) => {
+            Phase::Gathering | Phase::Parked { .. } | Phase::Asking(_) | Phase::Fanned(_) => {
                 reply::refused(None, host, headers, last)
             }
             Phase::Replying(incoming) => (*incoming, Next::Hold),
@@ -466,12 +482,16 @@ impl Position for Whole {
                 }
                 step
             }
+            // Of the leave to go on; the reply is still to come.
+            other @ (Phase::Parked { .. } | Phase::Fanned(_)) => {
+                self.phase = other;
+                ReplyStep::Instead(Step::Wait)
+            }
             other @ (Phase::Idle
             | Phase::Gathering
-            | Phase::Parked { .. }
+            | Phase::Asking(_)
             | Phase::Sent(_)
             | Phase::Handed(_)
-            | Phase::Fanned(_)
             | Phase::Answered) => {
                 self.phase = other;
                 ReplyStep::Pass
@@ -499,7 +519,9 @@ impl Position for Whole {
     fn held(&self) -> usize {
         match &self.phase {
             Phase::Parked { ready: Ready::One(attempt), .. } => attempt.body.len(),
-            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Fanned(fan) => fan.held(),
+            Phase::Parked { ready: Ready::Several(fan), .. } | Phase::Asking(fan) | Phase::Fanned(fan) => {
+                fan.held()
+            }
             Phase::Idle
             | Phase::Gathering
             | Phase::Sent(_)

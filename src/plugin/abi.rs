@@ -14,8 +14,9 @@ use crate::base::host::{OWN_DETAILS, Reply, Stamp};
 
 const OK: u32 = 0;
 
-/// `proxy_continue_stream` takes this for the request's side.
+/// `proxy_continue_stream` takes these for a stream's two sides.
 const REQUEST: u32 = 0;
+const RESPONSE: u32 = 1;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -31,6 +32,13 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_set_buffer_bytes(buffer: u32, start: usize, length: usize, data: *const u8, size: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        size: usize,
+        data: *mut *mut u8,
+        length: *mut usize,
+    ) -> u32;
     fn proxy_set_header_map_pairs(map: u32, data: *const u8, size: usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
@@ -55,6 +63,9 @@ unsafe extern "C" {
     fn proxy_set_property(path: *const u8, size: usize, value: *const u8, length: usize) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_register_shared_queue(name: *const u8, size: usize, queue: *mut u32) -> u32;
+    fn proxy_enqueue_shared_queue(queue: u32, data: *const u8, size: usize) -> u32;
+    fn proxy_dequeue_shared_queue(queue: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -114,6 +125,14 @@ pub fn set_buffer(buffer: BufferType, bytes: &[u8]) -> bool {
     let status =
         unsafe { proxy_set_buffer_bytes(buffer as u32, 0, u32::MAX as usize, bytes.as_ptr(), bytes.len()) };
     status == OK
+}
+
+/// The value of one header; `None` when it is not there or empty.
+pub fn header(map: MapType, name: &str) -> Option<Vec<u8>> {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    let status =
+        unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), &mut data, &mut size) };
+    taken(status, data, size).filter(|value| !value.is_empty())
 }
 
 /// Reads a whole header map.
@@ -234,6 +253,31 @@ pub fn set_property(name: &str, value: &str) {
 /// Lets a request go on that was paused.
 pub fn resume_request() -> bool {
     unsafe { proxy_continue_stream(REQUEST) == OK }
+}
+
+/// Lets a reply go on that was paused.
+pub fn resume_response() -> bool {
+    unsafe { proxy_continue_stream(RESPONSE) == OK }
+}
+
+/// A queue of this name; its root context's `on_queue_ready` is called, on this thread, for what is put there.
+/// Gives Envoy's number of it, which no other queue of the process has.
+pub fn queue(name: &str) -> Option<u32> {
+    let mut queue = 0;
+    let status = unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &mut queue) };
+    (status == OK).then_some(queue)
+}
+
+/// Puts an empty message into a queue.
+pub fn enqueue(queue: u32) -> bool {
+    unsafe { proxy_enqueue_shared_queue(queue, std::ptr::null(), 0) == OK }
+}
+
+/// Takes a message out of a queue. `false`: there was none.
+pub fn dequeue(queue: u32) -> bool {
+    let (mut data, mut size) = (std::ptr::null_mut(), 0);
+    let status = unsafe { proxy_dequeue_shared_queue(queue, &mut data, &mut size) };
+    taken(status, data, size).is_some()
 }
 
 /// Makes host calls act on another context than the one that was called.

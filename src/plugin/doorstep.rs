@@ -19,7 +19,8 @@ const MOST_WATCHED: usize = 1024;
 
 /// What the operator reads, and every client that waited.
 const SHUT: &str = "Envoy has shown the gateway no body for 5 s; the operator should check that \
-                    allow_on_headers_stop_iteration is true in the plugin's configuration";
+                    allow_on_headers_stop_iteration is true in the plugin's configuration, or that \
+                    fairlead.latch follows and \"latch\": true says so";
 
 /// The requests of one worker whose body has not begun.
 #[derive(Default)]

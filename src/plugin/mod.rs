@@ -4,6 +4,7 @@ mod abi;
 mod calls;
 mod doorstep;
 mod host;
+mod latch;
 mod root;
 mod stream;
 

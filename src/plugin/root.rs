@@ -12,6 +12,7 @@ use super::abi;
 use super::calls::{Calls, dispatch};
 use super::doorstep::Doorstep;
 use super::host::Envoy;
+use super::latch::{Fitted, Latch, Queue};
 use super::stream::{Parking, Shared, Stream};
 use crate::base::host::{Host, Level};
 use crate::config::Environment;
@@ -37,11 +38,17 @@ enum Place {
     Gate,
     /// In a cluster: once for every try.
     Attempt,
+    /// In the listener, directly behind [`Place::Whole`], for which it holds headers.
+    Latch,
 }
 
 impl Place {
-    const ALL: &[(&str, Place)] =
-        &[("fairlead", Place::Whole), ("fairlead.gate", Place::Gate), ("fairlead.attempt", Place::Attempt)];
+    const ALL: &[(&str, Place)] = &[
+        ("fairlead", Place::Whole),
+        ("fairlead.gate", Place::Gate),
+        ("fairlead.attempt", Place::Attempt),
+        ("fairlead.latch", Place::Latch),
+    ];
 
     /// The place that a `root_id` names; none at all is the whole way.
     fn named(name: &[u8]) -> Option<Self> {
@@ -57,6 +64,10 @@ thread_local! {
     static DESK: Rc<Desk> = Rc::default();
 }
 
+/// An upstream filter takes an EnvoyFilter, and that can set the flag as well.
+const LATCHED_GATE: &str = "latch: is for the position fairlead alone; set allow_on_headers_stop_iteration at \
+                            fairlead.gate and leave it out";
+
 pub struct Root {
     id: u32,
     place: Place,
@@ -67,6 +78,9 @@ pub struct Root {
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
     doorstep: Rc<RefCell<Doorstep>>,
+    queue: Rc<Queue>,
+    /// Present at the position of the latch.
+    fitted: Option<Fitted>,
     /// The first tick comes early; then the usual pace begins.
     started: bool,
 }
@@ -84,6 +98,8 @@ impl Root {
             parking,
             calls,
             doorstep,
+            queue: Rc::default(),
+            fitted: None,
             started: false,
         }
     }
@@ -147,8 +163,13 @@ impl RootContext for Root {
             return false;
         };
         self.place = place;
-        if place == Place::Attempt {
-            // All that it needs comes with each request from the gate.
+        if place == Place::Latch {
+            self.fitted = Some(Fitted::new());
+        }
+        if place == Place::Attempt || place == Place::Latch {
+            // All that it needs comes with each request from the gate, or from the filter before. Only who waits
+            // must be looked after.
+            abi::tick_every(IDLE);
             return true;
         }
         let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
@@ -159,7 +180,15 @@ impl RootContext for Root {
             .collect();
         match Plan::compile(&json, &environment) {
             Ok(plan) => {
+                if plan.latch && place != Place::Whole {
+                    Envoy.log(Level::Error, LATCHED_GATE);
+                    return false;
+                }
                 plan.prepare(&Envoy);
+                if place == Place::Gate {
+                    plan.dead_ends().iter().for_each(|warning| Envoy.log(Level::Warn, warning));
+                }
+                Queue::prepare();
                 self.sources = plan.token_sources();
                 self.fetches.clear();
                 self.started = false;
@@ -181,13 +210,22 @@ impl RootContext for Root {
         if Doorstep::answer(&self.doorstep) {
             abi::act_for(self.id);
         }
+        // Its message brings the turn earlier, unless it is lost.
+        self.queue.let_go();
+        abi::act_for(self.id);
         if !std::mem::replace(&mut self.started, true) && self.parking.borrow().is_empty() {
             abi::tick_every(IDLE);
         }
     }
 
+    fn on_queue_ready(&mut self, _queue: u32) {
+        self.queue.let_go();
+        abi::act_for(self.id);
+    }
+
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         let position = match self.place {
+            Place::Latch => return Some(Box::new(Latch::new(id))),
             Place::Attempt => Some(shared(Trial::new(DESK.with(Rc::clone)))),
             Place::Gate => self.plan.clone().map(|plan| shared(Whole::gate(plan, DESK.with(Rc::clone)))),
             Place::Whole => self.plan.clone().map(|plan| shared(Whole::new(plan))),
@@ -198,6 +236,7 @@ impl RootContext for Root {
             Rc::clone(&self.parking),
             Rc::clone(&self.calls),
             Rc::clone(&self.doorstep),
+            self.plan.as_ref().filter(|plan| plan.latch).map(|_| Rc::clone(&self.queue)),
         )))
     }
 

@@ -11,6 +11,7 @@ use super::abi;
 use super::calls::Calls;
 use super::doorstep::Doorstep;
 use super::host::Envoy;
+use super::latch::{Pair, Queue};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::{Headers, INTERNAL_PREFIX};
 use crate::base::host::{Outgoing, Reply, ReplyStep, Step};
@@ -64,6 +65,7 @@ pub struct Waiting {
     /// Size of its body.
     bytes: usize,
     position: Shared,
+    pair: Option<Rc<Pair>>,
 }
 
 impl Waiting {
@@ -77,9 +79,11 @@ impl Waiting {
         match Calls::make(calls, self.id, &self.position, step) {
             Step::Park => return true,
             Step::Forward(outgoing) => {
-                if forward(&outgoing) {
-                    abi::resume_request();
-                } else {
+                let sent = match &self.pair {
+                    Some(pair) => pair.forward(outgoing),
+                    None => forward(&outgoing) && abi::resume_request(),
+                };
+                if !sent {
                     abi::send(&self.position.borrow_mut().fault(STUCK));
                 }
             }
@@ -99,6 +103,10 @@ pub struct Stream {
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
     doorstep: Rc<RefCell<Doorstep>>,
+    /// Present where the configuration says that a latch follows.
+    queue: Option<Rc<Queue>>,
+    /// The request as the latch knows it.
+    pair: Option<Rc<Pair>>,
     /// Bytes for the client; reused by all chunks of a reply.
     out: Vec<u8>,
     /// So many of them are in Envoy's hands.
@@ -130,8 +138,10 @@ impl Stream {
         parking: Rc<RefCell<Parking>>,
         calls: Rc<RefCell<Calls>>,
         doorstep: Rc<RefCell<Doorstep>>,
+        queue: Option<Rc<Queue>>,
     ) -> Self {
-        Self { id, position, parking, calls, doorstep, out: Vec::new(), handed: 0, reply: Passage::Held }
+        let (pair, out) = (None, Vec::new());
+        Self { id, position, parking, calls, doorstep, queue, pair, out, handed: 0, reply: Passage::Held }
     }
 
     /// Does what the pipeline wants done with the request.
@@ -145,11 +155,11 @@ impl Stream {
             Step::Wait | Step::Call(_) => Action::Pause,
             Step::Park => self.park(),
             Step::Forward(outgoing) => {
-                if forward(&outgoing) {
-                    Action::Continue
-                } else {
-                    self.stuck()
-                }
+                let sent = match &self.pair {
+                    Some(pair) => pair.forward(outgoing),
+                    None => forward(&outgoing),
+                };
+                if sent { Action::Continue } else { self.stuck() }
             }
             Step::Route(headers) => {
                 if headers
@@ -179,8 +189,11 @@ impl Stream {
         if parking.is_empty() {
             abi::tick_every(SOON);
         }
-        parking.keep(Waiting { id: self.id, bytes, position: Rc::clone(position) });
-        Action::Pause
+        let pair = self.pair.clone();
+        // What a latch holds need not be held here as well.
+        let action = if pair.is_some() { Action::Continue } else { Action::Pause };
+        parking.keep(Waiting { id: self.id, bytes, position: Rc::clone(position), pair });
+        action
     }
 
     fn stuck(&mut self) -> Action {
@@ -193,12 +206,21 @@ impl Stream {
 
     fn complete_request(&mut self, size: usize) -> Action {
         let Some(position) = &self.position else { return Action::Pause };
-        let unread = size == 0 || !position.borrow().needs_body();
-        let body = if unread { Some(Vec::new()) } else { abi::buffer(BufferType::HttpRequestBody, size) };
+        let body = match &self.pair {
+            Some(pair) => Some(pair.taken()),
+            None if size == 0 || !position.borrow().needs_body() => Some(Vec::new()),
+            None => abi::buffer(BufferType::HttpRequestBody, size),
+        };
         let Some(body) = body else { return self.stuck() };
         let step = position.borrow_mut().request_body(&Envoy, &body);
         drop(body);
         self.request(step)
+    }
+
+    /// Answers a request whose headers went on to no latch. Nothing of the client's is in them.
+    fn unheld(&self) -> Option<Action> {
+        let (Some(position), Some(pair)) = (&self.position, &self.pair) else { return None };
+        (self.reads() && !pair.is_held()).then(|| answer(&Pair::missing(position)))
     }
 
     /// Does what the pipeline wants done with a piece of the reply.
@@ -225,6 +247,7 @@ impl Stream {
             }
             ReplyStep::Continue => self.hand_over(),
             ReplyStep::Answer(reply) => answer(&reply),
+            ReplyStep::Instead(step) => self.request(step),
         }
     }
 
@@ -291,6 +314,14 @@ impl HttpContext for Stream {
         }
         let step = position.borrow_mut().request_headers(&Envoy, &headers, last);
         if matches!(step, Step::Wait) {
+            if let Some(queue) = &self.queue {
+                self.pair = Pair::new(self.id, position, queue, &headers);
+                return match &self.pair {
+                    // The latch holds the headers while the body comes.
+                    Some(_) => Action::Continue,
+                    None => answer(&Pair::missing(position)),
+                };
+            }
             self.doorstep.borrow_mut().arrived(self.id, position);
         }
         self.request(step)
@@ -300,18 +331,33 @@ impl HttpContext for Stream {
         if !self.reads() {
             return Action::Continue;
         }
+        if let Some(action) = self.unheld() {
+            return action;
+        }
         self.doorstep.borrow_mut().opened();
+        let Some(position) = &self.position else { return Action::Pause };
+        let come = match &self.pair {
+            Some(pair) => pair.take_in(size),
+            None => Some(size),
+        };
+        let Some(come) = come else { return answer(&position.borrow_mut().overloaded()) };
         if last {
             return self.complete_request(size);
         }
-        let Some(position) = &self.position else { return Action::Pause };
-        let step = position.borrow_mut().request_growing(size);
+        let step = position.borrow_mut().request_growing(come);
+        if self.pair.is_some() && matches!(step, Step::Wait) {
+            // The latch holds what is to be held.
+            return Action::Continue;
+        }
         self.request(step)
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if !self.reads() {
             return Action::Continue;
+        }
+        if let Some(action) = self.unheld() {
+            return action;
         }
         // The body was complete without anyone having said so.
         let action = self.complete_request(usize::MAX >> 1);
@@ -320,6 +366,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, last: bool) -> Action {
+        if let Some(action) = self.unheld() {
+            return action;
+        }
         let Some(position) = &self.position else { return Action::Continue };
         let headers = abi::headers(MapType::HttpResponseHeaders).unwrap_or_default();
         let step = position.borrow_mut().response_headers(&Envoy, headers, last);
@@ -328,6 +377,10 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, size: usize, last: bool) -> Action {
+        if self.pair.is_some() {
+            // The latch has read it: it comes before.
+            return Action::Continue;
+        }
         if self.reads() {
             return self.response_chunk(size, last);
         }
@@ -345,6 +398,9 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if self.pair.is_some() {
+            return Action::Continue;
+        }
         if self.reads() {
             return self.response_chunk(0, true);
         }
@@ -364,6 +420,9 @@ impl Drop for Stream {
         }
         if let Ok(mut doorstep) = self.doorstep.try_borrow_mut() {
             doorstep.left(self.id);
+        }
+        if let Some(pair) = &self.pair {
+            pair.end();
         }
     }
 }

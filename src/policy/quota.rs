@@ -259,7 +259,7 @@ struct Record {
 
 impl Record {
     /// The shape of the value; another one, of another version of the plugin, counts as none.
-    const VERSION: u8 = 1;
+    const VERSION: u8 = 2;
 
     fn windows(&self) -> [&Window; 6] {
         let Self { requests, tokens, spent, running, held_tokens, held_nano_usd } = self;
@@ -369,7 +369,7 @@ impl Record {
         let (minute, lease) = (MINUTE.slot(at), LEASE.slot(at));
         let gauge = |limit, window: &Window, slot, reserved: u64| {
             let used = window.used(slot);
-            Gauge { limit, used, reserved, reset: window.seconds_until(slot, 0) }
+            Gauge { limit, used, reserved, reset: window.seconds_until_empty(slot) }
         };
         Standing {
             requests: limits.requests_per_minute.map(|most| gauge(most, &self.requests, minute, 0)),

@@ -1,7 +1,10 @@
 //! From the model name a client asks for to the backends that have it, and their own names of it.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
+use super::limits;
+use super::quota::{Limits, Scope};
 use crate::base::error::{Error, Kind};
 use crate::config::{self, Model, Problems, Provider};
 
@@ -30,6 +33,8 @@ struct Rule {
     fallbacks: Option<Vec<String>>,
     context_window: Option<u64>,
     context_window_fallbacks: Vec<String>,
+    /// Limits of everyone together.
+    scope: Option<Rc<Scope>>,
 }
 
 /// A backend, as a rule names it.
@@ -134,6 +139,20 @@ impl Rules {
     /// The rule that matches a name, as the operator wrote it.
     pub fn label(&self, asked: &str) -> Option<&str> {
         self.rule(asked).map(|rule| rule.label.as_str())
+    }
+
+    /// The limits that everyone has together of what the rule for a name matches.
+    pub fn scope(&self, asked: &str) -> Option<&Rc<Scope>> {
+        self.rule(asked)?.scope.as_ref()
+    }
+
+    /// All such limits, each with its name or pattern, in the order in which they are written.
+    pub fn scopes(&self) -> impl Iterator<Item = (&str, &Rc<Scope>)> {
+        self.names.iter().filter_map(|(name, _)| {
+            let prefix = |rest| self.prefixes.iter().find(|(known, _)| known == rest).map(|(_, rule)| rule);
+            let rule = name.strip_suffix('*').map_or_else(|| self.exact.get(name), prefix)?;
+            Some((name.as_str(), rule.scope.as_ref()?))
+        })
     }
 
     fn rule(&self, asked: &str) -> Option<&Rule> {
@@ -258,9 +277,13 @@ impl Rule {
         if model.context_window == Some(0) {
             problems.add(&format!("{path}.context_window"), "is zero; leave it out where it is not known");
         }
+        let limits = limits::compile(&model.limits, &format!("{path}.limits"), problems);
+        let scope = (limits != Limits::default())
+            .then(|| Rc::new(Scope::new("model", &model.name, format!("model {}", model.name), limits)));
         let rule = Self {
             label: model.name.clone(),
             places,
+            scope,
             fallbacks: model.fallbacks.clone(),
             context_window: model.context_window,
             context_window_fallbacks: model.context_window_fallbacks.clone(),

@@ -67,18 +67,20 @@ fn month(now: u64) -> (u64, u64) {
 pub struct Window {
     /// The number of the latest slot that was written.
     newest: u64,
+    /// A bit for each slot in which there is something, which of long spans few are: nobody looks at the others.
+    filled: u64,
     slots: [u64; SLOTS],
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { newest: 0, slots: [0; SLOTS] }
+        Self { newest: 0, filled: 0, slots: [0; SLOTS] }
     }
 }
 
 impl Window {
-    /// How many bytes [`Window::write`] adds.
-    pub const BYTES: usize = 8 * (SLOTS + 1);
+    /// How many bytes [`Window::write`] adds at most.
+    pub const BYTES: usize = 8 * (SLOTS + 2);
 
     /// Reads what [`Window::write`] wrote, off the front of `bytes`.
     pub fn read(bytes: &mut &[u8]) -> Option<Self> {
@@ -87,22 +89,24 @@ impl Window {
             *bytes = rest;
             Some(u64::from_le_bytes(*head))
         };
-        let mut window = Self { newest: number()?, ..Self::default() };
-        for slot in &mut window.slots {
-            *slot = number()?;
+        let (newest, filled) = (number()?, number()?);
+        let mut window = Self { newest, filled, ..Self::default() };
+        for index in bits(filled) {
+            *window.slots.get_mut(index)? = number()?;
         }
         Some(window)
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.newest.to_le_bytes());
-        for slot in &self.slots {
+        out.extend_from_slice(&self.filled.to_le_bytes());
+        for slot in bits(self.filled).filter_map(|index| self.slots.get(index)) {
             out.extend_from_slice(&slot.to_le_bytes());
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.slots.iter().all(|slot| *slot == 0)
+        self.filled == 0
     }
 
     /// Whether this was written in the future, by a clock that has been put back since: it would stand
@@ -121,15 +125,17 @@ impl Window {
             return;
         }
         for number in self.newest.max(slot.number.saturating_sub(COUNT)) + 1..=slot.number {
-            if let Some(old) = self.slot_mut(number) {
-                *old = 0;
-            }
+            self.change(number, |_| 0);
         }
         self.newest = slot.number;
     }
 
-    fn slot_mut(&mut self, number: u64) -> Option<&mut u64> {
-        self.slots.get_mut(usize::try_from(number % COUNT).ok()?)
+    fn change(&mut self, number: u64, change: impl FnOnce(u64) -> u64) {
+        let index = number % COUNT;
+        if let Some(slot) = usize::try_from(index).ok().and_then(|index| self.slots.get_mut(index)) {
+            *slot = change(*slot);
+            self.filled = self.filled & !(1 << index) | u64::from(*slot != 0) << index;
+        }
     }
 
     fn remembers(&self, number: u64) -> bool {
@@ -140,9 +146,7 @@ impl Window {
     pub fn add(&mut self, slot: Slot, amount: u64) {
         self.advance(slot);
         let number = slot.number.max(self.newest.saturating_sub(COUNT - 1));
-        if let Some(count) = self.slot_mut(number) {
-            *count = count.saturating_add(amount);
-        }
+        self.change(number, |count| count.saturating_add(amount));
     }
 
     /// Corrects what was added in an earlier slot: `added` was too much or too little, `real` is right. Does
@@ -151,9 +155,7 @@ impl Window {
         if !self.remembers(slot.number) {
             return;
         }
-        if let Some(count) = self.slot_mut(slot.number) {
-            *count = count.saturating_sub(added).saturating_add(real);
-        }
+        self.change(slot.number, |count| count.saturating_sub(added).saturating_add(real));
     }
 
     /// What was used within the span that ends with the slot.
@@ -161,14 +163,25 @@ impl Window {
         self.within(slot).fold(0, |sum, (_, amount)| sum.saturating_add(amount))
     }
 
-    /// Slots of the span, oldest first, with what was used in them.
+    /// Slots of the span in which there is something, oldest first, with what was used in them.
     fn within(&self, slot: Slot) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let newest = if self.is_ahead(slot) { slot.number } else { slot.number.max(self.newest) };
-        let oldest = (newest + 1).saturating_sub(slot.reach);
-        (oldest..=newest).filter(|number| self.remembers(*number)).filter_map(|number| {
+        let (oldest, filled) = self.span(slot);
+        bits(filled).filter_map(move |offset| {
+            let number = oldest + offset as u64;
             let amount = self.slots.get(usize::try_from(number % COUNT).ok()?)?;
             Some((number, *amount))
         })
+    }
+
+    /// The oldest slot of the span, and a bit for it and each that follows in which there is something.
+    fn span(&self, slot: Slot) -> (u64, u64) {
+        let newest = if self.is_ahead(slot) { slot.number } else { slot.number.max(self.newest) };
+        let oldest = (newest + 1).saturating_sub(slot.reach).max((self.newest + 1).saturating_sub(COUNT));
+        let count = (newest.min(self.newest) + 1).saturating_sub(oldest);
+        // The ring from the oldest on, and on from its beginning.
+        let first = oldest % COUNT;
+        let ring = self.filled >> first | self.filled << (COUNT - first);
+        (oldest, ring & ((1 << count) - 1))
     }
 
     /// Seconds until no more than `most` of what is used now still counts.
@@ -177,17 +190,36 @@ impl Window {
         if used <= most {
             return 0;
         }
-        let newest = slot.number.max(self.newest);
         for (number, amount) in self.within(slot) {
             used = used.saturating_sub(amount);
             if used <= most {
-                // The slot leaves the span when the one that follows its last slot begins.
-                let slots = (number + slot.reach).saturating_sub(newest).max(1);
-                return slot.left + (slots - 1) * slot.seconds;
+                return self.leaves(slot, number);
             }
         }
         slot.left
     }
+
+    /// Seconds until nothing of what is used now still counts.
+    pub fn seconds_until_empty(&self, slot: Slot) -> u64 {
+        let (oldest, filled) = self.span(slot);
+        filled.checked_ilog2().map_or(0, |last| self.leaves(slot, oldest + u64::from(last)))
+    }
+
+    /// Seconds until a slot leaves the span: when the one that follows its last slot begins.
+    fn leaves(&self, slot: Slot, number: u64) -> u64 {
+        let newest = slot.number.max(self.newest);
+        let slots = (number + slot.reach).saturating_sub(newest).max(1);
+        slot.left + (slots - 1) * slot.seconds
+    }
+}
+
+/// The places of the bits that are set, the lowest first.
+fn bits(mut left: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        (lowest < u64::BITS).then_some(lowest as usize)
+    })
 }
 
 #[cfg(test)]
@@ -227,6 +259,7 @@ mod tests {
         assert_eq!(window.used(now), 10);
         for (most, seconds) in [(10, 0), (9, 21), (4, 21), (3, 51), (0, 51)] {
             assert_eq!(window.seconds_until(now, most), seconds, "{most}");
+            assert!(most > 0 || window.seconds_until_empty(now) == seconds, "{most}");
             let then = MINUTE.slot(1040 + seconds);
             assert!(window.used(then) <= most, "{most}");
             if seconds > 0 {

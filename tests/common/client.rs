@@ -305,7 +305,9 @@ impl<'h> Exchange<'h> {
                     assert!(begun.is_none(), "answered after the headers were sent");
                     return reply.into();
                 }
-                ReplyStep::Pass => panic!("a piece of the cloud's reply was passed on untranslated"),
+                ReplyStep::Pass | ReplyStep::Instead(_) => {
+                    panic!("a piece of the cloud's reply was passed on untranslated")
+                }
             }
             body.append(&mut out);
         }

@@ -66,6 +66,11 @@ impl FakeHost {
         self.properties.borrow_mut().insert(path.to_owned(), value.into());
     }
 
+    /// The keys of all shared data.
+    pub fn shared_keys(&self) -> Vec<String> {
+        self.process.shared.borrow().keys().cloned().collect()
+    }
+
     /// What was left for the access log.
     pub fn field(&self, name: &str) -> Option<String> {
         let value = self.properties.borrow().get(&format!("filter_state.wasm.fairlead.{name}"))?.clone();

@@ -33,7 +33,8 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
     for block in &reply.content {
         emit(block, &mut number, sink);
     }
-    sink.event(Event::Stop { why: stop(reason.as_str()), sequence: reply.stop_sequence });
+    let why = if intervened(reply.guardrail.as_ref()) { Stop::Filtered } else { stop(reason.as_str()) };
+    sink.event(Event::Stop { why, sequence: reply.stop_sequence });
     Counts::default().told(reply.usage.as_ref(), sink);
     Ok(())
 }
@@ -135,6 +136,11 @@ fn stop(reason: &str) -> Stop {
         // another dialect knows only this one warns that something may be missing.
         _ => Stop::Length,
     }
+}
+
+/// What came is a guardrail's and not the model's.
+fn intervened(action: Option<&Str<'_>>) -> bool {
+    action.is_some_and(|action| action.as_str() == "INTERVENED")
 }
 
 /// Token counts as they were told so far: the end of a stream repeats only what has changed.
@@ -268,6 +274,9 @@ struct Reply {
     /// Calls whose arguments may come: the index of the block and the number of the call.
     open: Vec<(u64, usize)>,
     counts: Counts,
+    /// Why the model stopped, and the sequence that ended it, escaped: Bedrock tells only with its last event whether a
+    /// guardrail has intervened.
+    held: Option<(Stop, Option<String>)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -282,7 +291,7 @@ enum Phase {
 impl Reply {
     fn new(edition: Edition) -> Self {
         let open = Vec::new();
-        Self { edition, phase: Phase::Speaking, calls: 0, open, counts: Counts::default() }
+        Self { edition, phase: Phase::Speaking, calls: 0, open, counts: Counts::default(), held: None }
     }
 
     /// What comes of the stream, unless the reply is complete.
@@ -354,12 +363,23 @@ impl Reply {
                     && let Some(reason) = &delta.stop_reason
                 {
                     self.phase = Phase::Ending;
-                    sink.event(Event::Stop { why: stop(reason.as_str()), sequence: delta.stop_sequence });
+                    let (why, sequence) = (stop(reason.as_str()), delta.stop_sequence);
+                    if self.edition == Edition::InvokeModel {
+                        self.held = Some((why, sequence.map(|text| text.escaped().to_owned())));
+                    } else {
+                        sink.event(Event::Stop { why, sequence });
+                    }
                 }
                 self.counts.told(event.usage.as_ref(), sink);
             }
             "message_stop" if self.phase == Phase::Speaking => return Err(garbled("it has no stop_reason")),
-            "message_stop" => self.phase = Phase::Stopped,
+            "message_stop" => {
+                self.phase = Phase::Stopped;
+                if let Some((why, sequence)) = self.held.take() {
+                    let why = if intervened(event.guardrail.as_ref()) { Stop::Filtered } else { why };
+                    sink.event(Event::Stop { why, sequence: sequence.as_deref().map(Text::from_escaped) });
+                }
+            }
             // `ping`, or one that Anthropic has added.
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! Editions of the Messages API: who serves it, and what each wants besides the request itself.
 
 use crate::base::json::Writer;
+use crate::dialect::HeaderList;
 
 /// Who serves the Messages API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +68,7 @@ impl Edition {
 
     /// Headers that go out besides those of every request. `betas` is the value of the client's header
     /// `anthropic-beta`.
-    pub fn headers(self, betas: &str) -> Vec<(&'static str, String)> {
+    pub fn headers(self, betas: &str) -> HeaderList {
         let betas = self.betas(list(betas)).known;
         let mut headers = Vec::new();
         match self {

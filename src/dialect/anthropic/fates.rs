@@ -6,8 +6,8 @@
 use super::Edition;
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
-    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_MODERATION, NO_SEARCH,
+    NO_THREAD, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
 };
 
 /// The table of an edition for clients of OpenAI's API.
@@ -15,7 +15,8 @@ pub const fn openai(edition: Edition) -> &'static [(&'static str, Fate)] {
     match edition {
         Edition::Anthropic => OPENAI_CHAT_WITH_TIERS,
         Edition::Mantle => OPENAI_CHAT,
-        Edition::InvokeModel | Edition::Vertex => OPENAI_CHAT_BY_PATH,
+        Edition::InvokeModel => OPENAI_INVOKE_MODEL,
+        Edition::Vertex => OPENAI_CHAT_BY_PATH,
     }
 }
 
@@ -33,6 +34,7 @@ const SAME: Fate = Mapped("as it is");
 const IN_PATH: Fate = Mapped("in the path");
 const WITH_BETA: Fate = Mapped("as it is, beside a beta feature that the cloud knows; else left out");
 const FORMAT: Fate = Mapped("`output_config.format`");
+const FORMAT_OR_WORDS: Fate = Mapped("`output_config.format`; `json_object` is an instruction in `system`");
 
 macro_rules! openai_chat {
     ($model:expr, $stream:expr, $tier:expr) => {
@@ -49,7 +51,7 @@ macro_rules! openai_chat {
             ("tools", Mapped("`tools`")),
             ("tool_choice", Mapped("`tool_choice`")),
             ("parallel_tool_calls", Mapped("`tool_choice.disable_parallel_tool_use`")),
-            ("response_format", FORMAT),
+            ("response_format", FORMAT_OR_WORDS),
             ("seed", Dropped),
             ("presence_penalty", Dropped),
             ("frequency_penalty", Dropped),
@@ -73,6 +75,8 @@ macro_rules! openai_chat {
             ("safety_identifier", Mapped("`metadata.user_id`")),
             ("prompt_cache_key", Dropped),
             ("prompt_cache_retention", Dropped),
+            ("prompt_cache_options", Dropped),
+            ("moderation", NO_MODERATION),
             ("metadata", Dropped),
             ("store", Dropped),
         ]
@@ -85,6 +89,8 @@ const OPENAI_CHAT_WITH_TIERS: &[(&str, Fate)] = openai_chat!(
     Mapped("`stream`"),
     Mapped("`service_tier`: `auto` for priority, else `standard_only`; flex is left out")
 );
+const OPENAI_INVOKE_MODEL: &[(&str, Fate)] =
+    openai_chat!(IN_PATH, IN_PATH, Mapped("header `X-Amzn-Bedrock-Service-Tier`"));
 const OPENAI_CHAT_BY_PATH: &[(&str, Fate)] = openai_chat!(IN_PATH, IN_PATH, Dropped);
 
 const ANTHROPIC: &[(&str, Fate)] = &[

@@ -24,6 +24,11 @@ pub struct Message<'a> {
     pub stop_sequence: Option<Text<'a>>,
     #[serde(borrow)]
     pub usage: Option<Usage<'a>>,
+    /// Bedrock's word on whether its guardrail has put words of its own in the place of the model's, `INTERVENED` or
+    /// `NONE`: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html. The `stop_reason`
+    /// stays what it was (NousResearch/hermes-agent pull request 107815).
+    #[serde(borrow, rename = "amazon-bedrock-guardrailAction")]
+    pub guardrail: Option<Str<'a>>,
 }
 
 /// A content block. `type` tells which members mean something.
@@ -90,6 +95,9 @@ pub struct Event<'a> {
     pub usage: Option<Usage<'a>>,
     #[serde(borrow)]
     pub error: Option<Failure<'a>>,
+    /// As in [`Message`]; of the last event.
+    #[serde(borrow, rename = "amazon-bedrock-guardrailAction")]
+    pub guardrail: Option<Str<'a>>,
 }
 
 /// What is new, of a block or of the message. Every type has a member of its own.

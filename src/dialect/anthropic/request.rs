@@ -22,7 +22,6 @@ use crate::dialect::{Asked, extra, proof};
 const SPELLING: Spelling = Spelling {
     image: ".source",
     inline_image: "as a source of type `base64`",
-    document: ".source",
     call_name: ".name",
     tool_name: ".name",
     tool_schema: ".input_schema",

@@ -10,13 +10,14 @@ use crate::base::base64;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer};
 use crate::chat::{
-    Cache, Content, Document, DocumentSource, Format, Image, LeftOut, Part, Place, Request, Role,
+    Cache, Content, Document, DocumentSource, Extra, Format, Image, LeftOut, Part, Place, Request, Role,
     SearchResult, Thinking, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::claude::{Version, Words};
-use crate::dialect::fates::{Fate, Given};
+use crate::dialect::converse::own;
+use crate::dialect::fates::Fate;
 use crate::dialect::names::{Rule, Word};
-use crate::dialect::{Model, extra, fates as settled, media, relay, schema};
+use crate::dialect::{HeaderList, Model, Passed, extra, fates as settled, media, relay, schema};
 
 /// Edits the top of a request in Anthropic's own dialect. `betas` is the value of the client's header. Gives the names of what was left out.
 ///
@@ -28,12 +29,11 @@ pub fn pass(
     model: &str,
     betas: &str,
     out: &mut Vec<u8>,
-) -> Result<Vec<Given>, Error> {
+) -> Result<Passed, Error> {
     let betas = edition.betas(list(betas));
-    if let Some((name, _)) = body.given().find(|(name, _)| extra::is_extra(name, extra::CHAT)) {
-        let problem = "is no field that Claude takes from here; leave it out for this model";
-        return Err(Error::at(Kind::Unsupported, name, problem));
-    }
+    let more = extra::collect(body.members(), extra::CHAT)?;
+    let mut left_out = LeftOut::default();
+    let headers = headers(edition, &more, None, &mut left_out)?;
     let table = fates::anthropic(edition);
     // A field of an experimental feature is an "extra input" without it.
     let edits_context =
@@ -46,7 +46,8 @@ pub fn pass(
         None => edition == Edition::Anthropic && !Edition::is_head(name) && !settled::OURS.contains(&name),
     };
     let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
-    let mut given = settled::settle(body.given().filter(says).map(|(name, _)| name), table)?;
+    let names = body.given().filter(says).map(|(name, _)| name);
+    let mut given = settled::settle(names.filter(|name| !extra::is_extra(name, extra::CHAT)), table)?;
     for field in &mut given {
         match (takes(&field.path), field.fate) {
             (true, Fate::Mapped(_)) => {}
@@ -55,14 +56,16 @@ pub fn pass(
             (false, _) => field.fate = Fate::Dropped,
         }
     }
+    settled::own(&mut given, &more, |_| true);
     if betas.is_cut {
-        settled::also(&mut given, LeftOut(vec!["anthropic-beta"]));
+        left_out.note("anthropic-beta");
     }
+    settled::also(&mut given, left_out);
     let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
     let config = body.get(CONFIG).filter(|_| format.is_some());
     let keeps = |name: &str| {
         let moved = format.is_some() && (name == OLD_FORMAT || name == CONFIG);
-        takes(name) && !Edition::is_head(name) && !moved
+        takes(name) && !Edition::is_head(name) && !moved && !extra::is_extra(name, extra::CHAT)
     };
     body.write(out, keeps, |w| {
         edition.write_head(model, body.stream, &betas.known, w);
@@ -70,7 +73,23 @@ pub fn pass(
             w.key(CONFIG).object(|w| write_config(config, format, w));
         }
     });
-    Ok(given)
+    Ok(Passed { given, headers })
+}
+
+/// What a client says to the cloud itself, as headers of the request.
+fn headers(
+    edition: Edition,
+    extra: &[Extra<'_>],
+    tier: Option<Tier>,
+    left_out: &mut LeftOut,
+) -> Result<HeaderList, Error> {
+    match (edition, extra.first()) {
+        (Edition::InvokeModel, _) => own::headers(extra, tier, left_out),
+        (Edition::Anthropic | Edition::Mantle | Edition::Vertex, Some(field)) => {
+            Err(extra::refusal(field, "Claude"))
+        }
+        (Edition::Anthropic | Edition::Mantle | Edition::Vertex, None) => Ok(Vec::new()),
+    }
 }
 
 /// How the names of the features begin that `context_management` belongs to.
@@ -91,7 +110,8 @@ fn write_config(config: Option<&RawValue>, format: &RawValue, w: &mut Writer<'_>
     }
 }
 
-/// Writes the body for a request to a model. After an error `out` holds half of one.
+/// Writes the body for a request to a model. After an error `out` holds half of one. Gives what was left out, and
+/// headers that go out with it.
 ///
 /// # Errors
 /// What the API has no way to say, named by its path in the client's body.
@@ -100,25 +120,26 @@ pub fn write(
     request: &Request<'_>,
     model: Model<'_>,
     out: &mut Vec<u8>,
-) -> Result<LeftOut, Error> {
+) -> Result<(LeftOut, HeaderList), Error> {
     if request.turns.is_empty() {
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
     }
-    if let Some(field) = request.extra.first() {
-        return Err(extra::refusal(field, "Claude"));
-    }
+    let mut left_out = LeftOut::default();
+    let headers = headers(edition, &request.extra, request.tier, &mut left_out)?;
     check(request)?;
     // The ARNs of Bedrock's application inference profiles tell nothing.
     let version = model.base().rsplit_once("claude-").map(|(_, name)| Version::of(name));
     let betas = edition.betas(request.betas.iter().copied());
-    let mut left_out = LeftOut::default();
     let forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
     let words = Words::choose(request, version, forced, &mut left_out);
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
-    let mut body = Body { edition, version, request, left_out };
+    if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) {
+        left_out.note("response_format.json_schema.description");
+    }
+    let mut body = Body { edition, version, request, prefill: prefill(request), left_out };
     Writer::new(out).object(|w| {
         edition.write_head(model.name, request.delivery.is_stream(), &betas.known, w);
         w.key("max_tokens").number(match (request.sampling.max_tokens, words.room) {
@@ -140,7 +161,7 @@ pub fn write(
         body.tier(w);
         Ok::<(), Error>(())
     })?;
-    Ok(body.left_out)
+    Ok((body.left_out, headers))
 }
 
 /// `MessageCountTokensParams` of the `anthropic` package, and what its beta client adds.
@@ -211,6 +232,12 @@ fn check(request: &Request<'_>) -> Result<(), Error> {
     }
 }
 
+/// Where the text stands that Claude is to go on from.
+fn prefill(request: &Request<'_>) -> Option<Place> {
+    let last = request.turns.last().filter(|turn| turn.role == Role::Assistant)?.parts.last()?;
+    matches!(last.content, Content::Text(_)).then_some(last.place)
+}
+
 /// The first Claude that keeps what is marked for an hour, on Bedrock.
 const KEEPS_AN_HOUR: Version = Version(4, 5);
 
@@ -222,6 +249,8 @@ struct Body<'r, 'a> {
     edition: Edition,
     version: Option<Version>,
     request: &'r Request<'a>,
+    /// Where the text stands that Claude is to go on from.
+    prefill: Option<Place>,
     left_out: LeftOut,
 }
 
@@ -275,7 +304,11 @@ impl Body<'_, '_> {
 
     fn block(&mut self, part: &Part<'_>, mark: Option<Cache>, w: &mut Writer<'_>) -> Result<(), Error> {
         match &part.content {
-            Content::Text(text) => self.text(*text, mark, w),
+            Content::Text(text) => {
+                // "final assistant content cannot end with trailing whitespace"
+                let prefilled = self.prefill == Some(part.place);
+                self.text(if prefilled { text.trim_end() } else { *text }, mark, w);
+            }
             Content::Image(picture) => self.image(part.place, picture, mark, w)?,
             Content::Document(document) => self.document(part.place, document, mark, w)?,
             Content::SearchResult(result) => self.search_result(result, mark, w),
@@ -377,7 +410,7 @@ impl Body<'_, '_> {
     ) -> Result<(), Error> {
         w.object(|w| {
             w.key("type").string("document");
-            self.source(place, &document.source, w.key("source"))?;
+            self.source(place, document, w.key("source"))?;
             if let Some(title) = document.title.filter(|title| !title.is_blank()) {
                 w.key("title").text(title);
             }
@@ -392,8 +425,8 @@ impl Body<'_, '_> {
         })
     }
 
-    fn source(&self, place: Place, source: &DocumentSource<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
-        let below = self.request.spelling.document;
+    fn source(&self, place: Place, document: &Document<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
+        let Document { source, below, .. } = document;
         let refuse = |problem| Err(place.error(Kind::Unsupported, below, problem));
         match source {
             DocumentSource::Address(url) => return self.address(place, below, *url, w),
@@ -422,7 +455,7 @@ impl Body<'_, '_> {
                 let Ok(text) = std::str::from_utf8(&bytes) else { return refuse("text must be in UTF-8") };
                 plain_text(w, |w| w.string(text));
             }
-            DocumentSource::Inline { .. } => return refuse("documents must be PDF or text"),
+            DocumentSource::Inline { .. } => return refuse("must be a PDF or text for this model"),
         }
         Ok(())
     }
@@ -573,12 +606,9 @@ impl Body<'_, '_> {
 
     fn output_config(&self, effort: Option<&str>, w: &mut Writer<'_>) -> Result<(), Error> {
         let schema = match &self.request.format {
-            Format::Text => None,
+            // For some object it has been asked in words.
+            Format::Text | Format::JsonObject => None,
             Format::JsonSchema { schema, .. } => Some(schema),
-            Format::JsonObject => {
-                let problem = "this model gives JSON only by a schema; send a json_schema";
-                return Err(Error::at(Kind::Unsupported, self.request.spelling.format, problem));
-            }
         };
         if effort.is_none() && schema.is_none() {
             return Ok(());

@@ -2,8 +2,8 @@
 
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
-    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_MODERATION, NO_SEARCH,
+    NO_THREAD, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
 };
 
 /// Fields of `POST /v1/chat/completions`.
@@ -23,7 +23,7 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
         "parallel_tool_calls",
         Mapped("`additionalModelRequestFields.tool_choice`; left out for models but Claude from 4.5 on"),
     ),
-    ("response_format", Mapped("`outputConfig.textFormat`")),
+    ("response_format", Mapped("`outputConfig.textFormat`; `json_object` is an instruction in `system`")),
     ("seed", Dropped),
     ("presence_penalty", Dropped),
     ("frequency_penalty", Dropped),
@@ -49,6 +49,8 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("safety_identifier", Dropped),
     ("prompt_cache_key", Dropped),
     ("prompt_cache_retention", Dropped),
+    ("prompt_cache_options", Dropped),
+    ("moderation", NO_MODERATION),
     ("metadata", Mapped("`requestMetadata`, where it fits; left out otherwise")),
     ("store", Dropped),
 ];

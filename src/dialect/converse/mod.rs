@@ -9,7 +9,7 @@ mod extra;
 pub mod fates;
 mod model;
 mod offer;
-mod own;
+pub(in crate::dialect) mod own;
 mod refusal;
 mod request;
 mod wire;

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::model::{self, Choice, Takes};
 use crate::base::error::{Error, Kind};
 use crate::base::json::Text;
-use crate::chat::{Format, Request, Spelling, Tool, ToolChoice};
+use crate::chat::{Format, Request, Tool, ToolChoice};
 
 /// The tool that stands for an answer by a schema. No other is offered beside it.
 pub const ANSWER: &str = "json_answer";
@@ -60,7 +60,7 @@ impl<'r, 'a> Offer<'r, 'a> {
             let problem = "this model cannot be made to call a tool; leave it out, or say `auto`";
             return Err(Error::at(Kind::Unsupported, "tool_choice", problem));
         }
-        let answer = match (Schema::of(&request.format, spelling)?, takes.schema) {
+        let answer = match (Schema::of(&request.format), takes.schema) {
             (None, _) | (_, model::Schema::Native) => None,
             (Some(_), model::Schema::None) => {
                 let problem = "this model answers by no schema; ask for JSON in words, and check what comes";
@@ -94,21 +94,11 @@ pub struct Schema<'a> {
 }
 
 impl<'a> Schema<'a> {
-    /// Bedrock decodes under a schema that must close every object, and an object that is closed and names no
-    /// properties is always `{}` (stdapi-ai/stdapi.ai#96). So "some JSON object" cannot be said, and without
-    /// it the model answers in prose (BerriAI/litellm#35214).
-    ///
-    /// # Errors
-    /// Some JSON object.
-    pub fn of(format: &Format<'a>, spelling: &Spelling) -> Result<Option<Self>, Error> {
+    /// The schema of a format that has one; for some JSON object it has been asked in words.
+    pub fn of(format: &Format<'a>) -> Option<Self> {
         match *format {
-            Format::Text => Ok(None),
-            Format::JsonObject => {
-                let problem = "this model's cloud has no `json_object`; use `json_schema` with the schema that \
-                    you expect";
-                Err(Error::at(Kind::Unsupported, spelling.format, problem))
-            }
-            Format::JsonSchema { name, description, schema } => Ok(Some(Self { name, description, schema })),
+            Format::Text | Format::JsonObject => None,
+            Format::JsonSchema { name, description, schema } => Some(Self { name, description, schema }),
         }
     }
 }

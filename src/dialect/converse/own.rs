@@ -1,12 +1,13 @@
 //! What a client says to Bedrock in Bedrock's own words, and what stands beside the conversation:
-//! guardrails, tiers, metadata, variables of prompts. Shapes are those of botocore's model of Converse.
+//! guardrails, tiers, metadata, variables of prompts. Shapes are those of botocore's model of Converse, and of
+//! InvokeModel, which takes some of them as headers.
 
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer, wrong_type};
-use crate::chat::{Extra, LeftOut, Request, Tier};
-use crate::dialect::extra;
+use crate::chat::{Extra, Format, LeftOut, Request, Tier};
+use crate::dialect::{HeaderList, extra};
 
 /// `AdditionalModelResponseFieldPathsList` and its items have at most so many members.
 const MOST_PATHS: usize = 10;
@@ -45,15 +46,34 @@ impl<'r> Own<'r> {
     /// # Errors
     /// The first that Converse does not take, by its path.
     pub fn read(request: &'r Request<'r>, model: &str, left_out: &mut LeftOut) -> Result<Self, Error> {
-        let mut own = Self { tier: request.tier.and_then(tier), ..Self::default() };
-        for (index, field) in request.extra.iter().enumerate() {
+        let mut own =
+            Self::gather(&request.extra, request.tier, request.delivery.is_stream(), model, left_out)?;
+        match request.metadata.filter(|raw| !matches!(raw.get(), "{}" | "null")) {
+            Some(metadata) if own.metadata.is_none() && is_metadata(metadata) => {
+                own.metadata = Some(metadata);
+            }
+            Some(_) => left_out.note("metadata"),
+            None => {}
+        }
+        Ok(own)
+    }
+
+    fn gather(
+        extra: &'r [Extra<'r>],
+        asked: Option<Tier>,
+        stream: bool,
+        model: &str,
+        left_out: &mut LeftOut,
+    ) -> Result<Self, Error> {
+        let mut own = Self { tier: asked.and_then(tier), ..Self::default() };
+        for (index, field) in extra.iter().enumerate() {
             let name = field.name.as_str();
-            if request.extra.iter().take(index).any(|other| other.name == field.name) {
+            if extra.iter().take(index).any(|other| other.name == field.name) {
                 return Err(wrong(&field.path, "is said twice; leave one of them out"));
             }
             match name {
                 "guardrailConfig" => {
-                    own.guardrail = guardrail(field, request.delivery.is_stream(), left_out)?;
+                    own.guardrail = guardrail(field, stream, left_out)?;
                 }
                 "performanceConfig" => {
                     members(field, &[("latency", &["standard", "optimized"])])?;
@@ -85,13 +105,6 @@ impl<'r> Own<'r> {
                 _ => return Err(extra::refusal(field, "Bedrock's Converse")),
             }
         }
-        match request.metadata.filter(|raw| !matches!(raw.get(), "{}" | "null")) {
-            Some(metadata) if own.metadata.is_none() && is_metadata(metadata) => {
-                own.metadata = Some(metadata);
-            }
-            Some(_) => left_out.note("metadata"),
-            None => {}
-        }
         Ok(own)
     }
 
@@ -116,6 +129,44 @@ impl<'r> Own<'r> {
             w.key("serviceTier").object(|w| w.key("type").string(tier));
         }
     }
+}
+
+/// What InvokeModel takes of it, as headers; the others belong to Converse.
+///
+/// # Errors
+/// The first that InvokeModel does not take, by its path.
+pub fn headers(extra: &[Extra<'_>], tier: Option<Tier>, left_out: &mut LeftOut) -> Result<HeaderList, Error> {
+    const TAKEN: &[&str] = &["guardrailConfig", "performanceConfig", "requestMetadata", "serviceTier"];
+    if let Some(field) = extra.iter().find(|field| !TAKEN.contains(&field.name.as_str())) {
+        return Err(extra::refusal(field, "Bedrock's InvokeModel"));
+    }
+    // How the pieces of a stream are looked at has no header: they are held until they were looked at.
+    let own = Own::gather(extra, tier, false, "", left_out)?;
+    let mut headers = Vec::new();
+    for (name, value) in &own.guardrail {
+        let text = Text::from_raw(value).map(Text::unescape).unwrap_or_default();
+        headers.push(match name.as_str() {
+            "guardrailIdentifier" => ("x-amzn-bedrock-guardrailidentifier", text.into_owned()),
+            "guardrailVersion" => ("x-amzn-bedrock-guardrailversion", text.into_owned()),
+            _ => ("x-amzn-bedrock-trace", text.to_ascii_uppercase()),
+        });
+    }
+    let latency = own.performance.and_then(|raw| json::read::<Fields<'_>>(raw.get()).ok());
+    if let Some(latency) = latency.as_ref().and_then(|members| Text::from_raw(members.get("latency")?)) {
+        headers.push(("x-amzn-bedrock-performanceconfig-latency", latency.escaped().to_owned()));
+    }
+    if let Some(tier) = own.tier {
+        headers.push(("x-amzn-bedrock-service-tier", tier.to_owned()));
+    }
+    if let Some(Ok(Fields(pairs))) = own.metadata.map(|raw| json::read(raw.get())) {
+        // Without the line ends that a client may have set between the pairs.
+        let mut text = Vec::new();
+        Writer::new(&mut text).object(|w| {
+            pairs.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
+        });
+        headers.push(("x-amzn-bedrock-request-metadata", String::from_utf8(text).unwrap_or_default()));
+    }
+    Ok(headers)
 }
 
 fn wrong(path: &str, problem: &str) -> Error {
@@ -170,6 +221,17 @@ fn guardrail<'r>(field: &'r Extra<'r>, stream: bool, left_out: &mut LeftOut) -> 
             (MODE, &["sync", "async"]),
         ],
     )?;
+    for (name, value) in given.iter().filter(|(name, _)| name.as_str().starts_with("guardrail")) {
+        // It may have to stand in a header.
+        let is_good = |c: char| c.is_ascii_alphanumeric() || ":/-".contains(c);
+        if Text::from_raw(value).is_some_and(|text| !text.unescape().chars().all(is_good)) {
+            let path = format!("{}.{}", field.path, name.as_str());
+            return Err(wrong(
+                &path,
+                "must be the id or the ARN of a guardrail, and its version a number or DRAFT",
+            ));
+        }
+    }
     if !stream && given.iter().any(|(name, _)| name.as_str() == MODE) {
         given.retain(|(name, _)| name.as_str() != MODE);
         left_out.note("guardrailConfig.streamProcessingMode");
@@ -247,6 +309,10 @@ fn is_metadata(raw: &RawValue) -> bool {
 /// What would be missed, by its path.
 pub fn leave_to_prompt(request: &Request<'_>, own: &Own<'_>, left_out: &mut LeftOut) -> Result<(), Error> {
     let spelling = request.spelling;
+    if matches!(request.format, Format::JsonObject) {
+        let problem = "this model is a prompt with instructions of its own; ask for JSON there";
+        return Err(Error::at(Kind::Unsupported, spelling.format, problem));
+    }
     if let Some(part) = request.system.first() {
         let problem = "this model is a prompt with instructions of its own; leave them out";
         return Err(part.place.error(Kind::Unsupported, "", problem));

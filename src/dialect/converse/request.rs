@@ -84,7 +84,7 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
                 w.key("toolConfig").object(|w| body.tool_config(&offer, w))?;
             }
         }
-        let schema = Schema::of(&request.format, request.spelling)?.filter(|_| offer.answer.is_none());
+        let schema = Schema::of(&request.format).filter(|_| offer.answer.is_none());
         output_config(schema, extra.as_ref().and_then(|extra| extra.effort), w);
         own.write(w);
         extra::write(extra.as_ref(), &own, w)
@@ -713,7 +713,6 @@ mod tests {
     const SPELLING: Spelling = Spelling {
         image: ".image",
         inline_image: "itself",
-        document: ".document",
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",
@@ -1104,12 +1103,5 @@ mod tests {
         );
         let bare = config(Format::JsonSchema { name: None, description: None, schema: raw("{}") });
         assert_eq!(bare["textFormat"]["structure"], json!({"jsonSchema": {"schema": "{}"}}));
-    }
-
-    #[test]
-    fn json_without_a_schema_is_refused_with_the_way_out() {
-        let error = refused(&Request { format: Format::JsonObject, ..hello() });
-        assert_eq!(error.param.as_deref(), Some("format"));
-        assert!(error.message.contains("json_schema"), "{}", error.message);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_MCP, NO_THREAD, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_MCP, NO_MODERATION, NO_THREAD, TEXT_ONLY,
+    USE_TOOLS,
 };
 
 /// Fields of `POST /v1/chat/completions`.
@@ -35,11 +36,13 @@ pub const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("reasoning_effort", Mapped("`generationConfig.thinkingConfig`; left out before Gemini 2.5")),
     ("verbosity", Dropped),
     ("prediction", Dropped),
-    ("service_tier", Dropped),
+    ("service_tier", Mapped("headers `X-Vertex-AI-LLM-Shared-Request-Type`, `X-Vertex-AI-LLM-Request-Type`")),
     ("user", Dropped),
     ("safety_identifier", Dropped),
     ("prompt_cache_key", Dropped),
     ("prompt_cache_retention", Dropped),
+    ("prompt_cache_options", Dropped),
+    ("moderation", NO_MODERATION),
     ("metadata", Mapped("`labels`, where it fits; left out otherwise")),
     ("store", Dropped),
 ];

@@ -14,7 +14,7 @@ mod wire;
 
 pub use decode::{StreamDecoder, decode};
 pub use refusal::refusal;
-pub use request::write;
+pub use request::{headers, write};
 
 use super::names::{Rule, Word};
 

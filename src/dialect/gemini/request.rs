@@ -15,9 +15,9 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Count, Fields, Number, Text, Writer, wrong_type};
 use crate::chat::{
     Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
-    Spelling, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Spelling, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::proof;
+use crate::dialect::{HeaderList, proof};
 
 /// Writes the body for `model`, such as `gemini-2.5-flash`, to the end of `out`.
 ///
@@ -61,6 +61,21 @@ pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Re
         Ok::<(), Error>(())
     })?;
     Ok(left_out)
+}
+
+/// Vertex AI reads how soon it is to serve a request from headers; `serviceTier` in the body, which is for the Gemini
+/// API, it takes and does nothing about (BerriAI/litellm pull request 34959). What is reserved is used first in any
+/// case, and `dedicated` uses nothing else:
+/// docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo, …/flex-paygo,
+/// …/provisioned-throughput/use-provisioned-throughput.
+pub fn headers(tier: Option<Tier>) -> HeaderList {
+    let shared = |kind: &str| vec![("x-vertex-ai-llm-shared-request-type", kind.to_owned())];
+    match tier {
+        None | Some(Tier::Standard) => Vec::new(),
+        Some(Tier::Priority) => shared("priority"),
+        Some(Tier::Flex) => shared("flex"),
+        Some(Tier::Reserved) => vec![("x-vertex-ai-llm-request-type", "dedicated".to_owned())],
+    }
 }
 
 /// Notes what Gemini has no place for. It keeps its own cache, and thoughts come back as the signatures of
@@ -647,7 +662,6 @@ mod tests {
     const SPELLING: Spelling = Spelling {
         image: ".image",
         inline_image: "itself",
-        document: ".document",
         call_name: ".call_name",
         tool_name: ".tool_name",
         tool_schema: ".schema",

@@ -123,6 +123,9 @@ pub struct Failure<'a> {
     pub code: Option<&'a RawValue>,
     #[serde(borrow, rename = "type")]
     pub kind: Option<&'a RawValue>,
+    /// The path of a field in the request: OpenAI's.
+    #[serde(borrow)]
+    pub param: Option<&'a RawValue>,
     /// Google's, such as `INVALID_ARGUMENT`.
     #[serde(borrow)]
     pub status: Option<&'a RawValue>,

@@ -4,8 +4,8 @@ use super::edition::Edition;
 use crate::dialect::Client;
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
-    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_SEARCH, NO_THREAD,
-    ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_MODERATION, NO_SEARCH,
+    NO_THREAD, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
 };
 
 /// The table for an edition and the client's dialect.
@@ -54,6 +54,8 @@ const OPENAI_CHAT_TO_MISTRAL: &[(&str, Fate)] = &[
     ("safety_identifier", Dropped),
     ("prompt_cache_key", Dropped),
     ("prompt_cache_retention", Dropped),
+    ("prompt_cache_options", Dropped),
+    ("moderation", NO_MODERATION),
     ("metadata", Dropped),
     ("store", Dropped),
 ];
@@ -96,6 +98,8 @@ const OPENAI_CHAT: &[(&str, Fate)] = &[
     ("safety_identifier", SAME),
     ("prompt_cache_key", SAME),
     ("prompt_cache_retention", SAME),
+    ("prompt_cache_options", SAME),
+    ("moderation", SAME),
     ("metadata", SAME),
     ("store", SAME),
 ];
@@ -135,6 +139,8 @@ const OPENAI_CHAT_TO_OPEN_MODELS: &[(&str, Fate)] = &[
     ("safety_identifier", Dropped),
     ("prompt_cache_key", Dropped),
     ("prompt_cache_retention", Dropped),
+    ("prompt_cache_options", Dropped),
+    ("moderation", NO_MODERATION),
     ("metadata", Dropped),
     ("store", Dropped),
 ];

@@ -36,6 +36,8 @@ pub const FIELDS: &[&str] = &[
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
+    "prompt_cache_options",
+    "moderation",
     "metadata",
     "store",
 ];

@@ -69,6 +69,9 @@ fn is_googles(json: &str, failure: Option<&Failure<'_>>) -> bool {
         || status.is_some_and(|name| name.escaped().bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
 }
 
+/// A longer path of a field is passed over.
+const LONGEST_PATH: usize = 256;
+
 /// More of a message is cut off, in characters: the longest useful ones have some hundreds.
 const LONGEST_MESSAGE: usize = 1000;
 
@@ -104,7 +107,9 @@ fn describe(edition: Edition, status: u16, failure: Option<&Failure<'_>>) -> Err
             format!("{company} answered {known}, which is neither a reply nor an error"),
         ),
     };
-    Error::new(kind, message)
+    let param = failure.and_then(|failure| text(failure.param)).filter(|path| path.length() <= LONGEST_PATH);
+    let param = param.map(|path| path.unescape().into_owned());
+    Error { param, ..Error::new(kind, message) }
 }
 
 /// What is wrong, in their words.

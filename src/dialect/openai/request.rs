@@ -21,7 +21,6 @@ use crate::dialect::{Asked, extra, proof};
 const SPELLING: Spelling = Spelling {
     image: ".image_url.url",
     inline_image: "as a data URL, `data:image/png;base64,...`",
-    document: ".file",
     call_name: ".function.name",
     tool_name: ".function.name",
     tool_schema: ".function.parameters",

@@ -87,7 +87,7 @@ impl<'a> Body<'_, 'a> {
             let problem = format!("OpenAI takes at most {MOST_STOPS} stop sequences");
             return Err(Error::at(Kind::Unsupported, spelling.stop, &problem));
         }
-        if self.picks && !sampling.stop.is_empty() {
+        if self.family.picks() && !sampling.stop.is_empty() {
             let problem =
                 "this model takes no stop sequences; leave them out, or ask one that does not reason";
             return Err(Error::at(Kind::Unsupported, spelling.stop, problem));
@@ -166,11 +166,11 @@ impl<'a> Body<'_, 'a> {
                 "OpenAI takes documents as PDF or as text; send one of them"
             }
             (DocumentSource::Inline { .. }, Edition::OpenModels | Edition::Mistral) => {
-                "this model takes no files; send the document as text"
+                "this model takes no files; say what is in it as text"
             }
             (DocumentSource::Address(_), _) => "an address is not fetched; send the document itself",
         };
-        Err(part.place.error(Kind::Unsupported, self.request.spelling.document, problem))
+        Err(part.place.error(Kind::Unsupported, document.below, problem))
     }
 
     fn check_tool_choice(&self) -> Result<(), Error> {
@@ -442,7 +442,14 @@ impl<'a> Body<'_, 'a> {
         };
         let texts: Vec<&Part<'_>> = turn.parts.iter().filter(is_text).collect();
         if texts.is_empty() && calls().next().is_none() {
-            return; // It only thought.
+            // It only thought; but "Unexpected role 'user' after role 'tool'".
+            if self.edition == Edition::Mistral && !last {
+                w.object(|w| {
+                    w.key("role").string("assistant");
+                    w.key("content").string("[thoughts]");
+                });
+            }
+            return;
         }
         w.object(|w| {
             w.key("role").string("assistant");
