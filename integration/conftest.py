@@ -126,7 +126,7 @@ def running(
     )
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
-        component_log_level="wasm:debug",
+        component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": ANTHROPIC_KEY},
     )  # fmt: skip
     with envoy:
         gate = Gate(envoy, cloud)
