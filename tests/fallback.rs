@@ -137,7 +137,7 @@ impl<'h> Story<'h> {
             }
         }
         trial.done(self.host);
-        let ReplyStep::Begin(headers) = step else { panic!("{step:?}") };
+        let ReplyStep::Fail(headers) = step else { panic!("{step:?}") };
         assert_eq!(headers.get("content-type"), None, "the gate writes the answer");
         (headers.status(), headers.get("x-fairlead-retry").is_some())
     }

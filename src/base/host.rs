@@ -86,6 +86,8 @@ pub enum ReplyStep {
     Hold,
     /// Replace the headers that were held, and send the bytes in `out`.
     Begin(Headers),
+    /// There is no reply: only these headers go on, by which Envoy tries again or the gate answers.
+    Fail(Headers),
     /// Send the bytes in `out`; the headers have gone already.
     Continue,
     /// Answer the client with this in place of the upstream's reply. Only while no header has gone.

@@ -188,7 +188,7 @@ impl Trial {
         }
         ticket.plan.hear_failure(host, &failure);
         ticket.fail(failure);
-        ReplyStep::Begin(headers)
+        ReplyStep::Fail(headers)
     }
 }
 

@@ -322,6 +322,8 @@ impl Latch {
                 abi::send(&reply);
                 return Action::Pause;
             }
+            // Tries have no latch.
+            ReplyStep::Fail(_) => {}
             // The step itself was done with the headers.
             ReplyStep::Instead(_) => {
                 abi::set_buffer(BufferType::HttpResponseBody, &[]);
