@@ -435,6 +435,11 @@ pub fn is_own(host: &dyn Host) -> bool {
     host.property(&["response", "code_details"]).is_some_and(|details| details == OWN_DETAILS.as_bytes())
 }
 
+/// What a cloud's refusal is by its head alone.
+pub fn kind_of_head(asked: &Asked, headers: &Headers) -> Kind {
+    of_cloud(asked, headers, &[]).kind
+}
+
 fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
     let mut error = match &asked.expects {
         Expects::Chat { .. }

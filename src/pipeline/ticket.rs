@@ -39,6 +39,8 @@ pub struct Ticket {
     begun: Cell<bool>,
     /// It has turned out to be too long.
     long: Cell<bool>,
+    /// How many have begun.
+    tries: Cell<u32>,
 }
 
 impl Ticket {
@@ -61,6 +63,7 @@ impl Ticket {
             failure: RefCell::default(),
             begun: Cell::new(false),
             long: Cell::new(long),
+            tries: Cell::new(0),
         }
     }
 
@@ -71,6 +74,7 @@ impl Ticket {
         let fresh = here.clone().find(|(_, (choice, tried))| !tried.get() && self.fits(choice));
         let (place, (_, tried)) = fresh.or_else(|| here.rfind(|(_, (choice, _))| self.fits(choice)))?;
         tried.set(true);
+        self.tries.set(self.tries.get().saturating_add(1));
         Some(place)
     }
 
@@ -87,6 +91,11 @@ impl Ticket {
     /// The request as the gate has translated it, which it did for the first place; once.
     pub fn ready(&self, place: usize) -> Option<Box<Attempt>> {
         self.ready.take().filter(|_| place == 0)
+    }
+
+    /// Whether no try came before this one.
+    pub fn is_first_try(&self) -> bool {
+        self.tries.get() <= 1
     }
 
     /// Whether there is a place that was not tried.

@@ -144,6 +144,7 @@ impl Trial {
         incoming: Box<Incoming>,
         next: Next,
         out: &mut Vec<u8>,
+        moment: Moment,
     ) -> ReplyStep {
         let Some(ticket) = self.ticket.clone() else { return ReplyStep::Pass };
         match next {
@@ -168,15 +169,35 @@ impl Trial {
             }
             Next::Fail(failure) => {
                 out.clear();
-                self.fail(host, &ticket, *failure)
+                self.fail(host, &ticket, *failure, out, moment)
             }
         }
     }
 
-    fn fail(&mut self, host: &dyn Host, ticket: &Ticket, failure: Failure) -> ReplyStep {
+    fn fail(
+        &mut self,
+        host: &dyn Host,
+        ticket: &Ticket,
+        failure: Failure,
+        out: &mut Vec<u8>,
+        moment: Moment,
+    ) -> ReplyStep {
         self.phase = Phase::Spent;
+        ticket.plan.hear_failure(host, &failure);
         let error = &failure.error;
-        let again = ticket.may_help(error);
+        let again = ticket.may_help(error.kind) && (moment == Moment::Early || survives(host));
+        if !again && moment == Moment::AtItsEnd {
+            // As it stands: the gate would answer in its place, and Envoy 1.36 dies of that, too, at this moment.
+            ticket.begin();
+            let reply = self.refuse(failure);
+            self.phase = Phase::Spent;
+            out.extend_from_slice(&reply.body);
+            let mut headers = Headers::default();
+            headers.add(":status", reply.status.to_string());
+            reply.headers.into_iter().for_each(|(name, value)| headers.add(name, value));
+            headers.add("content-length", out.len().to_string());
+            return ReplyStep::Begin(headers);
+        }
         let mut headers = Headers::default();
         headers.add(":status", error.kind.row().status.to_string());
         if again {
@@ -186,16 +207,38 @@ impl Trial {
                 headers.add("retry-after", seconds.to_string());
             }
         }
-        ticket.plan.hear_failure(host, &failure);
         ticket.fail(failure);
         ReplyStep::Fail(headers)
     }
 }
 
+/// When in a reply a try is known to have failed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Early,
+    /// All of the reply is there.
+    AtItsEnd,
+}
+
+/// Whether Envoy's router can be told to try again when all of a reply is there. 1.36.2 dies of it, 1.40.0 does not
+/// (tried); those in between are not trusted.
+fn survives(host: &dyn Host) -> bool {
+    let number = |name| {
+        let bytes = host.property(&["xds", "node", "user_agent_build_version", "version", name])?;
+        Some(u32::from_le_bytes(*bytes.first_chunk()?))
+    };
+    matches!((number("major_number"), number("minor_number")), (Some(major), Some(minor)) if (major, minor) >= (1, 40))
+}
+
 impl Ticket {
+    /// The same by the status alone, where a later try tells more: it may read what is written in its reply.
+    fn may_help_early(&self, kind: Kind) -> bool {
+        kind != Kind::TooLong && (self.has_more() || self.is_first_try()) && self.may_help(kind)
+    }
+
     /// Whether another try may have another end.
-    fn may_help(&self, error: &Error) -> bool {
-        match error.kind {
+    fn may_help(&self, kind: Kind) -> bool {
+        match kind {
             Kind::Throttled
             | Kind::Unreachable
             | Kind::Overloaded
@@ -346,13 +389,17 @@ impl Position for Trial {
                 ReplyStep::Pass
             }
             Phase::Sent(asked) => {
+                // The reason is for the last try to read: it is the one that the client hears.
+                let is_refusal = !(200..300).contains(&headers.status());
+                let decided = is_refusal && ticket.may_help_early(reply::kind_of_head(&asked, &headers));
+                let last = last || decided;
                 let (incoming, next) = reply::begin(asked, &ticket.caller, &ticket.plan, host, headers, last);
-                self.replying(host, Box::new(incoming), next, &mut Vec::new())
+                self.replying(host, Box::new(incoming), next, &mut Vec::new(), Moment::Early)
             }
-            Phase::Doomed(failure) => self.fail(host, &ticket, failure),
+            Phase::Doomed(failure) => self.fail(host, &ticket, failure, &mut Vec::new(), Moment::Early),
             Phase::Gathering(_) | Phase::Parked { .. } => {
                 let (incoming, next) = reply::refused(None, host, headers, last);
-                self.replying(host, Box::new(incoming), next, &mut Vec::new())
+                self.replying(host, Box::new(incoming), next, &mut Vec::new(), Moment::Early)
             }
             Phase::Replying(incoming) => {
                 self.phase = Phase::Replying(incoming);
@@ -367,7 +414,8 @@ impl Position for Trial {
         match std::mem::replace(&mut self.phase, Phase::Spent) {
             Phase::Replying(mut incoming) => {
                 let next = incoming.chunk(&ticket.caller, host, bytes, last, out);
-                self.replying(host, incoming, next, out)
+                let moment = if last { Moment::AtItsEnd } else { Moment::Early };
+                self.replying(host, incoming, next, out, moment)
             }
             Phase::Spent => ReplyStep::Hold,
             other @ (Phase::Idle

@@ -184,7 +184,10 @@ impl Whole {
     /// The last try has come to an end, or there was none: Envoy has something for the client.
     fn handed_back(&mut self, host: &dyn Host, issued: Issued, headers: Headers, last: bool) -> ReplyStep {
         if issued.ticket.has_begun() {
-            self.report.first(host.now());
+            match headers.status() {
+                200 => self.report.first(host.now()),
+                status => self.report.answered(status),
+            }
             self.phase = Phase::Handed(issued);
             return ReplyStep::Pass;
         }

@@ -116,18 +116,12 @@ impl Root {
         }
     }
 
-    /// Lets every waiting request look again, and failed tries go on, in their own names.
+    /// Lets every waiting request look again, in its own name.
     fn wake(&mut self) {
         // The list is taken, because waking may answer and so end a stream.
-        let failed = self.parking.borrow_mut().take_failed();
         let waiting = self.parking.borrow_mut().take();
-        if waiting.is_empty() && failed.is_empty() {
+        if waiting.is_empty() {
             return;
-        }
-        for stream in failed {
-            if abi::act_for(stream) {
-                abi::resume_response();
-            }
         }
         for stream in waiting {
             if abi::act_for(stream.id()) && stream.wake(&self.calls) {

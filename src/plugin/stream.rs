@@ -31,29 +31,16 @@ const SOON: Duration = Duration::from_millis(1);
 const STUCK: &str = "Envoy did not let the gateway change this request; the operator should check that \
                      allow_on_headers_stop_iteration is true in the plugin's configuration";
 
-/// Streams that a tick lets go on: requests that wait for credentials, and replies that must not go on at once.
+/// Requests that wait for credentials.
 #[derive(Default)]
 pub struct Parking {
     waiting: Vec<Waiting>,
-    /// Failed tries whose last byte is there. To go on from within that byte's callback makes Envoy's router try
-    /// again, which takes the try away from under Envoy's feet: 1.36.2 dies of it, 1.40.0 does not (tried).
-    failed: Vec<u32>,
 }
 
 impl Parking {
     fn has_room_for(&self, bytes: usize) -> bool {
         let held: usize = self.waiting.iter().map(|waiting| waiting.bytes).sum();
         self.waiting.len() < MOST_PARKED && held.saturating_add(bytes) <= MOST_PARKED_BYTES
-    }
-
-    /// Lets a failed try go on as soon as its callback is over.
-    fn resume_later(&mut self, id: u32) {
-        self.failed.push(id);
-        abi::tick_every(SOON);
-    }
-
-    pub fn take_failed(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.failed)
     }
 
     pub fn take(&mut self) -> Vec<Waiting> {
@@ -297,13 +284,7 @@ impl Stream {
         self.handed = 0;
         let step =
             position.borrow_mut().response_chunk(&Envoy, &chunk.unwrap_or_default(), last, &mut self.out);
-        let fails = matches!(step, ReplyStep::Fail(_));
-        let action = self.response(step, last);
-        if fails && last {
-            self.parking.borrow_mut().resume_later(self.id);
-            return Action::Pause;
-        }
-        action
+        self.response(step, last)
     }
 }
 
@@ -439,7 +420,6 @@ impl Drop for Stream {
         // Borrowed only while a stream parks, calls, comes in or the list is taken, and none of them ends one.
         if let Ok(mut parking) = self.parking.try_borrow_mut() {
             parking.waiting.retain(|waiting| waiting.id != self.id);
-            parking.failed.retain(|id| *id != self.id);
         }
         if let Ok(mut calls) = self.calls.try_borrow_mut() {
             calls.forget(self.id);

@@ -305,6 +305,7 @@ impl<'h> Exchange<'h> {
                     assert!(begun.is_none(), "answered after the headers were sent");
                     return reply.into();
                 }
+                ReplyStep::Fail(_) => panic!("only tries fail for others to answer"),
                 ReplyStep::Pass | ReplyStep::Instead(_) => {
                     panic!("a piece of the cloud's reply was passed on untranslated")
                 }
