@@ -477,6 +477,193 @@ fn what_one_target_has_no_place_for_is_left_to_one_that_has() {
     assert_eq!(Got::from(reply).json()["error"]["param"], "logit_bias");
 }
 
+/// With further models.
+fn plan_with(models: Value, chains: Value) -> Rc<Plan> {
+    let mut config = config();
+    config["backends"]["open"] = json!({
+        "provider": "openai", "cluster": "openai", "credentials": { "source": "api_key", "api_key": client::API_KEY }
+    });
+    config["models"].as_array_mut().unwrap().extend(models.as_array().unwrap().clone());
+    config["chains"].as_array_mut().unwrap().extend(chains.as_array().unwrap().clone());
+    compile(&config.to_string())
+}
+
+#[test]
+fn of_several_wider_models_the_first_is_taken_and_the_others_stand_behind_it() {
+    let mut config = config();
+    config["models"][3]["context_window_fallbacks"] = json!(["big", "claude"]);
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let long = chat("small").replace("Hi", &"word ".repeat(2000));
+    let (_, routed) = Story::routed(&plan, &host, &long);
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("anthropic", Some(2)));
+}
+
+#[test]
+fn a_place_that_is_too_narrow_is_passed_over_on_the_way_to_a_wider_one() {
+    let nova = "bedrock/us.amazon.nova-micro-v1:0";
+    let targets = json!([{ "backend": "east", "model": nova, "order": 1 },
+        { "backend": "west", "model": nova, "order": 2 }]);
+    let mid = json!([{ "name": "mid", "targets": targets, "context_window_fallbacks": ["big"] }]);
+    let (plan, host) = (plan_with(mid, json!([])), FakeHost::new());
+    let (mut story, routed) = Story::routed(&plan, &host, &chat("mid"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(2)));
+    let reply = headers(&[
+        (":status", "400"),
+        ("content-type", "application/json"),
+        ("x-amzn-errortype", "ValidationException"),
+    ]);
+    let too_long = br#"{"message":"Input is too long for requested model."}"#;
+    assert_eq!(story.fails("east", reply, &[too_long]), (400, true));
+    let nothing = headers(&[(":status", "403")]);
+    assert_eq!(story.fails("west", nothing, &[]), (400, true), "what east has said still holds");
+    let (_, outgoing) = story.sent("own");
+    assert_eq!(outgoing.headers.get(":path"), Some("/v1/messages"));
+    story.gate.done(&host);
+}
+
+#[test]
+fn what_a_place_in_the_midst_has_no_room_for_is_had_from_the_next_one() {
+    let targets = json!([
+        { "backend": "open", "model": "openai/gpt-4.1", "order": 1 },
+        { "backend": "east", "model": "bedrock/us.amazon.nova-lite-v1:0", "order": 2 },
+        { "backend": "open", "model": "openai/gpt-4.1-mini", "order": 3 }]);
+    let chain = json!([{ "cluster": "open_first", "backends": ["open", "east"] }]);
+    let (plan, host) = (plan_with(json!([{ "name": "mixed", "targets": targets }]), chain), FakeHost::new());
+    let body = chat("mixed").replace("\"messages\"", "\"logit_bias\":{\"1\":1},\"messages\"");
+    let (story, routed) = Story::routed(&plan, &host, &body);
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("open_first", Some(2)));
+    let down = || headers(&[(":status", "503"), ("content-type", "application/json")]);
+    assert_eq!(story.fails("open", down(), &[b"{}"]), (503, true));
+    assert_eq!(
+        story.fails("east", headers(&[(":status", "404")]), &[]),
+        (503, true),
+        "why the first has failed"
+    );
+    let (_, outgoing) = story.sent("open");
+    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    assert_eq!(body["model"], "gpt-4.1-mini");
+}
+
+#[test]
+fn what_takes_several_calls_elsewhere_is_not_answered_in_part() {
+    let targets = json!([
+        { "backend": "east", "model": "bedrock/cohere.embed-english-v3", "order": 1 },
+        { "backend": "west", "model": "bedrock/amazon.titan-embed-text-v2:0", "order": 2 }]);
+    let chain = json!([{ "cluster": "vectors", "backends": ["east", "west"] }]);
+    let (plan, host) =
+        (plan_with(json!([{ "name": "vectors", "targets": targets }]), chain), FakeHost::new());
+    let desk = Rc::<Desk>::default();
+    let mut gate = Whole::gate(Rc::clone(&plan), Rc::clone(&desk));
+    let mut said = request_headers();
+    said.0
+        .iter_mut()
+        .filter(|(name, _)| name == ":path")
+        .for_each(|(_, path)| *path = b"/v1/embeddings".to_vec());
+    assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+    let body = json!({ "model": "vectors", "input": ["a", "b", "c"] }).to_string().into_bytes();
+    assert!(matches!(gate.request_body(&host, &body), Step::Route(_)));
+    let story = Story { host: &host, desk, gate, body };
+    assert_eq!(story.refuses("east", 503, "ServiceUnavailableException"), (503, true));
+    let (_, step) = story.trial("west");
+    let Step::Answer(reply) = step else { panic!("one of three texts was sent: {}", show(&step)) };
+    assert_eq!(Got::from(reply).status, 503, "why the first has failed");
+}
+
+#[test]
+fn a_client_names_no_more_models_than_are_ever_tried() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let ask = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("bedrock/m{number}")).collect();
+        let mut body: Value = serde_json::from_str(&chat("nova")).unwrap();
+        body["fallbacks"] = json!(names);
+        Story::begin(&plan, &host, &body.to_string()).1
+    };
+    assert!(matches!(ask(15), Step::Route(_)));
+    let begun = std::time::Instant::now();
+    let step = ask(20_000);
+    eprintln!("20,000 names took {:?}", begun.elapsed());
+    let Step::Answer(reply) = step else { panic!("{}", show(&step)) };
+    let got = Got::from(reply);
+    assert_eq!((got.status, &got.json()["error"]["param"]), (400, &json!("fallbacks")));
+}
+
+#[test]
+fn a_model_that_stands_in_has_limits_too() {
+    let mut config = config();
+    config["models"][1]["limits"] = json!({ "requests_per_minute": 1 });
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    plan.prepare(&host);
+    let left = || plan.model_scope("claude").unwrap().standing(&host).requests.unwrap().remaining();
+    let (mut story, routed) = Story::routed(&plan, &host, &chat("nova"));
+    assert_eq!(routed.cluster, "all");
+    assert_eq!(story.refuses("east", 500, "InternalServerException"), (502, true));
+    assert_eq!(left(), 1);
+    story.succeeds("west");
+    assert_eq!(left(), 0, "it counts against the model that served it");
+    story.gate.done(&host);
+    assert_eq!(left(), 0);
+    let (_, routed) = Story::routed(&plan, &host, &chat("nova"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("aws_east", None), "used up");
+    // Nor does a request go there at once that the other one has no place for.
+    let mut config = config_with_open();
+    config["models"][1]["limits"] = json!({ "requests_per_minute": 1 });
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    plan.prepare(&host);
+    let body = chat("nova")
+        .replace("\"messages\"", "\"logit_bias\":{\"1\":1},\"fallbacks\":[\"claude\"],\"messages\"");
+    assert!(matches!(Story::begin(&plan, &host, &body).1, Step::Route(_)));
+    let Step::Answer(reply) = Story::begin(&plan, &host, &body).1 else { panic!("past the limit") };
+    assert!(matches!(reply.status, 400 | 429), "{}", reply.status);
+}
+
+/// Where `claude` is a model of OpenAI's, which takes what Nova does not.
+fn config_with_open() -> Value {
+    let mut config = config();
+    config["backends"]["open"] = json!({
+        "provider": "openai", "cluster": "openai", "credentials": { "source": "api_key", "api_key": client::API_KEY }
+    });
+    config["models"][1]["targets"] = json!([{ "backend": "open", "model": "openai/gpt-4.1" }]);
+    config
+}
+
+#[test]
+fn a_look_at_a_request_takes_nothing_of_a_backends_account() {
+    let mut config = config();
+    config["backends"]["east"]["limits"] = json!({ "requests_per_minute": 1 });
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    plan.prepare(&host);
+    let mut gate = Whole::gate(Rc::clone(&plan), Rc::default());
+    let mut said = request_headers();
+    said.add("x-fairlead-dry-run", "true");
+    assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+    assert!(matches!(gate.request_body(&host, chat("claude").as_bytes()), Step::Answer(_)));
+    gate.done(&host);
+    assert_eq!(Story::routed(&plan, &host, &chat("claude")).1.cluster, "all", "east is not used up");
+}
+
+#[test]
+fn a_try_that_ends_while_its_reply_is_held_is_lost() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (story, _) = Story::routed(&plan, &host, &chat("claude"));
+    let (mut trial, _) = story.sent("east");
+    let reply = headers(&[(":status", "200"), ("content-type", "application/json")]);
+    assert_eq!(trial.response_headers(&host, reply, false), ReplyStep::Hold);
+    trial.done(&host);
+    assert_eq!(host.counts().get("fairlead_tries_total;backend=east;outcome=lost"), Some(&1));
+}
+
+#[test]
+fn a_gateway_that_is_full_does_not_blame_a_backend_for_it_nor_asks_another() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (story, _) = Story::routed(&plan, &host, &chat("claude"));
+    let mut others = plan.room.share();
+    assert!(others.grow(1 << 30));
+    let reply = headers(&[(":status", "200"), ("content-type", "application/json"), ("content-length", "9")]);
+    assert_eq!(story.fails("east", reply, &[b"{}"]), (503, false));
+    drop(others);
+    assert_eq!(Story::routed(&plan, &host, &chat("claude")).1.cluster, "all", "east is not passed over");
+}
+
 #[test]
 fn a_request_that_did_not_pass_the_gate_is_refused_and_a_call_of_the_gates_passes() {
     let host = FakeHost::new();

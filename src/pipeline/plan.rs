@@ -20,6 +20,7 @@ use crate::provider::{Backend, token};
 
 use super::aim::Wish;
 use super::caller::Caller;
+use super::gate;
 use super::reply::Failure;
 use super::room::Room;
 
@@ -182,7 +183,7 @@ impl Plan {
     }
 
     /// The places where a caller's request for a model may go, in the order in which they are tried; at least one.
-    /// Those that cannot serve now come last.
+    /// Those that cannot serve now come last, and a model whose limits are used up does not stand in.
     ///
     /// # Errors
     /// Those of [`Plan::find`], for the model and for those that the client wants to stand in.
@@ -198,18 +199,24 @@ impl Plan {
         self.add(&mut choices, caller, asked, false, &mut dice)?;
         if !wish.disable_fallbacks {
             for (index, name) in wish.fallbacks.iter().flatten().enumerate() {
+                let from = choices.len();
                 self.add(&mut choices, caller, name, false, &mut dice).map_err(|error| {
                     let problem = error.message.strip_prefix("model: ").unwrap_or(&error.message);
                     Error::at(error.kind, format!("fallbacks[{index}]"), problem)
                 })?;
+                self.stand_in(&mut choices, from, caller, host, name);
             }
             let standing = if wish.fallbacks.is_none() { self.rules.fallbacks(asked) } else { &[] };
             for name in standing {
                 // The operator's lists are for everyone; a team goes without what it may not use.
+                let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, false, &mut dice);
+                self.stand_in(&mut choices, from, caller, host, name);
             }
             for name in self.rules.wider(asked) {
+                let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, true, &mut dice);
+                self.stand_in(&mut choices, from, caller, host, name);
             }
         }
         if choices.len() > 1 {
@@ -247,6 +254,18 @@ impl Plan {
             }
         }
         refused.filter(|_| !added).map_or(Ok(()), Err)
+    }
+
+    /// Notes that the places from one on are those of a model that stands in, as far as its limits have room.
+    fn stand_in(&self, choices: &mut Vec<Choice>, from: usize, caller: &Caller, host: &dyn Host, name: &str) {
+        let added = choices.split_off(from.min(choices.len()));
+        choices.extend(added.into_iter().filter_map(|choice| {
+            let prefix = self.backend(choice.backend).ok()?.prefix;
+            let full = format!("{prefix}{}", choice.model);
+            let mut limits = gate::of_model(self, caller, name, &full);
+            let has_room = limits.all(|scope| scope.standing(host).has_room());
+            has_room.then(|| Choice { stands_in: Some(name.to_owned()), ..choice })
+        }));
     }
 
     /// Whether a place can serve now, as far as is known.

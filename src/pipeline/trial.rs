@@ -72,6 +72,21 @@ impl Trial {
         })
     }
 
+    /// Writes the request for a place that the gate has not written it for.
+    fn written(ticket: &Ticket, host: &dyn Host, place: usize, body: &[u8]) -> Result<Box<Attempt>, Error> {
+        let choice = ticket.place(place).filter(|_| !ticket.passes_over(place));
+        let Some(choice) = choice else {
+            return Err(Error::new(Kind::Unreachable, "the cloud could not be reached; try again shortly"));
+        };
+        let attempt = Attempt::translate(&Aim::at(&ticket.plan, &ticket.caller, host, choice.clone()), body)?;
+        if !attempt.more.is_empty() {
+            let problem = "the model's first backend cannot be reached, and another one takes this only in several \
+                           calls; try again shortly, or ask for less at a time";
+            return Err(Error::new(Kind::Unreachable, problem));
+        }
+        Ok(Box::new(attempt))
+    }
+
     fn send(&mut self, host: &dyn Host, mut attempt: Box<Attempt>, deadline: SystemTime) -> Step {
         let Some(ticket) = self.ticket.clone() else { return Step::Pass };
         match attempt.authorise(&ticket.plan, host) {
@@ -83,15 +98,20 @@ impl Trial {
                 self.phase = Phase::Parked { attempt, deadline };
                 Step::Park
             }
-            Ok(None) => self.doom(&ticket, &attempt, token::unavailable(1000)),
-            Err(error) => self.doom(&ticket, &attempt, error),
+            Ok(None) => self.unauthorised(host, &ticket, &attempt, token::unavailable(1000)),
+            Err(error) => self.unauthorised(host, &ticket, &attempt, error),
         }
     }
 
-    /// Lets Envoy try elsewhere, if there is such a place.
-    fn doom(&mut self, ticket: &Ticket, attempt: &Attempt, error: Error) -> Step {
+    fn unauthorised(&mut self, host: &dyn Host, ticket: &Ticket, attempt: &Attempt, error: Error) -> Step {
         let failure = Failure::new(Some(&attempt.asked), error);
-        let backend = ticket.plan.backend(attempt.asked.backend);
+        ticket.plan.hear_failure(host, &failure);
+        self.doom(ticket, attempt.asked.backend, failure)
+    }
+
+    /// Lets Envoy try elsewhere, if there is such a place.
+    fn doom(&mut self, ticket: &Ticket, backend: usize, failure: Failure) -> Step {
+        let backend = ticket.plan.backend(backend);
         let (true, Ok(backend)) = (ticket.has_more(), backend) else { return self.answer(failure) };
         let mut headers = Headers::default();
         headers.add(":method", "GET");
@@ -151,15 +171,17 @@ impl Trial {
             }
             Next::Fail(failure) => {
                 out.clear();
-                self.fail(host, &ticket, *failure)
+                ticket.plan.hear_failure(host, &failure);
+                let again = failure.place.is_some() && ticket.may_help(&failure.error);
+                self.fail(&ticket, *failure, again)
             }
         }
     }
 
-    fn fail(&mut self, host: &dyn Host, ticket: &Ticket, failure: Failure) -> ReplyStep {
+    /// Leaves the reason with the ticket; `again`: Envoy is to try once more.
+    fn fail(&mut self, ticket: &Ticket, failure: Failure, again: bool) -> ReplyStep {
         self.phase = Phase::Spent;
         let error = &failure.error;
-        let again = ticket.may_help(error);
         let mut headers = Headers::default();
         headers.add(":status", error.kind.row().status.to_string());
         if again {
@@ -169,7 +191,6 @@ impl Trial {
                 headers.add("retry-after", seconds.to_string());
             }
         }
-        ticket.plan.hear_failure(host, &failure);
         ticket.fail(failure);
         ReplyStep::Begin(headers)
     }
@@ -273,25 +294,22 @@ impl Position for Trial {
                 return Step::Pass;
             }
         };
-        let mut attempt = match ticket.ready(place) {
+        let Some(choice) = ticket.place(place) else { return Step::Pass };
+        let ready = if ticket.passes_over(place) { None } else { ticket.ready(place) };
+        let mut attempt = match ready {
             // The gate has begun to meter it.
             Some(attempt) => attempt,
-            None => {
-                let Some(choice) = ticket.place(place) else { return Step::Pass };
-                let aim = Aim::at(&ticket.plan, &ticket.caller, host, choice.clone());
-                match Attempt::translate(&aim, body) {
-                    Ok(attempt) => {
-                        let attempt = Box::new(attempt);
-                        gate::again(&ticket.plan, &ticket.caller, host, &ticket.meter, &attempt);
-                        attempt
-                    }
-                    // Said only here, and the client asked for something else: he hears why that failed.
-                    Err(error) => {
-                        let failure = ticket.failure();
-                        return self.answer(failure.unwrap_or_else(|| Failure::new(None, error)));
-                    }
+            None => match Self::written(&ticket, host, place, body) {
+                Ok(attempt) => {
+                    gate::again(&ticket.plan, &ticket.caller, host, &ticket.meter, &attempt);
+                    attempt
                 }
-            }
+                // Said only here, and the client asked for something else: he hears why that failed.
+                Err(error) => {
+                    let failure = ticket.failure().unwrap_or_else(|| Failure::new(None, error));
+                    return self.doom(&ticket, choice.backend, failure);
+                }
+            },
         };
         attempt.asked.meter = Rc::clone(&ticket.meter);
         let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -334,7 +352,7 @@ impl Position for Trial {
                 let (incoming, next) = reply::begin(asked, &ticket.caller, &ticket.plan, host, headers, last);
                 self.replying(host, Box::new(incoming), next, &mut Vec::new())
             }
-            Phase::Doomed(failure) => self.fail(host, &ticket, failure),
+            Phase::Doomed(failure) => self.fail(&ticket, failure, true),
             Phase::Gathering(_) | Phase::Parked { .. } => {
                 let (incoming, next) = reply::refused(None, host, headers, last);
                 self.replying(host, Box::new(incoming), next, &mut Vec::new())
@@ -407,11 +425,18 @@ impl Position for Trial {
                     ticket.plan.hear(host, asked.backend, "lost");
                 }
             }
+            // The client has nothing of it yet.
+            Phase::Replying(_) => {
+                let unheard = self.ticket.as_ref().filter(|ticket| !ticket.has_begun());
+                let place = self.place.and_then(|place| unheard?.place(place));
+                if let (Some(ticket), Some(choice)) = (unheard, place) {
+                    ticket.plan.hear(host, choice.backend, "lost");
+                }
+            }
             Phase::Idle
             | Phase::Gathering(_)
             | Phase::Parked { .. }
             | Phase::Doomed(_)
-            | Phase::Replying(_)
             | Phase::Spent
             | Phase::Answered => {}
         }

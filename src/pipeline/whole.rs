@@ -139,7 +139,7 @@ impl Whole {
                 Ok(attempt) => {
                     let window = self.plan.window(&attempt.asked.model);
                     let is_long = window.is_some_and(|window| attempt.estimate > window);
-                    if is_long && aim.next(|choice| choice.wider) {
+                    if is_long && !aim.is_wider() && aim.next(|choice| choice.wider) {
                         continue;
                     }
                     return Ok((attempt, aim.into_choices()));
@@ -147,7 +147,8 @@ impl Whole {
                 Err(error) => {
                     // Another place may have what this one has not.
                     let may_help = matches!(error.kind, Kind::Unsupported | Kind::UnknownModel);
-                    let helps = may_help && aim.next(|choice| !choice.wider);
+                    let wider = aim.is_wider();
+                    let helps = may_help && aim.next(|choice| choice.wider == wider);
                     let error = first.unwrap_or(error);
                     if !helps {
                         return Err(error);
