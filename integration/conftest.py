@@ -120,7 +120,7 @@ def running(
     gateway.localise(config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, plugin=plugin)
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
-        component_log_level="wasm:debug",
+        component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": ANTHROPIC_KEY},
     )  # fmt: skip
     with envoy:
         gate = Gate(envoy, cloud)

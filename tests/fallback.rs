@@ -440,8 +440,9 @@ fn a_team_is_led_to_nothing_that_it_may_not_use() {
         gate.request_body(&host, body.as_bytes())
     };
     let Step::Route(routed) = ask(&chat("nova")) else { panic!() };
-    let retries = routed.iter().find(|(name, _)| *name == "x-envoy-max-retries").unwrap();
-    assert_eq!(retries.1, "2", "Anthropic's own is not among them");
+    let told = |name: &str| &routed.iter().find(|(known, _)| *known == name).unwrap().1;
+    assert_eq!(told("x-fairlead-cluster"), "all");
+    assert_eq!(told("x-envoy-max-retries"), "1", "Anthropic's own would be the third of the chain");
     let wish = chat("nova").replace("\"messages\"", "\"fallbacks\":[\"big\"],\"messages\"");
     let Step::Answer(reply) = ask(&wish) else { panic!() };
     assert_eq!(Got::from(reply).status, 403);
@@ -451,8 +452,10 @@ fn a_team_is_led_to_nothing_that_it_may_not_use() {
 fn what_is_too_long_goes_to_a_wider_model_by_estimate_or_by_the_clouds_word() {
     let (plan, host) = (plan(), FakeHost::new());
     let long = chat("small").replace("Hi", &"word ".repeat(2000));
-    let (_, routed) = Story::routed(&plan, &host, &long);
+    let (story, routed) = Story::routed(&plan, &host, &long);
     assert_eq!(routed.cluster, "anthropic", "by the estimate, before anything is sent");
+    let (_, outgoing) = story.sent("own");
+    assert_eq!(outgoing.headers.get(":path"), Some("/v1/messages"));
 
     let (mut story, routed) = Story::routed(&plan, &host, &chat("small"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("two", Some(1)));
@@ -495,7 +498,7 @@ fn of_several_wider_models_the_first_is_taken_and_the_others_stand_behind_it() {
     let (plan, host) = (compile(&config.to_string()), FakeHost::new());
     let long = chat("small").replace("Hi", &"word ".repeat(2000));
     let (_, routed) = Story::routed(&plan, &host, &long);
-    assert_eq!((routed.cluster.as_str(), routed.retries), ("anthropic", Some(2)));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("anthropic", None));
 }
 
 #[test]
@@ -729,4 +732,90 @@ fn envoys_own_answer_is_told_as_such() {
     let reply = headers(&[(":status", "503"), ("content-type", "text/plain")]);
     let ReplyStep::Answer(reply) = story.gate.response_headers(&host, reply, true) else { panic!() };
     assert_eq!(code(&reply.into()), (503, "upstream_unreachable".to_owned()));
+}
+
+#[test]
+fn a_chain_that_leads_further_serves_as_far_as_the_models_places_go() {
+    let mut config = config();
+    let model = "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0";
+    config["models"].as_array_mut().unwrap().push(json!({ "name": "aws", "targets": [
+        { "backend": "east", "model": model, "order": 1 }, { "backend": "west", "model": model, "order": 2 }
+    ] }));
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (mut story, routed) = Story::routed(&plan, &host, &chat("aws"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(1)));
+    assert_eq!(story.refuses("east", 503, "ServiceUnavailableException"), (503, true));
+    assert_eq!(story.refuses("west", 500, "InternalServerException"), (502, true));
+    assert_eq!(code(&story.ends(502)), (502, "upstream_error".to_owned()));
+
+    // Envoy leaves both alone.
+    let (story, _) = Story::routed(&plan, &host, &chat("aws"));
+    let (_, step) = story.trial("own");
+    let Step::Answer(reply) = step else { panic!("{}", show(&step)) };
+    assert_eq!(code(&reply.into()), (503, "upstream_unreachable".to_owned()));
+}
+
+#[test]
+fn where_only_wider_models_are_left_the_client_hears_why_the_others_failed() {
+    let mut config = config();
+    config["chains"] = json!([{ "cluster": "two", "backends": ["east", "own"] }]);
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (story, routed) = Story::routed(&plan, &host, &chat("small"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("two", Some(1)));
+    assert_eq!(story.refuses("east", 429, "ThrottlingException"), (429, true));
+    let (_, step) = story.trial("own");
+    let Step::Answer(reply) = step else { panic!("{}", show(&step)) };
+    assert_eq!(code(&reply.into()), (429, "rate_limit_exceeded".to_owned()));
+}
+
+#[test]
+fn a_model_that_stands_in_for_failures_stands_in_for_what_is_too_long_as_well() {
+    let mut config = config();
+    config["default_fallbacks"] = json!(["big"]);
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let long = chat("small").replace("Hi", &"word ".repeat(2000));
+    let (story, routed) = Story::routed(&plan, &host, &long);
+    assert_eq!(routed.cluster, "anthropic");
+    story.sent("own");
+    let (story, routed) = Story::routed(&plan, &host, &chat("small"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("two", Some(1)));
+    assert_eq!(story.refuses("east", 429, "ThrottlingException"), (429, true));
+    story.sent("own");
+}
+
+#[test]
+fn what_a_try_answers_itself_passes_the_gate() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
+    host.set_attribute("response.code_details", "fairlead");
+    let answer = headers(&[(":status", "500"), ("content-type", "application/json")]);
+    assert_eq!(story.gate.response_headers(&host, answer, false), ReplyStep::Pass);
+    assert!(!story.gate.reads());
+    story.gate.done(&host);
+    let counts = host.counts();
+    assert_eq!(
+        counts.get("fairlead_requests_total;team=none;model=claude;status=500"),
+        Some(&1),
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn a_chain_is_tried_as_long_as_its_next_member_has_something_new() {
+    let mut config = config();
+    config["models"][1]["fallbacks"] = json!(["bedrock/us.amazon.nova-pro-v1:0"]);
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (story, routed) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(3)), "and once more at the first");
+    for backend in ["east", "west", "own"] {
+        story.sent(backend);
+    }
+    assert!(story.sent("east").1.headers.get(":path").unwrap().contains("nova-pro"));
+
+    config["models"][1]["fallbacks"] = json!(["big", "small"]);
+    config["models"][4]["model"] = json!("anthropic/claude-opus-4-1");
+    config["models"][3]["backend"] = json!("west");
+    let plan = compile(&config.to_string());
+    let (_, routed) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(2)), "the first has nothing new");
 }

@@ -5,6 +5,9 @@ use std::time::SystemTime;
 use super::headers::Headers;
 use super::metric::{Counter, Histogram};
 
+/// What Envoy calls an answer that fairlead gave at one of its places (`%RESPONSE_CODE_DETAILS%`).
+pub const OWN_DETAILS: &str = "fairlead";
+
 /// All that the core may ask of the outside world, synchronously.
 pub trait Host {
     /// The host's wall clock; the target has none of its own.

@@ -90,12 +90,19 @@ impl Chain {
         chain
     }
 
-    /// How many of the first members are those that are wanted, in their order; `None` where the chain leads
-    /// elsewhere too, or to another one first.
-    fn fits(&self, wanted: &[usize]) -> Option<usize> {
-        let stays = self.backends.iter().all(|backend| wanted.contains(backend));
+    /// How many of the first members are those that are wanted, in their order, and how many tries the chain is good
+    /// for: it leads round and round, and ends where it comes to a member that has no place left. `None`: for no
+    /// second one.
+    fn fits(&self, choices: &[Choice], wanted: &[usize]) -> Option<(usize, usize)> {
         let same = self.backends.iter().zip(wanted).take_while(|(one, other)| one == other).count();
-        (stays && same > 0).then_some(same)
+        let mut left: Vec<usize> = choices.iter().map(|choice| choice.backend).collect();
+        let members = self.backends.iter().cycle();
+        let served = members.map_while(|member| {
+            let at = left.iter().position(|backend| backend == member)?;
+            Some(left.swap_remove(at))
+        });
+        let tries = served.count();
+        (same > 0 && tries > 1).then_some((same, tries))
     }
 }
 
@@ -244,8 +251,9 @@ impl Plan {
             match may_use(caller, asked, target) {
                 Ok(()) => {
                     added = true;
-                    let same =
-                        |known: &Choice| known.backend == target.backend && known.model == target.model;
+                    let same = |known: &Choice| {
+                        known.backend == target.backend && known.model == target.model && known.wider == wider
+                    };
                     if !choices.iter().any(same) {
                         choices.push(Choice::new(target, wider));
                     }
@@ -281,12 +289,12 @@ impl Plan {
         self.accounts.get(backend)?.as_ref()
     }
 
-    /// The cluster of Envoy's that leads to these places one after another: a chain that leads to no others, or
-    /// the first one's own.
+    /// The cluster of Envoy's that leads to these places one after another, and to how many of them: the chain that
+    /// keeps their order best, or the first one's own.
     ///
     /// # Errors
     /// [`Kind::Internal`] when there is none.
-    pub fn cluster(&self, choices: &[Choice]) -> Result<&str, Error> {
+    pub fn cluster(&self, choices: &[Choice]) -> Result<(&str, usize), Error> {
         let mut wanted: Vec<usize> = Vec::with_capacity(choices.len());
         for choice in choices {
             if !wanted.contains(&choice.backend) {
@@ -294,12 +302,15 @@ impl Plan {
             }
         }
         let first = wanted.first().copied().unwrap_or(usize::MAX);
-        let fitting = self.chains.iter().filter_map(|chain| Some((chain.fits(&wanted)?, chain)));
+        let chains = self.chains.iter().filter(|_| wanted.len() > 1);
+        let fitting = chains.filter_map(|chain| Some((chain.fits(choices, &wanted)?, chain)));
         // The first of those that fit alike.
-        let best = fitting.rev().max_by_key(|(same, _)| *same).filter(|_| wanted.len() > 1);
-        match best {
-            Some((_, chain)) => Ok(&chain.cluster),
-            None => Ok(&self.backend(first)?.cluster),
+        match fitting.rev().max_by_key(|(fit, _)| *fit) {
+            Some(((_, tries), chain)) => Ok((&chain.cluster, tries)),
+            None => {
+                let here = choices.iter().filter(|choice| choice.backend == first).count();
+                Ok((&self.backend(first)?.cluster, here))
+            }
         }
     }
 
@@ -318,19 +329,24 @@ impl Plan {
             for first in firsts.filter(|_| several) {
                 let leads_on = |chain: &Chain| {
                     let begins = chain.backends.first() == Some(&first.backend);
-                    begins && chain.backends.iter().all(|backend| wanted.contains(backend))
+                    begins && chain.backends.get(1).is_some_and(|next| wanted.contains(next))
                 };
                 if let (false, Ok(backend)) = (self.chains.iter().any(leads_on), self.backend(first.backend))
                 {
                     warnings.push(format!(
-                        "model {name} begins at backend {}, and no chain of `chains` begins there and leads to the \
-                         model's backends only: it is tried nowhere else",
+                        "model {name} begins at backend {}, and no chain of `chains` begins there and leads on to \
+                         another of the model's: it is tried nowhere else",
                         backend.name
                     ));
                 }
             }
         }
         warnings
+    }
+
+    /// Whether a backend is behind an aggregate cluster.
+    pub fn leads_to(&self, cluster: &str, backend: usize) -> bool {
+        self.chains.iter().any(|chain| chain.cluster == cluster && chain.backends.contains(&backend))
     }
 
     /// The backend of this name, or, as Envoy gives it, of this cluster.

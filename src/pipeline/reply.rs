@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Host, Level, Reply};
+use crate::base::host::{Host, Level, OWN_DETAILS, Reply};
 use crate::chat::Delivery;
 use crate::dialect::names::Names;
 use crate::dialect::{StreamDecoder, StreamWriter, Title, embedding};
@@ -432,6 +432,11 @@ pub fn is_of_upstream(host: &dyn Host) -> bool {
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     let details = host.property(&["response", "code_details"]).unwrap_or_default();
     details.is_empty() || details.starts_with(b"via_upstream")
+}
+
+/// Whether it is an answer that fairlead gave at another place, complete as it is.
+pub fn is_own(host: &dyn Host) -> bool {
+    host.property(&["response", "code_details"]).is_some_and(|details| details == OWN_DETAILS.as_bytes())
 }
 
 fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {

@@ -27,7 +27,9 @@ pub struct Ticket {
     pub plan: Rc<Plan>,
     pub caller: Caller,
     pub meter: Rc<Meter>,
-    /// In the order in which they are tried.
+    /// Envoy's cluster that leads to the places,
+    pub cluster: String,
+    /// in the order in which they are tried.
     choices: Vec<(Choice, Cell<bool>)>,
     /// The request, translated for the first of them.
     ready: RefCell<Option<Box<Attempt>>>,
@@ -44,18 +46,21 @@ impl Ticket {
         plan: Rc<Plan>,
         caller: Caller,
         meter: Rc<Meter>,
+        cluster: String,
         choices: Vec<Choice>,
         first: Attempt,
     ) -> Self {
+        let long = choices.first().is_some_and(|choice| choice.wider);
         Self {
             plan,
             caller,
             meter,
+            cluster,
             choices: choices.into_iter().map(|choice| (choice, Cell::new(false))).collect(),
             ready: RefCell::new(Some(Box::new(first))),
             failure: RefCell::default(),
             begun: Cell::new(false),
-            long: Cell::new(false),
+            long: Cell::new(long),
         }
     }
 

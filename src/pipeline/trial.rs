@@ -87,6 +87,23 @@ impl Trial {
         Ok(Box::new(attempt))
     }
 
+    /// Why there is nothing to be done at a backend that Envoy has chosen.
+    fn misplaced(ticket: &Ticket, backend: Option<usize>) -> Failure {
+        if let Some(failure) = ticket.failure() {
+            // The places of this request are used up, and the chain goes on.
+            return failure;
+        }
+        let error = if backend.is_some_and(|backend| ticket.plan.leads_to(&ticket.cluster, backend)) {
+            let problem = "the model's backends have failed too often and are left alone for a while; try again shortly";
+            Error::new(Kind::Unreachable, problem)
+        } else {
+            let problem = "Envoy has chosen a backend that this model has no place at; the operator should compare the \
+                           members of the aggregate cluster, and the names in their endpoints' metadata, with `chains`";
+            Error::new(Kind::Internal, problem)
+        };
+        Failure::new(None, error)
+    }
+
     fn send(&mut self, host: &dyn Host, mut attempt: Box<Attempt>, deadline: SystemTime) -> Step {
         let Some(ticket) = self.ticket.clone() else { return Step::Pass };
         match attempt.authorise(&ticket.plan, host) {
@@ -241,11 +258,9 @@ impl Position for Trial {
                            that the route's requests pass the gate, and that the vm_config of both positions is the same";
             return self.answer(Failure::new(None, Error::new(Kind::Internal, problem)));
         };
-        let place = Self::backend(&ticket, host).and_then(|backend| ticket.choose(backend));
-        let Some(place) = place else {
-            let problem = "Envoy has chosen a backend that this model has no place at; the operator should compare the \
-                           members of the aggregate cluster, and the names in their endpoints' metadata, with `chains`";
-            return self.answer(Failure::new(None, Error::new(Kind::Internal, problem)));
+        let backend = Self::backend(&ticket, host);
+        let Some(place) = backend.and_then(|backend| ticket.choose(backend)) else {
+            return self.answer(Self::misplaced(&ticket, backend));
         };
         self.place = Some(place);
         self.phase = Phase::Gathering(place);

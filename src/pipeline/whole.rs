@@ -167,17 +167,17 @@ impl Whole {
         attempt: Attempt,
         choices: Vec<Choice>,
     ) -> Step {
-        let cluster = match self.plan.cluster(&choices) {
-            Ok(cluster) => cluster.to_owned(),
+        let (cluster, tries) = match self.plan.cluster(&choices) {
+            Ok((cluster, tries)) => (cluster.to_owned(), tries),
             Err(error) => return self.answer(&error),
         };
         let streamed = attempt.asked.expects.is_streamed();
-        let mut headers = vec![(CLUSTER_HEADER, cluster), (STREAM_HEADER, streamed.to_string())];
-        if choices.len() > 1 {
-            headers.push((RETRIES_HEADER, choices.len().saturating_sub(1).to_string()));
+        let mut headers = vec![(CLUSTER_HEADER, cluster.clone()), (STREAM_HEADER, streamed.to_string())];
+        if tries > 1 {
+            headers.push((RETRIES_HEADER, tries.saturating_sub(1).to_string()));
         }
         let (plan, caller) = (Rc::clone(&self.plan), self.caller.clone());
-        let ticket = Ticket::new(plan, caller, Rc::clone(&self.meter), choices, attempt);
+        let ticket = Ticket::new(plan, caller, Rc::clone(&self.meter), cluster, choices, attempt);
         self.phase = Phase::Handed(desk.issue(host, ticket));
         Step::Route(headers)
     }
@@ -187,6 +187,11 @@ impl Whole {
         if issued.ticket.has_begun() {
             self.report.first(host.now());
             self.phase = Phase::Handed(issued);
+            return ReplyStep::Pass;
+        }
+        if reply::is_own(host) {
+            self.report.answered(headers.status());
+            self.phase = Phase::Answered;
             return ReplyStep::Pass;
         }
         if let Some(failure) = issued.ticket.failure().filter(|_| reply::is_of_upstream(host)) {

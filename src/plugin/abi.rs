@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
 
 use crate::base::headers::Headers;
-use crate::base::host::{Reply, Stamp};
+use crate::base::host::{OWN_DETAILS, Reply, Stamp};
 
 const OK: u32 = 0;
 
@@ -300,7 +300,7 @@ pub fn send_whole(headers: &Headers, body: &[u8]) -> bool {
 }
 
 fn send_local(status: u16, headers: &[u8], body: &[u8]) -> bool {
-    let details = "fairlead";
+    let details = OWN_DETAILS;
     let status = unsafe {
         proxy_send_local_response(
             u32::from(status),
