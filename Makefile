@@ -4,7 +4,7 @@ PORT ?= 8080
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench check golden clean setup
+.PHONY: help build image run test bench check golden clean setup
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -12,6 +12,9 @@ help: ## list these targets
 
 build: ## build the plugin: dist/fairlead.wasm
 	@scripts/build
+
+image: build ## the plugin as an OCI image for Istio: dist/image, to be pushed with any tool
+	@python3 scripts/image.py
 
 run: setup build ## start Envoy with the plugin and a stand-in cloud on 127.0.0.1:8080 (PORT=... moves it)
 	@$(python) -m integration.run --port $(PORT)

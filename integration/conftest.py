@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,12 +114,16 @@ def running(
     clusters: dict[str, int] | None = None,
     concurrency: int = 2,
     file: str = "gateway.yaml",
+    config: dict[str, Any] | None = None,
+    wasm: Path = gateway.WASM,
 ) -> Iterator[Gate]:
-    """An Envoy from a file of envoy/: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
-    config = gateway.load(file)
+    """An Envoy from a file of envoy/, or from `config`: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
+    config = gateway.load(file) if config is None else copy.deepcopy(config)
     edit(config)
     port, admin_port = gateway.free_ports(2)
-    gateway.localise(config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, plugin=plugin)
+    gateway.localise(
+        config, cloud.ports, clusters=clusters, port=port, admin_port=admin_port, wasm=wasm, plugin=plugin
+    )
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
         component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": ANTHROPIC_KEY},

@@ -37,6 +37,10 @@ class Ask:
     #: `None`: the client leaves before the cloud tells.
     reported: Counter[str] | None
 
+    def head(self) -> str:
+        head = f"POST {self.path} HTTP/1.1\r\nhost: gateway\r\nx-api-key: {CLIENT_KEY}\r\n"
+        return head + f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n\r\n"
+
 
 def asks() -> list[Ask]:
     """Both clouds and both APIs, whole and streamed, with and without a bound, in turn; every tenth is left."""
@@ -73,9 +77,7 @@ class Client:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._reader, self._writer
         assert reader is not None
-        head = f"POST {ask.path} HTTP/1.1\r\nhost: gateway\r\nx-api-key: {CLIENT_KEY}\r\n"
-        head += f"content-type: application/json\r\ncontent-length: {len(ask.body)}\r\n\r\n"
-        writer.write(head.encode() + ask.body)
+        writer.write(ask.head().encode() + ask.body)
         answer = (await reader.readuntil(b"\r\n\r\n")).lower()
         self.statuses[int(answer.split(b" ", 2)[1])] += 1
         if ask.reported is None:
@@ -149,6 +151,42 @@ def test_ten_thousand_requests_are_charged_what_was_reported_or_seen(version: st
         assert round(limits["budget"]["used"] * 1e6) == charged.total()
         assert tokens(gate) == charged
         gate.verify()
+
+
+TITAN = "bedrock/amazon.titan-embed-text-v2:0"
+
+
+def test_who_leaves_before_the_first_byte_pays_for_what_has_left(version: str, cloud: StandIn) -> None:
+    plugin = teams(blue=team(["*"], tokens_per_minute=MOST))
+    with running(version, cloud, "left", plugin=plugin) as gate:
+        whole = {"model": BEDROCK, "max_tokens": 100, "messages": say("text delay=5000", "a long question " * 50)}
+        # Titan takes a call for each text, and eight of them are under way.
+        texts = {"model": TITAN, "input": [f"the text of number {number} " * 9 for number in range(12)]}
+        for path, body, calls, of in ((CHAT, whole, 1, 1), ("/v1/embeddings", texts, 8, 12)):
+            gate.fresh()
+            ask = Ask(path, json.dumps(body).encode(), None)
+            estimate = seen(gate, ask)["input"]
+            assert estimate > 200
+            before = paid(gate)
+            if path != CHAT:
+                cloud.script("default delay=5000", times=of)
+            client = gate.socket()
+            client.sendall(ask.head().encode() + ask.body)
+            until("the cloud is at work", lambda: gate.counters().get("bedrock.in_flight", 0) == calls)
+            client.close()
+            expected = -(-estimate * calls // of)
+            until(f"{expected} tokens", lambda: paid(gate) - before == expected)
+            logged = lambda: [json.loads(line) for line in gate.log().splitlines() if '"DC"' in line]  # noqa: E731
+            (line,) = until("a line in the access log", logged)
+            assert (line["team"], line["input_tokens"], line["output_tokens"]) == ("blue", str(expected), "0")
+        gate.verify()
+
+
+def paid(gate: Gate) -> int:
+    """Tokens that the team has used, once nothing is reserved any more."""
+    usage = gate.call("GET", "/fairlead/usage", headers={"authorization": f"Bearer {CLIENT_KEY}"})
+    tokens = json.loads(usage.body)["teams"][0]["limits"]["tokens_per_minute"]
+    return tokens["used"] if tokens["reserved"] == 0 else 0
 
 
 def tokens(gate: Gate) -> Counter[str]:

@@ -71,3 +71,31 @@ def test_errors_are_those_of_anthropics_api(gate: Gate, client: anthropic.Anthro
     gate.force("error type=throttle")
     with pytest.raises(anthropic.RateLimitError):
         client.messages.count_tokens(model=MODELS["vertex"], messages=[{"role": "user", "content": "Hi"}])
+
+
+#: Where every edition of Anthropic's own dialect counts, and the name of the model there.
+EDITIONS = {
+    "anthropic/claude-sonnet-4-5": ("anthropic", "/v1/messages/count_tokens", "claude-sonnet-4-5"),
+    "mantle": ("bedrock", "/anthropic/v1/messages/count_tokens", "anthropic.claude-sonnet-4-5"),
+    "vertex_ai/claude-sonnet-4-5@20250929": (
+        "vertex", "/v1/projects/my-project/locations/us-central1/publishers/anthropic/models/count-tokens:rawPredict",
+        "claude-sonnet-4-5@20250929",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", EDITIONS)
+def test_every_edition_of_anthropics_dialect_counts(gate: Gate, client: anthropic.Anthropic, model: str) -> None:
+    port, path, name = EDITIONS[model]
+    count = client.messages.count_tokens(
+        model=model, system="Be brief.", messages=[{"role": "user", "content": f"{PROMPT} and three more"}], tools=[PING]
+    )  # fmt: skip
+    assert count.input_tokens == 6
+    sent = gate.sent(port)
+    assert (sent["path"], sent["body"]["model"]) == (path, name)
+
+
+def test_invoke_model_is_counted_by_bedrocks_own_count(gate: Gate, client: anthropic.Anthropic) -> None:
+    count = client.messages.count_tokens(model="invoke", messages=[{"role": "user", "content": f"{PROMPT} and more"}])
+    assert count.input_tokens == 3
+    assert gate.sent("bedrock")["path"].endswith("/count-tokens")

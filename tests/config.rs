@@ -229,6 +229,52 @@ fn a_backend_of_vertex_needs_its_project_location_and_token_source() {
     compile(&with(&[("/backends/gcp/project", json!("example.com:my-project"))]), &[]).unwrap();
 }
 
+/// A backend of a vendor's own API, in the place of Vertex AI's.
+fn direct(provider: &str, credentials: Value) -> Value {
+    let backend = json!({ "provider": provider, "cluster": provider, "credentials": credentials });
+    with(&[
+        ("/backends/gcp", backend),
+        ("/models/1", json!({ "name": format!("{provider}/*"), "backend": "gcp" })),
+    ])
+}
+
+#[test]
+fn a_backend_of_a_vendors_own_api_needs_its_key_and_nothing_else() {
+    for provider in ["anthropic", "openai"] {
+        let key = |key: Value| direct(provider, json!({ "source": "api_key", "api_key": key }));
+        compile(&key(json!("sk-S3CRET")), &[]).unwrap();
+        let named = key(json!({ "env": "VENDOR_KEY" }));
+        compile(&named, &[("VENDOR_KEY", "sk-S3CRET")]).unwrap();
+        let found = |config: &Value| problems(config, &[]).into_iter().next().unwrap();
+        assert_eq!(found(&named).0, "backends.gcp.credentials.api_key");
+        for wrong in ["", "sk S3CRET", "sk-S3CRET\n", "sk-S3CRETé"] {
+            let (path, problem) = found(&key(json!(wrong)));
+            assert_eq!(path, "backends.gcp.credentials.api_key");
+            assert!(!problem.contains("S3CRET"), "{problem}");
+        }
+        let (path, problem) = found(&direct(provider, json!({ "source": "api_key" })));
+        assert!(path.ends_with(".api_key") && problem.contains("is missing"), "{path}: {problem}");
+        for source in ["static", "environment", "metadata_server"] {
+            let (path, problem) = found(&direct(provider, json!({ "source": source })));
+            assert!(path.ends_with(".source") && problem.contains("must be `api_key`"), "{path}: {problem}");
+        }
+        let mut more = key(json!("sk-S3CRET"));
+        more["backends"]["gcp"]["region"] = json!("us-east-1");
+        more["backends"]["gcp"]["api"] = json!("mantle");
+        let paths: Vec<String> = problems(&more, &[]).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["backends.gcp.region", "backends.gcp.api"]);
+    }
+}
+
+#[test]
+fn bedrocks_api_is_one_of_four_words() {
+    for api in ["auto", "converse", "invoke_model", "mantle"] {
+        compile(&with(&[("/backends/aws/api", json!(api))]), &[]).unwrap();
+    }
+    refuses(&[("/backends/aws/api", json!("invoke"))], "backends.aws.api", "`invoke_model`");
+    refuses(&[("/backends/gcp/api", json!("converse"))], "backends.gcp.api", "remove it");
+}
+
 #[test]
 fn fields_that_would_do_nothing_are_refused() {
     for (pointer, path) in [

@@ -335,6 +335,20 @@ fn the_readmes_teams_are_a_configuration() {
     Plan::compile(whole.to_string().as_bytes(), &variables.into()).unwrap();
 }
 
+#[test]
+fn the_readmes_other_backends_are_a_configuration() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("own APIs are backends too").nth(1).unwrap();
+    let json = section.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let keys = ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    let variables = keys.map(|name| (name.to_owned(), "x".to_owned()));
+    Plan::compile(json.as_bytes(), &variables.into()).unwrap();
+    let gateway = fs::read_to_string(root().join("envoy/gateway.yaml")).unwrap();
+    for cluster in ["anthropic", "openai"] {
+        assert!(gateway.contains(&format!("- name: {cluster}\n")), "no cluster {cluster}");
+    }
+}
+
 /// serde tells every name it would have taken where it finds one it does not know.
 #[test]
 fn the_schema_names_exactly_the_fields_that_the_code_reads() {

@@ -631,7 +631,9 @@ fn a_stream_counts_the_time_to_its_first_bytes_and_to_its_end() {
 
 #[test]
 fn what_the_gateway_refuses_is_counted_by_its_reason() {
-    let refusing = plan(json!({ "requests_per_minute": 1 }));
+    let team =
+        json!({ "blue": { "keys": [key()], "models": ["*"], "limits": { "requests_per_minute": 1 } } });
+    let refusing = compile(team, json!({ "total": { "requests_per_minute": 100 } }));
     let host = host(&refusing);
     exchange(&refusing, &host, 10, (1, 1));
     let mut second = Exchange::new(&refusing, &host);
@@ -639,7 +641,8 @@ fn what_the_gateway_refuses_is_counted_by_its_reason() {
     second.whole.done(&host);
     let request = headers(&[(":method", "POST"), (":path", "/v1/chat/completions"), ("x-api-key", "wrong")]);
     let mut stranger = Whole::new(Rc::clone(&refusing));
-    stranger.request_headers(&host, &request, false);
+    let Step::Answer(reply) = stranger.request_headers(&host, &request, false) else { panic!("let in") };
+    assert!(reply.headers.iter().all(|(name, _)| !name.starts_with("x-ratelimit")), "{reply:?}");
     stranger.done(&host);
     let counts = host.counts();
     assert_eq!(counts["fairlead_refused_total;team=blue;reason=limit"], 1);

@@ -15,7 +15,7 @@ use common::blocks;
 use common::cases::{self, Case};
 use common::client::{self, Exchange};
 use common::envoy::FakeHost;
-use fairlead::dialect::{Client, Upstream};
+use fairlead::dialect::{Client, Edition, Upstream};
 use serde_json::{Value, json};
 
 /// Thoughts in every form, text and calls in between, as Claude's interleaved thinking has them.
@@ -253,5 +253,69 @@ fn anthropic_to_gemini_and_back_keeps_the_signatures_of_calls() {
         // Claude is never shown a signature of Google's.
         let other = sent(Upstream::Converse, &asking(Client::Anthropic, &messages, stream)).to_string();
         assert!(!other.contains("c2ln") && !other.contains("reasoningContent"), "{other}");
+    }
+}
+
+/// The same reply in Anthropic's own words.
+fn claudes_own(name: &str) -> Value {
+    json!([
+        {"type": "thinking", "thinking": "Hm. \"é\"", "signature": "c2lnMQ=="},
+        {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="},
+        {"type": "text", "text": "Looking."},
+        {"type": "tool_use", "id": "toolu_1", "name": name, "input": {"city": "Rome", "n": 1.0}},
+        {"type": "thinking", "thinking": "", "signature": "c2lnMg=="},
+        {"type": "tool_use", "id": "toolu_2", "name": "now", "input": {}}
+    ])
+}
+
+fn own_reply(name: &str) -> Vec<u8> {
+    json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": claudes_own(name),
+        "stop_reason": "tool_use", "stop_sequence": null, "usage": {"input_tokens": 1, "output_tokens": 2}})
+    .to_string()
+    .into_bytes()
+}
+
+#[test]
+fn anthropic_to_every_edition_and_back_is_the_same_byte_for_byte() {
+    let hello = json!([{"role": "user", "content": "Weather?"}]);
+    for &edition in Edition::ALL {
+        let upstream = Upstream::Messages(edition);
+        let body =
+            said(upstream, &asking(Client::Anthropic, &hello, false), &own_reply("get.weather"), false);
+        assert_eq!(body.as_bytes(), own_reply("get.weather"), "{edition:?}");
+        let message: Value = serde_json::from_str(&body).unwrap();
+        let reply = json!({"role": "assistant", "content": message["content"]});
+        let messages = conversation(Client::Anthropic, reply);
+        let next = sent(upstream, &asking(Client::Anthropic, &messages, false));
+        assert_eq!(next["messages"].to_string(), messages.to_string(), "{edition:?}");
+    }
+}
+
+#[test]
+fn openai_to_every_edition_and_back_keeps_thoughts_signatures_and_ids() {
+    let hello = json!([{"role": "user", "content": "Weather?"}]);
+    for &edition in Edition::ALL {
+        let upstream = Upstream::Messages(edition);
+        let first = asking(Client::OpenAi, &hello, false);
+        // What the cloud knows the tool by, and the client does not.
+        let name = sent(upstream, &first)["tools"][0]["name"].as_str().unwrap().to_owned();
+        let body = said(upstream, &first, &own_reply(&name), false);
+        let message = serde_json::from_str::<Value>(&body).unwrap()["choices"][0]["message"].clone();
+        assert_eq!(message["tool_calls"][0]["function"]["name"], "get.weather");
+        let messages = json!([hello[0], message,
+            {"role": "tool", "tool_call_id": "toolu_2", "content": "noon"},
+            {"role": "tool", "tool_call_id": "toolu_1", "content": "18"}]);
+        let next = sent(upstream, &asking(Client::OpenAi, &messages, false));
+        let content = next["messages"][1]["content"].as_array().unwrap();
+        let kinds = |blocks: &[Value], kind: &str| -> Vec<Value> {
+            blocks.iter().filter(|block| block["type"] == kind).cloned().collect()
+        };
+        let before = claudes_own(&name);
+        for kind in ["thinking", "redacted_thinking", "text", "tool_use"] {
+            assert_eq!(kinds(content, kind), kinds(before.as_array().unwrap(), kind), "{edition:?}: {kind}");
+        }
+        assert_eq!(content[0]["type"], "thinking", "{edition:?}");
+        let answers = next["messages"][2]["content"].as_array().unwrap();
+        assert_eq!([&answers[0]["tool_use_id"], &answers[1]["tool_use_id"]], ["toolu_1", "toolu_2"]);
     }
 }

@@ -136,6 +136,46 @@ def picture(model: str, size: int) -> bytes:
     return _json({"model": model, "max_tokens": 512, "messages": [{"role": "user", "content": parts}]})
 
 
+def message(chat: bytes) -> bytes:
+    """The same conversation as Anthropic's clients send it."""
+    body = json.loads(chat)
+    if "tools" in body:
+        body["tools"] = [
+            {"name": tool["function"]["name"], "description": tool["function"]["description"],
+             "input_schema": tool["function"]["parameters"]}
+            for tool in body["tools"]
+        ]  # fmt: skip
+        body.pop("tool_choice", None)
+    turns: list[dict[str, Any]] = []
+    for said in body["messages"]:
+        if said["role"] == "system":
+            body["system"] = said["content"]
+        elif said["role"] == "tool":
+            result = {"type": "tool_result", "tool_use_id": said["tool_call_id"], "content": said["content"]}
+            if turns[-1]["role"] == "assistant":
+                turns.append({"role": "user", "content": []})
+            turns[-1]["content"].append(result)
+        else:
+            calls = [
+                {"type": "tool_use", "id": call["id"], "name": call["function"]["name"],
+                 "input": json.loads(call["function"]["arguments"])}
+                for call in said.get("tool_calls", ())
+            ]  # fmt: skip
+            turns.append({"role": said["role"], "content": [{"type": "text", "text": said["content"]}, *calls]})
+    return _json(body | {"messages": turns})
+
+
+def messages_reply() -> bytes:
+    """A whole reply of Claude's in Anthropic's own dialect."""
+    return _json(
+        {
+            "model": "claude-sonnet-4-20250514", "id": "msg_bdrk_01XFDUDYJgAACzvnptVvoYEL", "type": "message",
+            "role": "assistant", "content": [{"type": "text", "text": SAID}], "stop_reason": "end_turn",
+            "stop_sequence": None, "usage": {"input_tokens": 431, "output_tokens": 71},
+        }
+    )  # fmt: skip
+
+
 def _json(value: Any) -> bytes:
     # As openai-python writes it.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -11,6 +11,8 @@ from integration.bench import bodies, upstream
 CLAUDE = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 GEMINI = "gemini-2.5-flash"
 GEMINI_PATH = f"/v1/projects/my-project/locations/us-central1/publishers/google/models/{GEMINI}:generateContent"
+VERTEX_CLAUDE = "claude-sonnet-4-5@20250929"
+CLAUDE_PATH = f"/v1/projects/my-project/locations/us-central1/publishers/anthropic/models/{VERTEX_CLAUDE}:rawPredict"
 
 #: What openai-python sends besides its body.
 CLIENT_HEADERS = {
@@ -40,6 +42,8 @@ class Case:
     cluster: str
     #: Where the plugin sends it, and where plain Envoy is asked to send it.
     path: str
+    #: Where the client sends it.
+    asked: str = "/v1/chat/completions"
     stream: bool = False
     #: Its frames come one by one, which takes a second; so whole streams are counted, not time.
     drip: bool = False
@@ -59,6 +63,10 @@ def cases() -> list[Case]:
     def at_vertex(key: str, title: str, body: bytes) -> Case:
         return Case(key, title, body, "vertex_us_central1", GEMINI_PATH)
 
+    def passed(key: str, title: str, body: bytes) -> Case:
+        return Case(key, title, bodies.message(body), "vertex_us_central1", CLAUDE_PATH, "/v1/messages")
+
+    same = f"vertex_ai/{VERTEX_CLAUDE}"
     claude, dripping, gemini = f"bedrock/{CLAUDE}", f"bedrock/{upstream.DRIPPING}", f"vertex_ai/{GEMINI}"
     streams = [bodies.conversation(model, 2000, stream=True) for model in (claude, dripping)]
     return [
@@ -73,6 +81,9 @@ def cases() -> list[Case]:
         at_vertex("vertex_1mb_image", "Vertex, 1 MB image", bodies.picture(gemini, 1_000_000)),
         at_vertex("vertex_60_turns", "Vertex, 60 tool turns", bodies.agent(gemini, 60)),
         at_vertex("vertex_70kb_tools", "Vertex, 70 kB of tools", bodies.schemas(gemini, 70_000)),
+        passed("pass_2kb", "Anthropic to Claude, 2 kB", bodies.conversation(same, 2000)),
+        passed("pass_60_turns", "Anthropic to Claude, 60 tool turns", bodies.agent(same, 60)),
+        passed("pass_70kb_tools", "Anthropic to Claude, 70 kB of tools", bodies.schemas(same, 70_000)),
         bedrock("stream", f"stream of {bodies.FRAMES} frames", streams[0], stream=True),
         bedrock("drip", "the same, frame by frame", streams[1], upstream.DRIPPING, stream=True, drip=True),
     ]
@@ -82,6 +93,8 @@ def untranslated(case: Case, body: bytes) -> str:
     """What is wrong with an answer of the plugin's; empty if nothing is."""
     if not case.stream:
         answer = json.loads(body)
+        if case.asked == "/v1/messages":
+            return "" if body == bodies.messages_reply() else "other bytes than the cloud's"
         said = answer["choices"][0]["message"]["content"] if answer.get("object") == "chat.completion" else None
         return "" if said == bodies.SAID else "no translation of what the cloud said"
     if not body.endswith(b"data: [DONE]\n\n"):

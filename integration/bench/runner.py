@@ -41,7 +41,7 @@ class Side:
         return self.envoy.process.pid
 
     def shot(self, case: Case) -> load.Shot:
-        headers, path = CLIENT_HEADERS, "/v1/chat/completions"
+        headers, path = CLIENT_HEADERS, case.asked
         if self.name == "plain":
             # The plugin's work, done by the client: cluster and path.
             headers, path = {**CLIENT_HEADERS, "x-fairlead-cluster": case.cluster}, case.path

@@ -42,6 +42,7 @@ _FRAMES = [_chunk(frame) for frame in bodies.stream_frames()]
 _ANSWERS = {
     b"/converse-stream ": _STREAM_HEAD + b"".join(_FRAMES) + b"0\r\n\r\n",
     b"/converse ": _whole("application/json", bodies.converse_reply()),
+    b":rawPredict ": _whole("application/json", bodies.messages_reply()),
     b":generateContent ": _whole("application/json; charset=UTF-8", bodies.gemini_reply()),
     b"/computeMetadata/": _whole("application/json", bodies.token_reply()),
 }

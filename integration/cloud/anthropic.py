@@ -5,7 +5,7 @@ from __future__ import annotations
 from .delivery import Whole
 from .frame import Api, Cloud
 from .http import Request
-from .messages import Own, answer
+from .messages import CountOwn, Own, answer
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
 
@@ -17,7 +17,7 @@ class Anthropic(Cloud):
     """Handler of the Anthropic port."""
 
     name = "anthropic"
-    apis = (Own,)
+    apis = (Own, CountOwn)
 
     def enter(self, request: Request, api: Api) -> str:
         headers = check_headers(request.headers, Own.more_headers, self.state.settings.allow_headers)

@@ -8,7 +8,7 @@ from .delivery import Whole
 from .frame import Cloud
 from .http import Request
 from .invoke_images import Canvas, Stability
-from .messages import Invoke, Mantle
+from .messages import CountMantle, Invoke, Mantle
 from .strict import LOOPBACK, Refused, check_headers
 
 OWN_HEADERS = ("x-amz-date", "x-amz-security-token", "x-amz-content-sha256")
@@ -18,7 +18,7 @@ class Bedrock(Cloud):
     """Handler of the Bedrock port."""
 
     name = "bedrock"
-    apis = (Converse, CountTokens, Canvas, Stability, *embeddings.BEDROCK, Invoke, Mantle)
+    apis = (Converse, CountTokens, Canvas, Stability, *embeddings.BEDROCK, Invoke, Mantle, CountMantle)
 
     def enter(self, request: Request, api: aws.Api) -> str:
         settings = self.state.settings

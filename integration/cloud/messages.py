@@ -62,6 +62,7 @@ class Messages(frame.Api):
     """What all editions do alike. A subclass names its path and the members that only it takes."""
 
     top = EVERYWHERE
+    required: tuple[str, ...] = ("max_tokens", "messages")
     body: dict[str, Any]
 
     def __init__(self, cloud: str, request: Request, found: re.Match[str]) -> None:
@@ -85,7 +86,7 @@ class Messages(frame.Api):
         more = {"context_management"} if isinstance(body, dict) and any(
             beta.startswith(("context-management-", "compact-")) for beta in self.betas(body)
         ) else set()  # fmt: skip
-        messages_shapes.check_body(body, self.top | more)
+        messages_shapes.check_body(body, self.top | more, self.required)
         self.told(body)
         messages_rules.check(body, self.model)
         self.body = body
@@ -278,6 +279,43 @@ class RawPredict(google.Api, Messages):
         if error.type in ("invalid", "invalid_request_error"):
             return answer(error, self.head())
         return google.told(error, self.head())
+
+
+class Count(Messages):
+    """Counts the words of a conversation: `MessageCountTokensParams` of the `anthropic` package."""
+
+    required = ("messages",)
+
+    def whole(self, reply: Reply) -> bytes:
+        return json_bytes({"input_tokens": self.turn.words})
+
+
+#: What a count takes.
+COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
+
+
+class CountOwn(Count, Own):
+    path = re.compile(r"/v1/messages/count_tokens")
+    top = COUNTED | {"mcp_servers", "context_management"}
+
+
+class CountMantle(Count, Mantle):
+    path = re.compile(r"/anthropic/v1/messages/count_tokens")
+    top = COUNTED
+
+
+class CountRawPredict(Count, RawPredict):
+    """`_prepare_options` of the `anthropic` package's client for Vertex AI: the body names the model."""
+
+    path = google.path("publishers/anthropic/models/count-tokens:rawPredict")
+    top = COUNTED | {"anthropic_version"}
+
+    def told(self, body: dict[str, Any]) -> None:
+        self.model = body.get("model", "")
+        if not self.model.startswith("claude-"):
+            raise Refused("rule", "the publisher has no such model", "NOT_FOUND")
+        if body.get("anthropic_version") != "vertex-2023-10-16":
+            raise Refused("rule", f"anthropic_version: {body.get('anthropic_version')} is not supported")
 
 
 def answer(error: Error, head: dict[str, str]) -> Whole:

@@ -5,6 +5,7 @@ https://platform.claude.com/docs/en/api/messages, …/build-with-claude/thinking
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -22,7 +23,7 @@ SERVER_TOOLS = re.compile(r"(server_tool_use|mcp_tool_use|\w+_tool_result|contai
 
 def check(body: dict[str, Any], model: str) -> None:
     """Refuse a body that has the right shape but that the API would answer with `invalid_request_error`."""
-    if body["max_tokens"] < 1:
+    if body.get("max_tokens", 1) < 1:
         raise _refused("max_tokens: must be greater than or equal to 1")
     for name in ("temperature", "top_p"):
         if not 0 <= body.get(name, 0) <= 1:
@@ -146,7 +147,7 @@ def _thinking(body: dict[str, Any], model: str) -> None:
         if thinking["budget_tokens"] < LEAST_BUDGET:
             raise _refused("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
         betas = body.get("anthropic_beta", [])
-        if thinking["budget_tokens"] >= body["max_tokens"] and not any("interleaved" in beta for beta in betas):
+        if thinking["budget_tokens"] >= body.get("max_tokens", math.inf) and not any("interleaved" in beta for beta in betas):
             raise _refused("`max_tokens` must be greater than `thinking.budget_tokens`")
     elif not re.search(r"claude-[a-z]+-(4-[6-9]|[5-9])\b", model):
         raise _refused("thinking.type: adaptive thinking is not supported on this model")

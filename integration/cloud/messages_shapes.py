@@ -19,7 +19,7 @@ MORE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def check_body(body: Any, top: frozenset[str]) -> None:
+def check_body(body: Any, top: frozenset[str], required: tuple[str, ...] = ("max_tokens", "messages")) -> None:
     """Refuse a body that is not of the API's types, or has a member at its top that is not in `top`."""
     if not isinstance(body, dict):
         raise Refused("shape", "the body must be a JSON object")
@@ -29,7 +29,7 @@ def check_body(body: Any, top: frozenset[str]) -> None:
     hints = members(message_create_params.MessageCreateParamsBase) | MORE
     for name, value in body.items():
         _check(hints[name], value, name)
-    for name in ("max_tokens", "messages"):
+    for name in required:
         if name not in body:
             raise Refused("shape", f"{name}: Field required")
 

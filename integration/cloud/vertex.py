@@ -9,7 +9,7 @@ from .delivery import Whole
 from .frame import Cloud
 from .gemini import CountTokens, Gemini
 from .http import Request
-from .messages import RawPredict
+from .messages import CountRawPredict, RawPredict
 from .open_models import Mistral, OpenModels
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
@@ -23,7 +23,7 @@ class Vertex(Cloud):
     """Handler of the Vertex port."""
 
     name = "vertex"
-    apis = (GeminiImages, Imagen, Gemini, CountTokens, RawPredict, OpenModels, Mistral, *embeddings.VERTEX)
+    apis = (GeminiImages, Imagen, Gemini, CountTokens, CountRawPredict, RawPredict, OpenModels, Mistral, *embeddings.VERTEX)
 
     def enter(self, request: Request, api: google.Api) -> str:
         headers = check_headers(request.headers, api.more_headers, self.state.settings.allow_headers)

@@ -96,7 +96,9 @@ impl<'m> Model<'m> {
 
     /// Whether an operator's word for what a model is means something here.
     pub fn is_family(word: &str) -> bool {
-        ["gemini-", "claude-"].iter().any(|name| word.starts_with(name)) || converse::is_family(word)
+        ["gemini-", "claude-"].iter().any(|name| word.starts_with(name))
+            || converse::is_family(word)
+            || openai::is_family(word)
     }
 }
 
@@ -425,12 +427,12 @@ impl Upstream {
     pub fn pass(
         self,
         body: &relay::Body<'_>,
-        model: &str,
+        model: Model<'_>,
         betas: &str,
         out: &mut Vec<u8>,
     ) -> Result<Passed, Error> {
         match self {
-            Upstream::Messages(edition) => anthropic::pass(edition, body, model, betas, out),
+            Upstream::Messages(edition) => anthropic::pass(edition, body, model.name, betas, out),
             Upstream::Completions(edition) => {
                 let given = openai::pass(edition, body, model, out)?;
                 Ok(Passed { given, headers: Vec::new() })

@@ -60,7 +60,7 @@ fn pass(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Option<Attempt>, E
         return Ok(None);
     }
     let mut written = Vec::with_capacity(body.len() + 256);
-    let Passed { given, headers: more } = upstream.pass(&top, target.model, &caller.betas, &mut written)?;
+    let Passed { given, headers: more } = upstream.pass(&top, kind, &caller.betas, &mut written)?;
     let delivery =
         if top.stream { Delivery::Stream { usage: client.wants_usage(&top) } } else { Delivery::Whole };
     let address = backend.address(upstream, target.model, top.stream)?;

@@ -255,7 +255,7 @@ impl Whole {
     /// Refuses on the gateway's own account.
     fn refuse(&mut self, host: &dyn Host, error: &Error) -> Step {
         self.report.refused(host, error);
-        if self.caller.limits.is_empty() {
+        if self.caller.limits.is_empty() && error.kind != Kind::Unauthenticated {
             gate::tell(&self.plan, &mut self.caller, host);
         }
         self.answer(error)

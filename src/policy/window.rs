@@ -67,12 +67,14 @@ fn month(now: u64) -> (u64, u64) {
 pub struct Window {
     /// The number of the latest slot that was written.
     newest: u64,
+    /// A bit for each slot in which there is something, which of long spans few are: nobody looks at the others.
+    filled: u64,
     slots: [u64; SLOTS],
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { newest: 0, slots: [0; SLOTS] }
+        Self { newest: 0, filled: 0, slots: [0; SLOTS] }
     }
 }
 
@@ -87,28 +89,24 @@ impl Window {
             *bytes = rest;
             Some(u64::from_le_bytes(*head))
         };
-        let mut window = Self { newest: number()?, ..Self::default() };
-        let mut left = number()?;
-        while left != 0 {
-            *window.slots.get_mut(usize::try_from(left.trailing_zeros()).ok()?)? = number()?;
-            left &= left - 1;
+        let (newest, filled) = (number()?, number()?);
+        let mut window = Self { newest, filled, ..Self::default() };
+        for index in bits(filled) {
+            *window.slots.get_mut(index)? = number()?;
         }
         Some(window)
     }
 
-    /// Writes the newest slot's number, a bit for each slot in which there is something, and what is in these:
-    /// of long spans most are empty.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let bits = self.slots.iter().rev().fold(0u64, |bits, slot| bits << 1 | u64::from(*slot != 0));
         out.extend_from_slice(&self.newest.to_le_bytes());
-        out.extend_from_slice(&bits.to_le_bytes());
-        for slot in self.slots.iter().filter(|slot| **slot != 0) {
+        out.extend_from_slice(&self.filled.to_le_bytes());
+        for slot in bits(self.filled).filter_map(|index| self.slots.get(index)) {
             out.extend_from_slice(&slot.to_le_bytes());
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.slots.iter().all(|slot| *slot == 0)
+        self.filled == 0
     }
 
     /// Whether this was written in the future, by a clock that has been put back since: it would stand
@@ -127,15 +125,17 @@ impl Window {
             return;
         }
         for number in self.newest.max(slot.number.saturating_sub(COUNT)) + 1..=slot.number {
-            if let Some(old) = self.slot_mut(number) {
-                *old = 0;
-            }
+            self.change(number, |_| 0);
         }
         self.newest = slot.number;
     }
 
-    fn slot_mut(&mut self, number: u64) -> Option<&mut u64> {
-        self.slots.get_mut(usize::try_from(number % COUNT).ok()?)
+    fn change(&mut self, number: u64, change: impl FnOnce(u64) -> u64) {
+        let index = number % COUNT;
+        if let Some(slot) = usize::try_from(index).ok().and_then(|index| self.slots.get_mut(index)) {
+            *slot = change(*slot);
+            self.filled = self.filled & !(1 << index) | u64::from(*slot != 0) << index;
+        }
     }
 
     fn remembers(&self, number: u64) -> bool {
@@ -146,9 +146,7 @@ impl Window {
     pub fn add(&mut self, slot: Slot, amount: u64) {
         self.advance(slot);
         let number = slot.number.max(self.newest.saturating_sub(COUNT - 1));
-        if let Some(count) = self.slot_mut(number) {
-            *count = count.saturating_add(amount);
-        }
+        self.change(number, |count| count.saturating_add(amount));
     }
 
     /// Corrects what was added in an earlier slot: `added` was too much or too little, `real` is right. Does
@@ -157,9 +155,7 @@ impl Window {
         if !self.remembers(slot.number) {
             return;
         }
-        if let Some(count) = self.slot_mut(slot.number) {
-            *count = count.saturating_sub(added).saturating_add(real);
-        }
+        self.change(slot.number, |count| count.saturating_sub(added).saturating_add(real));
     }
 
     /// What was used within the span that ends with the slot.
@@ -167,14 +163,25 @@ impl Window {
         self.within(slot).fold(0, |sum, (_, amount)| sum.saturating_add(amount))
     }
 
-    /// Slots of the span, oldest first, with what was used in them.
+    /// Slots of the span in which there is something, oldest first, with what was used in them.
     fn within(&self, slot: Slot) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let (oldest, filled) = self.span(slot);
+        bits(filled).filter_map(move |offset| {
+            let number = oldest + offset as u64;
+            let amount = self.slots.get(usize::try_from(number % COUNT).ok()?)?;
+            Some((number, *amount))
+        })
+    }
+
+    /// The oldest slot of the span, and a bit for it and each that follows in which there is something.
+    fn span(&self, slot: Slot) -> (u64, u64) {
         let newest = if self.is_ahead(slot) { slot.number } else { slot.number.max(self.newest) };
         let oldest = (newest + 1).saturating_sub(slot.reach).max((self.newest + 1).saturating_sub(COUNT));
-        let numbers = oldest..(newest.min(self.newest) + 1).max(oldest);
+        let count = (newest.min(self.newest) + 1).saturating_sub(oldest);
         // The ring from the oldest on, and on from its beginning.
-        let (end, start) = self.slots.split_at(usize::try_from(oldest % COUNT).unwrap_or_default());
-        numbers.zip(start.iter().chain(end).copied())
+        let first = oldest % COUNT;
+        let ring = self.filled >> first | self.filled << (COUNT - first);
+        (oldest, ring & ((1 << count) - 1))
     }
 
     /// Seconds until no more than `most` of what is used now still counts.
@@ -194,8 +201,8 @@ impl Window {
 
     /// Seconds until nothing of what is used now still counts.
     pub fn seconds_until_empty(&self, slot: Slot) -> u64 {
-        let last = self.within(slot).filter(|(_, amount)| *amount != 0).last();
-        last.map_or(0, |(number, _)| self.leaves(slot, number))
+        let (oldest, filled) = self.span(slot);
+        filled.checked_ilog2().map_or(0, |last| self.leaves(slot, oldest + u64::from(last)))
     }
 
     /// Seconds until a slot leaves the span: when the one that follows its last slot begins.
@@ -204,6 +211,15 @@ impl Window {
         let slots = (number + slot.reach).saturating_sub(newest).max(1);
         slot.left + (slots - 1) * slot.seconds
     }
+}
+
+/// The places of the bits that are set, the lowest first.
+fn bits(mut left: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        (lowest < u64::BITS).then_some(lowest as usize)
+    })
 }
 
 #[cfg(test)]

@@ -223,8 +223,16 @@ impl Backend {
         Ok((upstream, address))
     }
 
-    /// Refuses to chat with a model that would answer with images.
+    /// Refuses to chat with a model that would answer with images, or in a dialect that nobody here speaks.
     fn talks(&self, model: &str) -> Result<(), Error> {
+        // docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/ai21
+        if matches!(self.site, Site::Vertex(_))
+            && model.rsplit('/').next().is_some_and(|name| name.starts_with("jamba"))
+        {
+            let problem =
+                "is AI21's, which this gateway does not ask on Vertex AI; ask it on Bedrock (`ai21.jamba-…`)";
+            return Err(Error::at(Kind::Unsupported, "model", problem));
+        }
         if self.draws(model).is_none() {
             return Ok(());
         }

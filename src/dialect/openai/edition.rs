@@ -126,6 +126,14 @@ pub enum Family {
     Other,
 }
 
+/// Whether an operator's word for what a model is begins like the name of one that [`family`] or Vertex AI's paths
+/// tell apart.
+pub fn is_family(word: &str) -> bool {
+    const BEGINNINGS: &[&str] =
+        &["gpt-", "kimi-k2", "codestral-", "ministral-", "magistral-", "devstral-", "pixtral-"];
+    BEGINNINGS.iter().any(|beginning| word.starts_with(beginning)) || openai(word) == Family::O
+}
+
 /// Reads a model's name, such as `gpt-5.1-2025-11-13` or `openai/gpt-oss-120b-maas`.
 pub fn family(edition: Edition, model: &str) -> Family {
     let name = model.rsplit('/').next().unwrap_or(model);
@@ -234,6 +242,18 @@ mod tests {
             (Edition::Mistral, "mistral-medium-3", Family::Mistral),
         ] {
             assert_eq!(family(edition, model), expected, "{model}");
+        }
+    }
+
+    #[test]
+    fn an_operators_word_is_a_family_if_it_tells_something() {
+        for word in
+            ["gpt-5.1", "gpt-4.1-mini", "gpt-oss-20b", "o3", "o4-mini", "kimi-k2-thinking", "codestral-2"]
+        {
+            assert!(is_family(word), "{word}");
+        }
+        for word in ["ours", "g", "openai", "opus", ""] {
+            assert!(!is_family(word), "{word}");
         }
     }
 

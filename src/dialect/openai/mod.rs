@@ -19,7 +19,7 @@ mod wire;
 mod write;
 
 pub use decode::{StreamDecoder, decode};
-pub use edition::Edition;
+pub use edition::{Edition, is_family};
 pub use pass::{pass, wants_usage};
 pub use refusal::refusal;
 pub use reply::{StreamWriter, WholeWriter};

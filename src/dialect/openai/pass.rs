@@ -11,7 +11,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Writer, wrong_type};
 use crate::chat::LeftOut;
 use crate::dialect::fates::{Fate, Given};
-use crate::dialect::{Client, extra, fates as settled, relay};
+use crate::dialect::{Client, Model, extra, fates as settled, relay};
 
 /// Edits the top of a request: the model, what the edition does not take, and the token counts, which are asked
 /// for in any case. Gives what becomes of the fields that were given.
@@ -21,7 +21,7 @@ use crate::dialect::{Client, extra, fates as settled, relay};
 pub fn pass(
     edition: Edition,
     body: &relay::Body<'_>,
-    model: &str,
+    model: Model<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Vec<Given>, Error> {
     let more = extras(edition, body)?;
@@ -46,7 +46,8 @@ pub fn pass(
         }),
     );
     let counts = body.stream && edition.asks_for_usage();
-    let bound = body.get(OLD_BOUND).filter(|_| family(edition, model).picks() && body.get(BOUND).is_none());
+    let bound =
+        body.get(OLD_BOUND).filter(|_| family(edition, model.base()).picks() && body.get(BOUND).is_none());
     let lists: Vec<(&'static str, &RawValue, Vec<&'static str>)> = ["messages", "tools"]
         .into_iter()
         .filter_map(|name| body.get(name).map(|list| (name, list)))
@@ -61,7 +62,7 @@ pub fn pass(
         takes(name) && !is_ours && more.0.iter().all(|(other, _)| other.as_str() != name)
     };
     body.write(out, keeps, |w| {
-        w.key("model").string(model);
+        w.key("model").string(model.name);
         for (name, list, _) in &lists {
             foreign::write_without(list, w.key(name));
         }
