@@ -630,6 +630,16 @@ fn config_with_open() -> Value {
 }
 
 #[test]
+fn the_access_log_names_the_model_that_served() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let (mut story, _) = Story::routed(&plan, &host, &chat("nova"));
+    assert_eq!(host.field("model").as_deref(), Some("bedrock/us.amazon.nova-lite-v1:0"));
+    assert_eq!(story.refuses("east", 500, "InternalServerException"), (502, true));
+    story.succeeds("west");
+    assert_eq!(host.field("model").as_deref(), Some("bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0"));
+}
+
+#[test]
 fn a_look_at_a_request_takes_nothing_of_a_backends_account() {
     let mut config = config();
     config["backends"]["east"]["limits"] = json!({ "requests_per_minute": 1 });

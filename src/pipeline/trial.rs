@@ -11,6 +11,7 @@ use super::attempt::{Asked, Attempt};
 use super::gate;
 use super::position::Position;
 use super::reply::{self, Failure, Incoming, Next};
+use super::report;
 use super::ticket::{Desk, FOUND, Ticket};
 use super::whole::PATIENCE;
 use crate::base::error::{Error, Kind};
@@ -179,6 +180,10 @@ impl Trial {
                 ticket.begin();
                 if let Some(choice) = self.place.and_then(|place| ticket.place(place)) {
                     ticket.plan.hear(host, choice.backend, "ok");
+                    if let (true, Ok(backend)) = (self.place > Some(0), ticket.plan.backend(choice.backend)) {
+                        // The gate has told of the first place.
+                        report::serves(host, &format!("{}{}", backend.prefix, choice.model));
+                    }
                 }
                 for (name, value) in ticket.caller.headers() {
                     headers.add(name, value);
