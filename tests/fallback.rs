@@ -630,6 +630,44 @@ fn config_with_open() -> Value {
 }
 
 #[test]
+fn what_is_for_the_gateway_does_not_reach_a_cloud_whose_dialect_the_client_speaks() {
+    let models =
+        json!([{ "name": "openai/*", "backend": "open" }, { "name": "anthropic/*", "backend": "own" }]);
+    let (plan, host) = (plan_with(models, json!([])), FakeHost::new());
+    for (path, model, backend) in [
+        ("/v1/chat/completions", "openai/gpt-4.1", "open"),
+        ("/v1/embeddings", "openai/text-embedding-3-small", "open"),
+        ("/v1/images/generations", "openai/gpt-image-1", "open"),
+        ("/v1/messages", "anthropic/claude-sonnet-4-20250514", "own"),
+        ("/v1/messages/count_tokens", "anthropic/claude-sonnet-4-20250514", "own"),
+    ] {
+        let mut body = json!({ "model": model, "disable_fallbacks": true });
+        let asked = match path {
+            "/v1/embeddings" => ("input", json!("a")),
+            "/v1/images/generations" => ("prompt", json!("a")),
+            _ => ("messages", json!([{ "role": "user", "content": "Hi" }])),
+        };
+        body[asked.0] = asked.1;
+        if path == "/v1/messages" {
+            body["max_tokens"] = json!(5);
+        }
+        let desk = Rc::<Desk>::default();
+        let mut gate = Whole::gate(Rc::clone(&plan), Rc::clone(&desk));
+        let mut said = request_headers();
+        let paths = said.0.iter_mut().filter(|(name, _)| name == ":path");
+        paths.for_each(|(_, known)| *known = path.as_bytes().to_vec());
+        assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+        let body = body.to_string().into_bytes();
+        let step = gate.request_body(&host, &body);
+        assert!(matches!(step, Step::Route(_)), "{path}: {}", show(&step));
+        let story = Story { host: &host, desk, gate, body };
+        let (_, outgoing) = story.sent(backend);
+        let sent: Value = serde_json::from_slice(&outgoing.body).unwrap();
+        assert_eq!(sent.get("disable_fallbacks"), None, "{path}");
+    }
+}
+
+#[test]
 fn the_access_log_names_the_model_that_served() {
     let (plan, host) = (plan(), FakeHost::new());
     let (mut story, _) = Story::routed(&plan, &host, &chat("nova"));
