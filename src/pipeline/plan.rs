@@ -91,7 +91,7 @@ impl Chain {
 
     /// How many of the first members are those that are wanted, in their order, and how many tries the chain is good
     /// for: it leads round and round, and ends where it comes to a member that has no place left. `None`: for no
-    /// second one.
+    /// second one, though there are more members.
     fn fits(&self, choices: &[Choice], wanted: &[usize]) -> Option<(usize, usize)> {
         let same = self.backends.iter().zip(wanted).take_while(|(one, other)| one == other).count();
         let mut left: Vec<usize> = choices.iter().map(|choice| choice.backend).collect();
@@ -101,7 +101,8 @@ impl Chain {
             Some(left.swap_remove(at))
         });
         let tries = served.count();
-        (same > 0 && tries > 1).then_some((same, tries))
+        let is_alone = self.backends.len() == 1;
+        (same > 0 && (tries > 1 || is_alone)).then_some((same, tries))
     }
 }
 
@@ -281,7 +282,7 @@ impl Plan {
             }
         }
         let first = wanted.first().copied().unwrap_or(usize::MAX);
-        let chains = self.chains.iter().filter(|_| wanted.len() > 1);
+        let chains = self.chains.iter().filter(|chain| wanted.len() > 1 || chain.backends.len() == 1);
         let fitting = chains.filter_map(|chain| Some((chain.fits(choices, &wanted)?, chain)));
         // The first of those that fit alike.
         match fitting.rev().max_by_key(|(fit, _)| *fit) {
