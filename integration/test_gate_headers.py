@@ -17,7 +17,7 @@ from .harness import BEDROCK, CLIENT_KEY, Gate, say
 def gate(version: str, cloud: StandIn) -> Iterator[Gate]:
     def edit(config: dict[str, Any]) -> None:
         for cluster in config["static_resources"]["clusters"]:
-            if cluster["name"] == "vertex_us_central1":
+            if cluster["name"] == "only_vertex":
                 # The operator has forgotten the filter.
                 del cluster["typed_extension_protocol_options"]
         (listener,) = config["static_resources"]["listeners"]

@@ -716,19 +716,24 @@ fn a_gateway_that_is_full_does_not_blame_a_backend_for_it_nor_asks_another() {
 }
 
 #[test]
-fn a_request_that_did_not_pass_the_gate_is_refused_and_a_call_of_the_gates_passes() {
+fn a_request_that_did_not_pass_the_gate_is_refused() {
     let host = FakeHost::new();
     let mut trial = Trial::new(Rc::default());
     let Step::Answer(reply) = trial.request_headers(&host, &request_headers(), false) else { panic!() };
     let got = Got::from(reply);
     assert_eq!(code(&got), (500, "internal_error".to_owned()));
     assert!(got.body.contains("vm_config"), "{}", got.body);
+}
 
-    let mut trial = Trial::new(Rc::default());
-    let mut call = request_headers();
-    call.add("x-fairlead-call", "true");
-    assert_eq!(trial.request_headers(&host, &call, false), Step::Pass);
-    assert!(!trial.reads());
+#[test]
+fn a_model_of_one_backend_goes_to_its_own_chain() {
+    let mut config = config();
+    config["chains"].as_array_mut().unwrap().push(json!({ "cluster": "only_east", "backends": ["east"] }));
+    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (_, routed) = Story::routed(&plan, &host, &chat("bedrock/us.amazon.nova-lite-v1:0"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("only_east", None));
+    let (_, routed) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!(routed.cluster, "all");
 }
 
 #[test]

@@ -92,7 +92,7 @@ impl Chain {
 
     /// How many of the first members are those that are wanted, in their order, and how many tries the chain is good
     /// for: it leads round and round, and ends where it comes to a member that has no place left. `None`: for no
-    /// second one.
+    /// second one, though there are more members.
     fn fits(&self, choices: &[Choice], wanted: &[usize]) -> Option<(usize, usize)> {
         let same = self.backends.iter().zip(wanted).take_while(|(one, other)| one == other).count();
         let mut left: Vec<usize> = choices.iter().map(|choice| choice.backend).collect();
@@ -102,7 +102,8 @@ impl Chain {
             Some(left.swap_remove(at))
         });
         let tries = served.count();
-        (same > 0 && tries > 1).then_some((same, tries))
+        let is_alone = self.backends.len() == 1;
+        (same > 0 && (tries > 1 || is_alone)).then_some((same, tries))
     }
 }
 
@@ -302,7 +303,7 @@ impl Plan {
             }
         }
         let first = wanted.first().copied().unwrap_or(usize::MAX);
-        let chains = self.chains.iter().filter(|_| wanted.len() > 1);
+        let chains = self.chains.iter().filter(|chain| wanted.len() > 1 || chain.backends.len() == 1);
         let fitting = chains.filter_map(|chain| Some((chain.fits(choices, &wanted)?, chain)));
         // The first of those that fit alike.
         match fitting.rev().max_by_key(|(fit, _)| *fit) {
@@ -312,6 +313,11 @@ impl Plan {
                 Ok((&self.backend(first)?.cluster, here))
             }
         }
+    }
+
+    /// Whether a backend is behind an aggregate cluster.
+    pub fn leads_to(&self, cluster: &str, backend: usize) -> bool {
+        self.chains.iter().any(|chain| chain.cluster == cluster && chain.backends.contains(&backend))
     }
 
     /// What an operator should know of the gate: models with several backends from one of which no chain leads on.
@@ -327,26 +333,21 @@ impl Plan {
             let lowest = own.iter().map(|target| target.order).min();
             let firsts = own.iter().filter(|target| Some(target.order) == lowest && target.weight > 0);
             for first in firsts.filter(|_| several) {
-                let leads_on = |chain: &Chain| {
-                    let begins = chain.backends.first() == Some(&first.backend);
-                    begins && chain.backends.get(1).is_some_and(|next| wanted.contains(next))
+                let leads_on = |chain: &Chain| match chain.backends.as_slice() {
+                    [one, next, ..] => *one == first.backend && wanted.contains(next),
+                    [_] | [] => false,
                 };
                 if let (false, Ok(backend)) = (self.chains.iter().any(leads_on), self.backend(first.backend))
                 {
                     warnings.push(format!(
-                        "model {name} begins at backend {}, and no chain of `chains` begins there and leads on to \
-                         another of the model's: it is tried nowhere else",
+                        "model {name} begins at backend {}, and no chain of `chains` begins there and goes on to another \
+                         of the model's backends: it is tried nowhere else",
                         backend.name
                     ));
                 }
             }
         }
         warnings
-    }
-
-    /// Whether a backend is behind an aggregate cluster.
-    pub fn leads_to(&self, cluster: &str, backend: usize) -> bool {
-        self.chains.iter().any(|chain| chain.cluster == cluster && chain.backends.contains(&backend))
     }
 
     /// The backend of this name, or, as Envoy gives it, of this cluster.

@@ -19,9 +19,6 @@ use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing, Reply, ReplyStep, Step};
 use crate::provider::token;
 
-/// The header by which calls that the gate makes itself are known; they are complete.
-pub const CALL_HEADER: &str = "x-fairlead-call";
-
 /// The response header that makes Envoy try again (`retriable_headers` in the route's retry policy).
 const RETRY_HEADER: &str = "x-fairlead-retry";
 
@@ -251,10 +248,7 @@ impl Ticket {
 }
 
 impl Position for Trial {
-    fn request_headers(&mut self, host: &dyn Host, headers: &Headers, _: bool) -> Step {
-        if headers.get(CALL_HEADER).is_some() {
-            return Step::Pass;
-        }
+    fn request_headers(&mut self, host: &dyn Host, _: &Headers, _: bool) -> Step {
         let number =
             host.property(&["filter_state", FOUND]).and_then(|number| String::from_utf8(number).ok());
         self.ticket = number.and_then(|number| self.desk.find(&number));

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Callout, Host, Reply, ReplyStep, Step};
+use crate::base::host::{Host, Reply, ReplyStep, Step};
 use crate::dialect::{Client, Task};
 use crate::policy::identity::Viewer;
 use crate::provider::token;
@@ -22,7 +22,6 @@ use super::reply::{self, Failure, Incoming, Next};
 use super::report::Report;
 use super::route::{self, Route};
 use super::ticket::{Desk, Issued, Ticket};
-use super::trial::CALL_HEADER;
 use super::{dry, gate, leave, models, usage};
 use crate::policy::choice::Choice;
 
@@ -219,7 +218,7 @@ impl Whole {
             Ready::One(attempt) => attempt.address_router(&self.plan, host).map(|one| one.map(Step::Forward)),
             Ready::Several(fan) => {
                 let calls = fan.launch(&self.plan, host);
-                calls.map(|calls| calls.map(|calls| Step::Call(self.complete(calls))))
+                calls.map(|calls| calls.map(Step::Call))
             }
         };
         match step {
@@ -237,14 +236,6 @@ impl Whole {
             Ok(None) => self.answer(&token::unavailable(1000)),
             Err(error) => self.answer(&error),
         }
-    }
-
-    /// Tells the other position that there is nothing to do for these calls.
-    fn complete(&self, mut calls: Vec<(usize, Callout)>) -> Vec<(usize, Callout)> {
-        if self.desk.is_some() {
-            calls.iter_mut().for_each(|(_, call)| call.headers.push((CALL_HEADER, "true".to_owned())));
-        }
-        calls
     }
 
     fn settle(&mut self, host: &dyn Host) {
@@ -419,7 +410,7 @@ impl Position for Whole {
             Phase::Fanned(mut fan) => match fan.answer(&self.plan, host, number, answer) {
                 Ok(Progress::More(calls)) => {
                     self.phase = Phase::Fanned(fan);
-                    Step::Call(self.complete(calls))
+                    Step::Call(calls)
                 }
                 Ok(Progress::Whole(reply)) => {
                     self.report.first(host.now());
