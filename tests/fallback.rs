@@ -11,6 +11,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ struct Story<'h> {
     desk: Rc<Desk>,
     gate: Whole,
     body: Vec<u8>,
+    /// What a try has told the client itself.
+    told: RefCell<Option<Got>>,
 }
 
 /// What Envoy is told of a request at the gate.
@@ -86,7 +89,7 @@ impl<'h> Story<'h> {
         let mut gate = Whole::gate(Rc::clone(plan), Rc::clone(&desk));
         assert_eq!(gate.request_headers(host, &request_headers(), false), Step::Wait);
         let step = gate.request_body(host, body.as_bytes());
-        (Self { host, desk, gate, body: body.as_bytes().to_vec() }, step)
+        (Self { host, desk, gate, body: body.as_bytes().to_vec(), told: RefCell::default() }, step)
     }
 
     fn routed(plan: &Rc<Plan>, host: &'h FakeHost, body: &str) -> (Self, Routed) {
@@ -133,13 +136,22 @@ impl<'h> Story<'h> {
             let mut out = Vec::new();
             if let ReplyStep::Hold = step {
                 step = trial.response_chunk(self.host, piece, index + 1 == pieces.len(), &mut out);
-                assert!(out.is_empty(), "{}", String::from_utf8_lossy(&out));
+                if let ReplyStep::Begin(headers) = &step {
+                    self.told.replace(Some(whole(headers, &out)));
+                } else {
+                    assert!(out.is_empty(), "{}", String::from_utf8_lossy(&out));
+                }
             }
         }
         trial.done(self.host);
-        let ReplyStep::Fail(headers) = step else { panic!("{step:?}") };
-        assert_eq!(headers.get("content-type"), None, "the gate writes the answer");
-        (headers.status(), headers.get("x-fairlead-retry").is_some())
+        match step {
+            ReplyStep::Fail(headers) => {
+                assert_eq!(headers.get("content-type"), None, "the gate writes the answer");
+                (headers.status(), headers.get("x-fairlead-retry").is_some())
+            }
+            ReplyStep::Begin(headers) => (headers.status(), false),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn refuses(&self, backend: &str, status: u16, kind: &str) -> (u16, bool) {
@@ -168,24 +180,45 @@ impl<'h> Story<'h> {
         assert!(!self.gate.reads(), "the gate does not look at the reply");
         self.gate.passed(self.host);
         trial.done(self.host);
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let others = headers.0.iter().filter(|(name, _)| name != ":status");
-        Got {
-            status: headers.status(),
-            headers: others.map(|(name, value)| (name.clone(), text(value))).collect(),
-            body: text(&out),
-            answered: false,
-        }
+        whole(&headers, &out)
     }
 
     /// What the client hears when the last try has failed.
     fn ends(&mut self, status: u16) -> Got {
         self.host.set_attribute("response.code_details", "via_upstream");
+        if let Some(told) = self.told.take() {
+            let head = headers(&[(":status", &status.to_string())]);
+            assert_eq!(self.gate.response_headers(self.host, head, false), ReplyStep::Pass);
+            assert_eq!(told.status, status);
+            return told;
+        }
         match self.gate.response_headers(self.host, headers(&[(":status", &status.to_string())]), true) {
             ReplyStep::Answer(reply) => reply.into(),
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// What a client gets of these.
+fn whole(headers: &Headers, body: &[u8]) -> Got {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let others = headers.0.iter().filter(|(name, _)| name != ":status");
+    Got {
+        status: headers.status(),
+        headers: others.map(|(name, value)| (name.clone(), text(value))).collect(),
+        body: text(body),
+        answered: false,
+    }
+}
+
+/// An Envoy that survives a retry when all of a reply is there.
+fn envoy() -> FakeHost {
+    let host = FakeHost::new();
+    for (name, number) in [("major_number", 1u64), ("minor_number", 40)] {
+        let path = format!("xds.node.user_agent_build_version.version.{name}");
+        host.set_attribute(&path, number.to_le_bytes());
+    }
+    host
 }
 
 fn chat(model: &str) -> String {
@@ -199,7 +232,7 @@ fn code(got: &Got) -> (u16, String) {
 
 #[test]
 fn the_gate_names_the_chain_and_the_first_try_sends_what_it_has_translated() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (mut story, routed) = Story::routed(&plan, &host, &chat("claude"));
     assert_eq!((routed.cluster.as_str(), routed.streamed, routed.retries), ("all", false, Some(2)));
     let (trial, outgoing) = story.sent("east");
@@ -217,7 +250,7 @@ fn the_gate_names_the_chain_and_the_first_try_sends_what_it_has_translated() {
 
 #[test]
 fn every_try_is_signed_and_written_for_its_own_backend() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
     assert_eq!(story.refuses("east", 503, "ServiceUnavailableException"), (503, true));
     let (trial, outgoing) = story.sent("west");
@@ -236,7 +269,7 @@ fn every_try_is_signed_and_written_for_its_own_backend() {
 
 #[test]
 fn what_the_client_did_wrong_is_tried_once_and_answered_in_its_dialect() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
     assert_eq!(story.refuses("east", 400, "ValidationException"), (400, false));
     let got = story.ends(400);
@@ -251,7 +284,7 @@ fn refused_credentials_and_unknown_models_are_tried_elsewhere_and_not_where_ther
     for (status, kind, outcome) in
         [(403, "AccessDeniedException", "denied"), (404, "ResourceNotFoundException", "refused")]
     {
-        let (plan, host) = (plan(), FakeHost::new());
+        let (plan, host) = (plan(), envoy());
         let (story, _) = Story::routed(&plan, &host, &chat("claude"));
         assert_eq!(story.refuses("east", status, kind), (status, true), "{kind}");
         assert_eq!(story.refuses("west", status, kind), (status, true), "{kind}");
@@ -265,7 +298,7 @@ fn refused_credentials_and_unknown_models_are_tried_elsewhere_and_not_where_ther
 
 #[test]
 fn a_stream_that_begins_with_an_exception_is_had_elsewhere_and_one_that_has_begun_is_not() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let body = chat("claude").replace("\"messages\"", "\"stream\":true,\"messages\"");
     let (mut story, routed) = Story::routed(&plan, &host, &body);
     assert!(routed.streamed);
@@ -309,7 +342,7 @@ fn tokens_of_failed_tries_are_counted_apart_and_the_reply_alone_is_charged() {
     config["teams"] = json!({ "blue": { "keys": [], "identities": ["blue"], "models": ["*"],
         "limits": { "tokens_per_minute": 100_000 } } });
     config["identity"] = json!({ "header": "x-team" });
-    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (plan, host) = (compile(&config.to_string()), envoy());
     plan.prepare(&host);
     let desk = Rc::<Desk>::default();
     let mut gate = Whole::gate(Rc::clone(&plan), Rc::clone(&desk));
@@ -318,7 +351,7 @@ fn tokens_of_failed_tries_are_counted_apart_and_the_reply_alone_is_charged() {
     assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
     let body = chat("claude").into_bytes();
     assert!(matches!(gate.request_body(&host, &body), Step::Route(_)));
-    let mut story = Story { host: &host, desk, gate, body };
+    let mut story = Story { host: &host, desk, gate, body, told: RefCell::default() };
 
     // It answers, and breaks off before there is a word for the client: that has cost something.
     let (mut trial, _) = story.sent("east");
@@ -351,7 +384,7 @@ impl Exchange {
 
 #[test]
 fn a_backend_that_asks_for_time_is_passed_over_until_it_is_up() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (story, routed) = Story::routed(&plan, &host, &chat("claude"));
     assert_eq!(routed.cluster, "all");
     let reply = headers(&[
@@ -378,7 +411,7 @@ fn a_backend_that_asks_for_time_is_passed_over_until_it_is_up() {
 fn a_backend_whose_account_is_used_up_is_passed_over_until_there_is_room() {
     let mut config = config();
     config["backends"]["east"]["limits"] = json!({ "requests_per_minute": 2 });
-    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (plan, host) = (compile(&config.to_string()), envoy());
     plan.prepare(&host);
     let next = || {
         let (mut story, routed) = Story::routed(&plan, &host, &chat("claude"));
@@ -393,7 +426,7 @@ fn a_backend_whose_account_is_used_up_is_passed_over_until_there_is_room() {
 
 #[test]
 fn the_models_that_stand_in_follow_and_a_client_may_name_its_own_or_none() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (story, routed) = Story::routed(&plan, &host, &chat("nova"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(3)));
     assert_eq!(story.refuses("east", 500, "InternalServerException"), (502, true));
@@ -430,7 +463,7 @@ fn a_team_is_led_to_nothing_that_it_may_not_use() {
     config["teams"] = json!({ "blue": { "identities": ["blue"], "limits": {},
         "models": ["nova", "claude", "bedrock/*"] } });
     config["identity"] = json!({ "header": "x-team" });
-    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (plan, host) = (compile(&config.to_string()), envoy());
     plan.prepare(&host);
     let ask = |body: &str| {
         let mut gate = Whole::gate(Rc::clone(&plan), Rc::default());
@@ -450,7 +483,7 @@ fn a_team_is_led_to_nothing_that_it_may_not_use() {
 
 #[test]
 fn what_is_too_long_goes_to_a_wider_model_by_estimate_or_by_the_clouds_word() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let long = chat("small").replace("Hi", &"word ".repeat(2000));
     let (story, routed) = Story::routed(&plan, &host, &long);
     assert_eq!(routed.cluster, "anthropic", "by the estimate, before anything is sent");
@@ -473,32 +506,271 @@ fn what_is_too_long_goes_to_a_wider_model_by_estimate_or_by_the_clouds_word() {
 
 #[test]
 fn what_one_target_has_no_place_for_is_left_to_one_that_has() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let json_mode = chat("claude").replace("\"messages\"", "\"logit_bias\":{\"1\":1},\"messages\"");
     let (_, step) = Story::begin(&plan, &host, &json_mode);
     let Step::Answer(reply) = step else { panic!("no target takes it: {}", show(&step)) };
     assert_eq!(Got::from(reply).json()["error"]["param"], "logit_bias");
 }
 
+/// With further models.
+fn plan_with(models: Value, chains: Value) -> Rc<Plan> {
+    let mut config = config();
+    config["backends"]["open"] = json!({
+        "provider": "openai", "cluster": "openai", "credentials": { "source": "api_key", "api_key": client::API_KEY }
+    });
+    config["models"].as_array_mut().unwrap().extend(models.as_array().unwrap().clone());
+    config["chains"].as_array_mut().unwrap().extend(chains.as_array().unwrap().clone());
+    compile(&config.to_string())
+}
+
 #[test]
-fn a_request_that_did_not_pass_the_gate_is_refused_and_a_call_of_the_gates_passes() {
-    let host = FakeHost::new();
+fn of_several_wider_models_the_first_is_taken_and_the_others_stand_behind_it() {
+    let mut config = config();
+    config["models"][3]["context_window_fallbacks"] = json!(["big", "claude"]);
+    let (plan, host) = (compile(&config.to_string()), envoy());
+    let long = chat("small").replace("Hi", &"word ".repeat(2000));
+    let (_, routed) = Story::routed(&plan, &host, &long);
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("anthropic", None));
+}
+
+#[test]
+fn a_place_that_is_too_narrow_is_passed_over_on_the_way_to_a_wider_one() {
+    let nova = "bedrock/us.amazon.nova-micro-v1:0";
+    let targets = json!([{ "backend": "east", "model": nova, "order": 1 },
+        { "backend": "west", "model": nova, "order": 2 }]);
+    let mid = json!([{ "name": "mid", "targets": targets, "context_window_fallbacks": ["big"] }]);
+    let (plan, host) = (plan_with(mid, json!([])), envoy());
+    let (mut story, routed) = Story::routed(&plan, &host, &chat("mid"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(2)));
+    let reply = headers(&[
+        (":status", "400"),
+        ("content-type", "application/json"),
+        ("x-amzn-errortype", "ValidationException"),
+    ]);
+    let too_long = br#"{"message":"Input is too long for requested model."}"#;
+    assert_eq!(story.fails("east", reply, &[too_long]), (400, true));
+    let nothing = headers(&[(":status", "403")]);
+    assert_eq!(story.fails("west", nothing, &[]), (400, true), "what east has said still holds");
+    let (_, outgoing) = story.sent("own");
+    assert_eq!(outgoing.headers.get(":path"), Some("/v1/messages"));
+    story.gate.done(&host);
+}
+
+#[test]
+fn what_a_place_in_the_midst_has_no_room_for_is_had_from_the_next_one() {
+    let targets = json!([
+        { "backend": "open", "model": "openai/gpt-4.1", "order": 1 },
+        { "backend": "east", "model": "bedrock/us.amazon.nova-lite-v1:0", "order": 2 },
+        { "backend": "open", "model": "openai/gpt-4.1-mini", "order": 3 }]);
+    let chain = json!([{ "cluster": "open_first", "backends": ["open", "east"] }]);
+    let (plan, host) = (plan_with(json!([{ "name": "mixed", "targets": targets }]), chain), envoy());
+    let body = chat("mixed").replace("\"messages\"", "\"logit_bias\":{\"1\":1},\"messages\"");
+    let (story, routed) = Story::routed(&plan, &host, &body);
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("open_first", Some(2)));
+    let down = || headers(&[(":status", "503"), ("content-type", "application/json")]);
+    assert_eq!(story.fails("open", down(), &[b"{}"]), (503, true));
+    assert_eq!(
+        story.fails("east", headers(&[(":status", "404")]), &[]),
+        (503, true),
+        "why the first has failed"
+    );
+    let (_, outgoing) = story.sent("open");
+    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    assert_eq!(body["model"], "gpt-4.1-mini");
+}
+
+#[test]
+fn what_takes_several_calls_elsewhere_is_not_answered_in_part() {
+    let targets = json!([
+        { "backend": "east", "model": "bedrock/cohere.embed-english-v3", "order": 1 },
+        { "backend": "west", "model": "bedrock/amazon.titan-embed-text-v2:0", "order": 2 }]);
+    let chain = json!([{ "cluster": "vectors", "backends": ["east", "west"] }]);
+    let (plan, host) = (plan_with(json!([{ "name": "vectors", "targets": targets }]), chain), envoy());
+    let desk = Rc::<Desk>::default();
+    let mut gate = Whole::gate(Rc::clone(&plan), Rc::clone(&desk));
+    let mut said = request_headers();
+    said.0
+        .iter_mut()
+        .filter(|(name, _)| name == ":path")
+        .for_each(|(_, path)| *path = b"/v1/embeddings".to_vec());
+    assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+    let body = json!({ "model": "vectors", "input": ["a", "b", "c"] }).to_string().into_bytes();
+    assert!(matches!(gate.request_body(&host, &body), Step::Route(_)));
+    let story = Story { host: &host, desk, gate, body, told: RefCell::default() };
+    assert_eq!(story.refuses("east", 503, "ServiceUnavailableException"), (503, true));
+    let (_, step) = story.trial("west");
+    let Step::Answer(reply) = step else { panic!("one of three texts was sent: {}", show(&step)) };
+    assert_eq!(Got::from(reply).status, 503, "why the first has failed");
+}
+
+#[test]
+fn a_client_names_no_more_models_than_are_ever_tried() {
+    let (plan, host) = (plan(), envoy());
+    let ask = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("bedrock/m{number}")).collect();
+        let mut body: Value = serde_json::from_str(&chat("nova")).unwrap();
+        body["fallbacks"] = json!(names);
+        Story::begin(&plan, &host, &body.to_string()).1
+    };
+    assert!(matches!(ask(15), Step::Route(_)));
+    let begun = std::time::Instant::now();
+    let step = ask(20_000);
+    eprintln!("20,000 names took {:?}", begun.elapsed());
+    let Step::Answer(reply) = step else { panic!("{}", show(&step)) };
+    let got = Got::from(reply);
+    assert_eq!((got.status, &got.json()["error"]["param"]), (400, &json!("fallbacks")));
+}
+
+#[test]
+fn a_model_that_stands_in_has_limits_too() {
+    let mut config = config();
+    config["models"][1]["limits"] = json!({ "requests_per_minute": 1 });
+    let (plan, host) = (compile(&config.to_string()), envoy());
+    plan.prepare(&host);
+    let left = || plan.model_scope("claude").unwrap().standing(&host).requests.unwrap().remaining();
+    let (mut story, routed) = Story::routed(&plan, &host, &chat("nova"));
+    assert_eq!(routed.cluster, "all");
+    assert_eq!(story.refuses("east", 500, "InternalServerException"), (502, true));
+    assert_eq!(left(), 1);
+    story.succeeds("west");
+    assert_eq!(left(), 0, "it counts against the model that served it");
+    story.gate.done(&host);
+    assert_eq!(left(), 0);
+    let (_, routed) = Story::routed(&plan, &host, &chat("nova"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("aws_east", None), "used up");
+    // Nor does a request go there at once that the other one has no place for.
+    let mut config = config_with_open();
+    config["models"][1]["limits"] = json!({ "requests_per_minute": 1 });
+    let (plan, host) = (compile(&config.to_string()), envoy());
+    plan.prepare(&host);
+    let body = chat("nova")
+        .replace("\"messages\"", "\"logit_bias\":{\"1\":1},\"fallbacks\":[\"claude\"],\"messages\"");
+    assert!(matches!(Story::begin(&plan, &host, &body).1, Step::Route(_)));
+    let Step::Answer(reply) = Story::begin(&plan, &host, &body).1 else { panic!("past the limit") };
+    assert!(matches!(reply.status, 400 | 429), "{}", reply.status);
+}
+
+/// Where `claude` is a model of OpenAI's, which takes what Nova does not.
+fn config_with_open() -> Value {
+    let mut config = config();
+    config["backends"]["open"] = json!({
+        "provider": "openai", "cluster": "openai", "credentials": { "source": "api_key", "api_key": client::API_KEY }
+    });
+    config["models"][1]["targets"] = json!([{ "backend": "open", "model": "openai/gpt-4.1" }]);
+    config
+}
+
+#[test]
+fn what_is_for_the_gateway_does_not_reach_a_cloud_whose_dialect_the_client_speaks() {
+    let models =
+        json!([{ "name": "openai/*", "backend": "open" }, { "name": "anthropic/*", "backend": "own" }]);
+    let (plan, host) = (plan_with(models, json!([])), envoy());
+    for (path, model, backend) in [
+        ("/v1/chat/completions", "openai/gpt-4.1", "open"),
+        ("/v1/embeddings", "openai/text-embedding-3-small", "open"),
+        ("/v1/images/generations", "openai/gpt-image-1", "open"),
+        ("/v1/messages", "anthropic/claude-sonnet-4-20250514", "own"),
+        ("/v1/messages/count_tokens", "anthropic/claude-sonnet-4-20250514", "own"),
+    ] {
+        let mut body = json!({ "model": model, "disable_fallbacks": true });
+        let asked = match path {
+            "/v1/embeddings" => ("input", json!("a")),
+            "/v1/images/generations" => ("prompt", json!("a")),
+            _ => ("messages", json!([{ "role": "user", "content": "Hi" }])),
+        };
+        body[asked.0] = asked.1;
+        if path == "/v1/messages" {
+            body["max_tokens"] = json!(5);
+        }
+        let desk = Rc::<Desk>::default();
+        let mut gate = Whole::gate(Rc::clone(&plan), Rc::clone(&desk));
+        let mut said = request_headers();
+        let paths = said.0.iter_mut().filter(|(name, _)| name == ":path");
+        paths.for_each(|(_, known)| *known = path.as_bytes().to_vec());
+        assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+        let body = body.to_string().into_bytes();
+        let step = gate.request_body(&host, &body);
+        assert!(matches!(step, Step::Route(_)), "{path}: {}", show(&step));
+        let story = Story { host: &host, desk, gate, body, told: RefCell::default() };
+        let (_, outgoing) = story.sent(backend);
+        let sent: Value = serde_json::from_slice(&outgoing.body).unwrap();
+        assert_eq!(sent.get("disable_fallbacks"), None, "{path}");
+    }
+}
+
+#[test]
+fn the_access_log_names_the_model_that_served() {
+    let (plan, host) = (plan(), envoy());
+    let (mut story, _) = Story::routed(&plan, &host, &chat("nova"));
+    assert_eq!(host.field("model").as_deref(), Some("bedrock/us.amazon.nova-lite-v1:0"));
+    assert_eq!(story.refuses("east", 500, "InternalServerException"), (502, true));
+    story.succeeds("west");
+    assert_eq!(host.field("model").as_deref(), Some("bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0"));
+}
+
+#[test]
+fn a_look_at_a_request_takes_nothing_of_a_backends_account() {
+    let mut config = config();
+    config["backends"]["east"]["limits"] = json!({ "requests_per_minute": 1 });
+    let (plan, host) = (compile(&config.to_string()), envoy());
+    plan.prepare(&host);
+    let mut gate = Whole::gate(Rc::clone(&plan), Rc::default());
+    let mut said = request_headers();
+    said.add("x-fairlead-dry-run", "true");
+    assert_eq!(gate.request_headers(&host, &said, false), Step::Wait);
+    assert!(matches!(gate.request_body(&host, chat("claude").as_bytes()), Step::Answer(_)));
+    gate.done(&host);
+    assert_eq!(Story::routed(&plan, &host, &chat("claude")).1.cluster, "all", "east is not used up");
+}
+
+#[test]
+fn a_try_that_ends_while_its_reply_is_held_is_lost() {
+    let (plan, host) = (plan(), envoy());
+    let (story, _) = Story::routed(&plan, &host, &chat("claude"));
+    let (mut trial, _) = story.sent("east");
+    let reply = headers(&[(":status", "200"), ("content-type", "application/json")]);
+    assert_eq!(trial.response_headers(&host, reply, false), ReplyStep::Hold);
+    trial.done(&host);
+    assert_eq!(host.counts().get("fairlead_tries_total;backend=east;outcome=lost"), Some(&1));
+}
+
+#[test]
+fn a_gateway_that_is_full_does_not_blame_a_backend_for_it_nor_asks_another() {
+    let (plan, host) = (plan(), envoy());
+    let (story, _) = Story::routed(&plan, &host, &chat("claude"));
+    let mut others = plan.room.share();
+    assert!(others.grow(1 << 30));
+    let reply = headers(&[(":status", "200"), ("content-type", "application/json"), ("content-length", "9")]);
+    assert_eq!(story.fails("east", reply, &[b"{}"]), (503, false));
+    drop(others);
+    assert_eq!(Story::routed(&plan, &host, &chat("claude")).1.cluster, "all", "east is not passed over");
+}
+
+#[test]
+fn a_request_that_did_not_pass_the_gate_is_refused() {
+    let host = envoy();
     let mut trial = Trial::new(Rc::default());
     let Step::Answer(reply) = trial.request_headers(&host, &request_headers(), false) else { panic!() };
     let got = Got::from(reply);
     assert_eq!(code(&got), (500, "internal_error".to_owned()));
     assert!(got.body.contains("vm_config"), "{}", got.body);
+}
 
-    let mut trial = Trial::new(Rc::default());
-    let mut call = request_headers();
-    call.add("x-fairlead-call", "true");
-    assert_eq!(trial.request_headers(&host, &call, false), Step::Pass);
-    assert!(!trial.reads());
+#[test]
+fn a_model_of_one_backend_goes_to_its_own_chain() {
+    let mut config = config();
+    config["chains"].as_array_mut().unwrap().push(json!({ "cluster": "only_east", "backends": ["east"] }));
+    let (plan, host) = (compile(&config.to_string()), envoy());
+    let (_, routed) = Story::routed(&plan, &host, &chat("bedrock/us.amazon.nova-lite-v1:0"));
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("only_east", None));
+    let (_, routed) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!(routed.cluster, "all");
 }
 
 #[test]
 fn a_ticket_ends_with_its_request_and_is_of_no_use_to_another() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (story, _) = Story::routed(&plan, &host, &chat("claude"));
     let desk = Rc::clone(&story.desk);
     assert_eq!(desk.len(), 1);
@@ -514,7 +786,7 @@ fn a_ticket_ends_with_its_request_and_is_of_no_use_to_another() {
 
 #[test]
 fn a_backend_that_is_no_place_of_the_model_is_a_fault_of_the_configuration() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (story, _) =
         Story::routed(&plan, &host, &chat("nova").replace("nova", "bedrock/amazon.nova-lite-v1:0"));
     let (_, step) = story.trial("own");
@@ -536,7 +808,7 @@ fn an_operator_is_told_of_models_from_which_no_chain_leads_on() {
 
 #[test]
 fn envoys_own_answer_is_told_as_such() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
     let (mut trial, _) = story.sent("east");
     trial.done(&host);
@@ -554,7 +826,7 @@ fn a_chain_that_leads_further_serves_as_far_as_the_models_places_go() {
     config["models"].as_array_mut().unwrap().push(json!({ "name": "aws", "targets": [
         { "backend": "east", "model": model, "order": 1 }, { "backend": "west", "model": model, "order": 2 }
     ] }));
-    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (plan, host) = (compile(&config.to_string()), envoy());
     let (mut story, routed) = Story::routed(&plan, &host, &chat("aws"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(1)));
     assert_eq!(story.refuses("east", 503, "ServiceUnavailableException"), (503, true));
@@ -572,7 +844,7 @@ fn a_chain_that_leads_further_serves_as_far_as_the_models_places_go() {
 fn where_only_wider_models_are_left_the_client_hears_why_the_others_failed() {
     let mut config = config();
     config["chains"] = json!([{ "cluster": "two", "backends": ["east", "own"] }]);
-    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (plan, host) = (compile(&config.to_string()), envoy());
     let (story, routed) = Story::routed(&plan, &host, &chat("small"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("two", Some(1)));
     assert_eq!(story.refuses("east", 429, "ThrottlingException"), (429, true));
@@ -585,7 +857,7 @@ fn where_only_wider_models_are_left_the_client_hears_why_the_others_failed() {
 fn a_model_that_stands_in_for_failures_stands_in_for_what_is_too_long_as_well() {
     let mut config = config();
     config["default_fallbacks"] = json!(["big"]);
-    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (plan, host) = (compile(&config.to_string()), envoy());
     let long = chat("small").replace("Hi", &"word ".repeat(2000));
     let (story, routed) = Story::routed(&plan, &host, &long);
     assert_eq!(routed.cluster, "anthropic");
@@ -598,7 +870,7 @@ fn a_model_that_stands_in_for_failures_stands_in_for_what_is_too_long_as_well() 
 
 #[test]
 fn what_a_try_answers_itself_passes_the_gate() {
-    let (plan, host) = (plan(), FakeHost::new());
+    let (plan, host) = (plan(), envoy());
     let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
     host.set_attribute("response.code_details", "fairlead");
     let answer = headers(&[(":status", "500"), ("content-type", "application/json")]);
@@ -617,7 +889,7 @@ fn what_a_try_answers_itself_passes_the_gate() {
 fn a_chain_is_tried_as_long_as_its_next_member_has_something_new() {
     let mut config = config();
     config["models"][1]["fallbacks"] = json!(["bedrock/us.amazon.nova-pro-v1:0"]);
-    let (plan, host) = (compile(&config.to_string()), FakeHost::new());
+    let (plan, host) = (compile(&config.to_string()), envoy());
     let (story, routed) = Story::routed(&plan, &host, &chat("claude"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(3)), "and once more at the first");
     for backend in ["east", "west", "own"] {
@@ -631,4 +903,19 @@ fn a_chain_is_tried_as_long_as_its_next_member_has_something_new() {
     let plan = compile(&config.to_string());
     let (_, routed) = Story::routed(&plan, &host, &chat("claude"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(2)), "the first has nothing new");
+}
+
+#[test]
+fn an_older_envoy_is_never_asked_to_retry_when_all_of_a_reply_is_there() {
+    let (plan, host) = (plan(), FakeHost::new());
+    let whole = || headers(&[(":status", "200"), ("content-type", "application/json")]);
+    let (mut story, _) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!(story.fails("east", whole(), &[b"{}"]), (502, false));
+    assert_eq!(code(&story.ends(502)), (502, "upstream_invalid_response".to_owned()));
+    // What the head of a refusal tells needs no body.
+    let (story, _) = Story::routed(&plan, &host, &chat("claude"));
+    assert_eq!(story.refuses("east", 503, "ServiceUnavailableException"), (503, true));
+    let newer = envoy();
+    let (story, _) = Story::routed(&plan, &newer, &chat("claude"));
+    assert_eq!(story.fails("east", whole(), &[b"{}"]), (502, true));
 }

@@ -62,7 +62,7 @@ pub enum Step {
     /// Hold everything and make these calls, besides those that are under way already. The answer to each is
     /// told by its number, and the next step is the outcome of that.
     Call(Vec<(usize, Callout)>),
-    /// Set these headers, and let the request go on as it came.
+    /// Let the body go on as it came, with these headers in place of the client's.
     Route(Vec<(&'static str, String)>),
     /// Send this instead of what the client sent.
     Forward(Outgoing),

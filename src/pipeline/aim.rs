@@ -13,6 +13,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::dialect::Client;
 use crate::policy::choice::Choice;
+use crate::policy::resolve::MOST_TARGETS;
 use crate::provider::Backend;
 
 /// The backend of a request, and that backend's own name of the model.
@@ -24,6 +25,8 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// What the model is, where its name does not tell.
     pub family: Option<&'a str>,
+    /// The name of the model that stands in for the one asked for.
+    pub stands_in: Option<&'a str>,
 }
 
 /// One place after another, until one can take the request.
@@ -63,10 +66,16 @@ impl Wish {
             return Ok(Self::default());
         };
         let fallbacks = match client {
-            Client::OpenAi => member(fallbacks, "fallbacks", "must be a list of names of models")?,
+            Client::OpenAi => {
+                member::<Vec<String>>(fallbacks, "fallbacks", "must be a list of names of models")?
+            }
             // It has a field of this name itself.
             Client::Anthropic => None,
         };
+        if fallbacks.as_ref().is_some_and(|names| names.len() > MOST_TARGETS) {
+            let problem = format!("names more than {MOST_TARGETS} models; no more are ever tried");
+            return Err(Error::at(Kind::WrongValue, "fallbacks", &problem));
+        }
         let disabled = member(disable_fallbacks, "disable_fallbacks", "must be true or false")?;
         Ok(Self { fallbacks, disable_fallbacks: disabled.unwrap_or_default() })
     }
@@ -120,8 +129,19 @@ impl<'p> Aim<'p> {
             }
         };
         let none = || Error::new(Kind::Internal, "there is no place left where the request could go");
-        let Choice { backend: index, model, family, .. } = choices.get(self.at.get()).ok_or_else(none)?;
-        Ok(Target { index: *index, backend: self.plan.backend(*index)?, model, family: family.as_deref() })
+        let choice = choices.get(self.at.get()).ok_or_else(none)?;
+        Ok(Target {
+            index: choice.backend,
+            backend: self.plan.backend(choice.backend)?,
+            model: &choice.model,
+            family: choice.family.as_deref(),
+            stands_in: choice.stands_in.as_deref(),
+        })
+    }
+
+    /// Whether the place is one for requests that are too long for others.
+    pub fn is_wider(&self) -> bool {
+        self.choices.get().and_then(|choices| choices.get(self.at.get())).is_some_and(|choice| choice.wider)
     }
 
     /// Goes on to the next place that fits; `false`: there is none.

@@ -55,6 +55,8 @@ pub struct Asked {
     pub cloud: Cloud,
     /// The model as the client asked for it.
     pub model: String,
+    /// The name of the model that stands in for it.
+    pub stands_in: Option<String>,
     /// The operator's name of the backend, and the backend's own name of the model: for response headers.
     pub backend_name: String,
     pub backend_model: String,
@@ -167,7 +169,9 @@ impl Attempt {
     pub fn admit(mut self, plan: &Plan, caller: &mut Caller, host: &dyn Host) -> Result<Self, Error> {
         let wish = self.wish();
         let meter = gate::admit(plan, caller, host, wish)?;
-        meter.draw(gate::account(plan, host, self.asked.backend, wish));
+        if caller.look.is_none() {
+            meter.draw(gate::account(plan, host, self.asked.backend, wish));
+        }
         self.asked.meter = Rc::new(meter);
         Ok(self)
     }
@@ -178,6 +182,7 @@ impl Attempt {
         let billed = self.asked.expects.is_billed();
         Wish {
             asked: &self.asked.model,
+            stands_in: self.asked.stands_in.as_deref(),
             full: &self.asked.full_model,
             input: if billed { self.estimate } else { 0 },
             billed,
@@ -283,6 +288,7 @@ impl Asked {
             full_model: format!("{}{}", target.backend.prefix, target.model),
             given,
             model,
+            stands_in: target.stands_in.map(str::to_owned),
             meter: Rc::default(),
         }
     }

@@ -8,7 +8,9 @@ use crate::base::metric::Counter;
 use crate::chat::Usage;
 use crate::policy::estimate;
 use crate::policy::prices::Price;
-use crate::policy::quota::{self, Cost, Exhausted, Gauge, Limit, NANO_USD, Reservation, Scope, Standing};
+use crate::policy::quota::{
+    self, Cost, Exhausted, Gauge, Limit, Limits, NANO_USD, Reservation, Scope, Standing,
+};
 
 use super::Plan;
 use super::attempt::Attempt;
@@ -23,6 +25,8 @@ const WARN_AT: u64 = 80;
 pub struct Wish<'a> {
     /// The model as the client asked for it.
     pub asked: &'a str,
+    /// The one that stands in for it, by its name here.
+    pub stands_in: Option<&'a str>,
     /// Its full name, such as `bedrock/us.amazon.nova-lite-v1:0`.
     pub full: &'a str,
     /// Whether a good reply costs anything.
@@ -44,6 +48,11 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     let mut scopes =
         caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes(wish.asked, wish.full));
     scopes.extend(plan.model_scope(wish.asked).into_iter().chain(&plan.total).map(Rc::clone));
+    for scope in wish.stands_in.into_iter().flat_map(|name| of_model(plan, caller, name, wish.full)) {
+        if !scopes.iter().any(|known| Rc::ptr_eq(known, scope)) {
+            scopes.push(Rc::clone(scope));
+        }
+    }
     if scopes.is_empty() {
         return Ok(Meter::new(None, price, wish.input));
     }
@@ -72,6 +81,17 @@ pub fn admit(plan: &Plan, caller: &mut Caller, host: &dyn Host, wish: Wish<'_>) 
     }
 }
 
+/// The limits of a model by its name here and its full one: those of the caller's team, and those of everyone.
+pub fn of_model<'a>(
+    plan: &'a Plan,
+    caller: &'a Caller,
+    name: &'a str,
+    full: &'a str,
+) -> impl Iterator<Item = &'a Rc<Scope>> {
+    let own = caller.member.iter().flat_map(move |member| member.model_scopes(name, full));
+    own.filter(|scope| scope.limits != Limits::default()).chain(plan.model_scope(name))
+}
+
 /// Leaves with the caller what is left of his limits, without taking anything from them.
 pub fn tell(plan: &Plan, caller: &mut Caller, host: &dyn Host) {
     let own = caller.member.as_ref().map_or_else(Vec::new, |member| member.scopes("", ""));
@@ -98,6 +118,14 @@ pub fn again(plan: &Plan, caller: &Caller, host: &dyn Host, meter: &Meter, attem
         host.count(Counter::Wasted { team, model }, tokens);
     }
     meter.draw(account(plan, host, attempt.asked.backend, wish));
+    // There was room when the places were chosen.
+    let limits = of_model(plan, caller, wish.stands_in.unwrap_or(wish.asked), wish.full);
+    let scopes: Vec<Rc<Scope>> = limits.filter(|scope| !meter.counts(scope)).map(Rc::clone).collect();
+    let taken = cost(plan.prices.find(wish.full), &scopes, wish)
+        .ok()
+        .filter(|_| !scopes.is_empty())
+        .and_then(|cost| quota::reserve(host, scopes, cost).ok());
+    meter.draw(taken.map(|(reservation, _)| reservation));
 }
 
 /// The most that a request may cost.

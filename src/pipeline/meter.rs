@@ -1,11 +1,12 @@
 //! What a request uses: taken in advance, listened for in its reply, settled when it ends.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use crate::base::host::Host;
 use crate::chat::{Event, Frame, Sink, Tier, Usage};
 use crate::policy::prices::Price;
-use crate::policy::quota::{Cost, Reservation};
+use crate::policy::quota::{Cost, Reservation, Scope};
 
 /// Bytes of a reply's text for a token, where the upstream did not come to count them.
 const BYTES: u64 = 4;
@@ -15,8 +16,8 @@ const BYTES: u64 = 4;
 pub struct Meter {
     /// Gone once it is settled.
     reservation: RefCell<Option<Reservation>>,
-    /// The same of the backend's account, for the try that is under way.
-    account: RefCell<Option<Reservation>>,
+    /// The same for the try that is under way: of the backend's account, and of a model that stands in.
+    of_try: RefCell<Vec<Reservation>>,
     price: Cell<Option<Price>>,
     /// Input tokens as estimated.
     input: u64,
@@ -54,7 +55,7 @@ impl Meter {
     pub fn new(reservation: Option<Reservation>, price: Option<Price>, input: u64) -> Self {
         Self {
             reservation: RefCell::new(reservation),
-            account: RefCell::default(),
+            of_try: RefCell::default(),
             price: Cell::new(price),
             input,
             heard: Cell::default(),
@@ -64,15 +65,20 @@ impl Meter {
     /// Another try begins, of a model with this price. Gives what the last one has used.
     pub fn again(&self, host: &dyn Host, price: Option<Price>) -> Usage {
         let used = self.used();
-        self.settle_account(host);
+        self.settle_try(host);
         self.price.set(price);
         self.heard.set(Heard::default());
         used
     }
 
-    /// Takes care of what was taken of the backend's account.
-    pub fn draw(&self, account: Option<Reservation>) {
-        self.account.replace(account);
+    /// Takes care of what was taken for a try alone.
+    pub fn draw(&self, taken: Option<Reservation>) {
+        self.of_try.borrow_mut().extend(taken);
+    }
+
+    /// Whether the whole request counts against a scope.
+    pub fn counts(&self, scope: &Rc<Scope>) -> bool {
+        self.reservation.borrow().as_ref().is_some_and(|reservation| reservation.counts(scope))
     }
 
     /// So much is at the cloud now, and unanswered.
@@ -156,15 +162,15 @@ impl Meter {
 
     /// Settles the reservation, once; what comes later is not counted any more.
     pub fn settle(&self, host: &dyn Host) {
-        self.settle_account(host);
+        self.settle_try(host);
         if let Some(reservation) = self.reservation.take() {
             reservation.settle(host, self.total());
         }
     }
 
-    fn settle_account(&self, host: &dyn Host) {
-        if let Some(account) = self.account.take() {
-            account.settle(host, self.total());
+    fn settle_try(&self, host: &dyn Host) {
+        for taken in self.of_try.take() {
+            taken.settle(host, self.total());
         }
     }
 

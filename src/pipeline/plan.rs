@@ -20,6 +20,7 @@ use crate::provider::{Backend, token};
 
 use super::aim::Wish;
 use super::caller::Caller;
+use super::gate;
 use super::reply::Failure;
 use super::room::Room;
 
@@ -91,7 +92,7 @@ impl Chain {
 
     /// How many of the first members are those that are wanted, in their order, and how many tries the chain is good
     /// for: it leads round and round, and ends where it comes to a member that has no place left. `None`: for no
-    /// second one.
+    /// second one, though there are more members.
     fn fits(&self, choices: &[Choice], wanted: &[usize]) -> Option<(usize, usize)> {
         let same = self.backends.iter().zip(wanted).take_while(|(one, other)| one == other).count();
         let mut left: Vec<usize> = choices.iter().map(|choice| choice.backend).collect();
@@ -101,7 +102,8 @@ impl Chain {
             Some(left.swap_remove(at))
         });
         let tries = served.count();
-        (same > 0 && tries > 1).then_some((same, tries))
+        let is_alone = self.backends.len() == 1;
+        (same > 0 && (tries > 1 || is_alone)).then_some((same, tries))
     }
 }
 
@@ -189,7 +191,7 @@ impl Plan {
     }
 
     /// The places where a caller's request for a model may go, in the order in which they are tried; at least one.
-    /// Those that cannot serve now come last.
+    /// Those that cannot serve now come last, and a model whose limits are used up does not stand in.
     ///
     /// # Errors
     /// Those of [`Plan::find`], for the model and for those that the client wants to stand in.
@@ -205,18 +207,24 @@ impl Plan {
         self.add(&mut choices, caller, asked, false, &mut dice)?;
         if !wish.disable_fallbacks {
             for (index, name) in wish.fallbacks.iter().flatten().enumerate() {
+                let from = choices.len();
                 self.add(&mut choices, caller, name, false, &mut dice).map_err(|error| {
                     let problem = error.message.strip_prefix("model: ").unwrap_or(&error.message);
                     Error::at(error.kind, format!("fallbacks[{index}]"), problem)
                 })?;
+                self.stand_in(&mut choices, from, caller, host, name);
             }
             let standing = if wish.fallbacks.is_none() { self.rules.fallbacks(asked) } else { &[] };
             for name in standing {
                 // The operator's lists are for everyone; a team goes without what it may not use.
+                let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, false, &mut dice);
+                self.stand_in(&mut choices, from, caller, host, name);
             }
             for name in self.rules.wider(asked) {
+                let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, true, &mut dice);
+                self.stand_in(&mut choices, from, caller, host, name);
             }
         }
         if choices.len() > 1 {
@@ -244,15 +252,29 @@ impl Plan {
             match may_use(caller, asked, target) {
                 Ok(()) => {
                     added = true;
-                    let choice = Choice::new(target, wider);
-                    if !choices.contains(&choice) {
-                        choices.push(choice);
+                    let same = |known: &Choice| {
+                        known.backend == target.backend && known.model == target.model && known.wider == wider
+                    };
+                    if !choices.iter().any(same) {
+                        choices.push(Choice::new(target, wider));
                     }
                 }
                 Err(error) => refused = refused.or(Some(error)),
             }
         }
         refused.filter(|_| !added).map_or(Ok(()), Err)
+    }
+
+    /// Notes that the places from one on are those of a model that stands in, as far as its limits have room.
+    fn stand_in(&self, choices: &mut Vec<Choice>, from: usize, caller: &Caller, host: &dyn Host, name: &str) {
+        let added = choices.split_off(from.min(choices.len()));
+        choices.extend(added.into_iter().filter_map(|choice| {
+            let prefix = self.backend(choice.backend).ok()?.prefix;
+            let full = format!("{prefix}{}", choice.model);
+            let mut limits = gate::of_model(self, caller, name, &full);
+            let has_room = limits.all(|scope| scope.standing(host).has_room());
+            has_room.then(|| Choice { stands_in: Some(name.to_owned()), ..choice })
+        }));
     }
 
     /// Whether a place can serve now, as far as is known.
@@ -281,7 +303,7 @@ impl Plan {
             }
         }
         let first = wanted.first().copied().unwrap_or(usize::MAX);
-        let chains = self.chains.iter().filter(|_| wanted.len() > 1);
+        let chains = self.chains.iter().filter(|chain| wanted.len() > 1 || chain.backends.len() == 1);
         let fitting = chains.filter_map(|chain| Some((chain.fits(choices, &wanted)?, chain)));
         // The first of those that fit alike.
         match fitting.rev().max_by_key(|(fit, _)| *fit) {

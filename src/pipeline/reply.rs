@@ -72,7 +72,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Failure {
     pub error: Error,
-    /// At which backend, and what model; `None` when it never left.
+    /// At which backend, and what model; `None` when it never left, or no backend is to blame.
     pub place: Option<(usize, String)>,
     /// What is said of the request's way.
     pub about: Vec<(&'static str, String)>,
@@ -95,6 +95,11 @@ impl Failure {
 
 fn fail(asked: &Asked, error: Error) -> Next {
     Next::Fail(Box::new(Failure::new(Some(asked), error)))
+}
+
+/// The gateway has no room for a reply. No backend is to blame for it, and another one would not help.
+fn full(asked: &Asked) -> Next {
+    Next::Fail(Box::new(Failure { place: None, ..Failure::new(Some(asked), crowded()) }))
 }
 
 /// Decides from the headers what the reply is. `last`: there is no body.
@@ -170,7 +175,7 @@ pub fn begin(
             let length = asked.expects.most_bytes().min(length);
             let mut share = plan.room.share();
             if !share.grow(held(length)) {
-                return (Incoming::Over, fail(&asked, crowded()));
+                return (Incoming::Over, full(&asked));
             }
             let body = Vec::with_capacity(length);
             let tokens = embedding::tokens(&headers);
@@ -214,8 +219,7 @@ impl Incoming {
                 let (most, length) = (asked.expects.most_bytes(), body.len().saturating_add(bytes.len()));
                 let fits = length <= most;
                 if !fits || !share.grow(held(length)) {
-                    let error = if fits { crowded() } else { too_large(&asked.expects) };
-                    let step = fail(asked, error);
+                    let step = if fits { full(asked) } else { fail(asked, too_large(&asked.expects)) };
                     *self = Incoming::Over;
                     return step;
                 }

@@ -26,6 +26,11 @@ pub const FIELDS: &[(&str, &str)] = &[
     ("first_token_ms", "milliseconds from the request's headers to the first bytes of its reply"),
 ];
 
+/// Notes the full name of the model that serves a request.
+pub fn serves(host: &dyn Host, full: &str) {
+    host.set_property("fairlead.model", full);
+}
+
 /// One request, from its headers to its end. All names are the operator's: a client can make up none.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -53,7 +58,7 @@ impl Report {
 
     /// Notes what is asked, by the operator's rule and by its full name.
     pub fn model(&mut self, host: &dyn Host, rule: &str, full: &str) {
-        host.set_property("fairlead.model", full);
+        serves(host, full);
         self.model = Some(rule.to_owned());
     }
 

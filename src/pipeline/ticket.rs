@@ -67,15 +67,22 @@ impl Ticket {
         }
     }
 
-    /// What a try at this backend is for: the next place there that was not tried, else the last one once more.
-    /// `None`: the request has no place there.
+    /// What a try at this backend is for: the next place there that was not tried, else the last one once more, else,
+    /// where others are still to come, one to be passed over. `None`: the request has no place there.
     pub fn choose(&self, backend: usize) -> Option<usize> {
         let mut here = self.choices.iter().enumerate().filter(|(_, (choice, _))| choice.backend == backend);
         let fresh = here.clone().find(|(_, (choice, tried))| !tried.get() && self.fits(choice));
-        let (place, (_, tried)) = fresh.or_else(|| here.rfind(|(_, (choice, _))| self.fits(choice)))?;
-        tried.set(true);
+        let passed = here.clone().next().filter(|_| self.has_more());
+        let (place, (choice, tried)) =
+            fresh.or_else(|| here.rfind(|(_, (choice, _))| self.fits(choice))).or(passed)?;
+        tried.set(tried.get() || self.fits(choice));
         self.tries.set(self.tries.get().saturating_add(1));
         Some(place)
+    }
+
+    /// Whether a place that [`Ticket::choose`] gave is to be passed over.
+    pub fn passes_over(&self, place: usize) -> bool {
+        self.place(place).is_none_or(|choice| !self.fits(choice))
     }
 
     /// The place of a number that [`Ticket::choose`] gave.

@@ -11,15 +11,13 @@ use super::attempt::{Asked, Attempt};
 use super::gate;
 use super::position::Position;
 use super::reply::{self, Failure, Incoming, Next};
+use super::report;
 use super::ticket::{Desk, FOUND, Ticket};
 use super::whole::PATIENCE;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing, Reply, ReplyStep, Step};
 use crate::provider::token;
-
-/// The header by which calls that the gate makes itself are known; they are complete.
-pub const CALL_HEADER: &str = "x-fairlead-call";
 
 /// The response header that makes Envoy try again (`retriable_headers` in the route's retry policy).
 const RETRY_HEADER: &str = "x-fairlead-retry";
@@ -72,6 +70,21 @@ impl Trial {
         })
     }
 
+    /// Writes the request for a place that the gate has not written it for.
+    fn written(ticket: &Ticket, host: &dyn Host, place: usize, body: &[u8]) -> Result<Box<Attempt>, Error> {
+        let choice = ticket.place(place).filter(|_| !ticket.passes_over(place));
+        let Some(choice) = choice else {
+            return Err(Error::new(Kind::Unreachable, "the cloud could not be reached; try again shortly"));
+        };
+        let attempt = Attempt::translate(&Aim::at(&ticket.plan, &ticket.caller, host, choice.clone()), body)?;
+        if !attempt.more.is_empty() {
+            let problem = "the model's first backend cannot be reached, and another one takes this only in several \
+                           calls; try again shortly, or ask for less at a time";
+            return Err(Error::new(Kind::Unreachable, problem));
+        }
+        Ok(Box::new(attempt))
+    }
+
     /// Why there is nothing to be done at a backend that Envoy has chosen.
     fn misplaced(ticket: &Ticket, backend: Option<usize>) -> Failure {
         if let Some(failure) = ticket.failure() {
@@ -100,15 +113,20 @@ impl Trial {
                 self.phase = Phase::Parked { attempt, deadline };
                 Step::Park
             }
-            Ok(None) => self.doom(&ticket, &attempt, token::unavailable(1000)),
-            Err(error) => self.doom(&ticket, &attempt, error),
+            Ok(None) => self.unauthorised(host, &ticket, &attempt, token::unavailable(1000)),
+            Err(error) => self.unauthorised(host, &ticket, &attempt, error),
         }
     }
 
-    /// Lets Envoy try elsewhere, if there is such a place.
-    fn doom(&mut self, ticket: &Ticket, attempt: &Attempt, error: Error) -> Step {
+    fn unauthorised(&mut self, host: &dyn Host, ticket: &Ticket, attempt: &Attempt, error: Error) -> Step {
         let failure = Failure::new(Some(&attempt.asked), error);
-        let backend = ticket.plan.backend(attempt.asked.backend);
+        ticket.plan.hear_failure(host, &failure);
+        self.doom(ticket, attempt.asked.backend, failure)
+    }
+
+    /// Lets Envoy try elsewhere, if there is such a place.
+    fn doom(&mut self, ticket: &Ticket, backend: usize, failure: Failure) -> Step {
+        let backend = ticket.plan.backend(backend);
         let (true, Ok(backend)) = (ticket.has_more(), backend) else { return self.answer(failure) };
         let mut headers = Headers::default();
         headers.add(":method", "GET");
@@ -160,6 +178,10 @@ impl Trial {
                 ticket.begin();
                 if let Some(choice) = self.place.and_then(|place| ticket.place(place)) {
                     ticket.plan.hear(host, choice.backend, "ok");
+                    if let (true, Ok(backend)) = (self.place > Some(0), ticket.plan.backend(choice.backend)) {
+                        // The gate has told of the first place.
+                        report::serves(host, &format!("{}{}", backend.prefix, choice.model));
+                    }
                 }
                 for (name, value) in ticket.caller.headers() {
                     headers.add(name, value);
@@ -169,35 +191,34 @@ impl Trial {
             }
             Next::Fail(failure) => {
                 out.clear();
-                self.fail(host, &ticket, *failure, out, moment)
+                ticket.plan.hear_failure(host, &failure);
+                let helps = failure.place.is_some() && ticket.may_help(failure.error.kind);
+                match moment {
+                    Moment::AtItsEnd if !(helps && survives(host)) => self.end(&ticket, *failure, out),
+                    Moment::AtItsEnd | Moment::Early => self.fail(&ticket, *failure, helps),
+                }
             }
         }
     }
 
-    fn fail(
-        &mut self,
-        host: &dyn Host,
-        ticket: &Ticket,
-        failure: Failure,
-        out: &mut Vec<u8>,
-        moment: Moment,
-    ) -> ReplyStep {
+    /// Tells the client why, as it stands: the gate would answer in its place, and Envoy 1.36.2 dies of that when all
+    /// of a reply is there (tried; 1.40.0 does not).
+    fn end(&mut self, ticket: &Ticket, failure: Failure, out: &mut Vec<u8>) -> ReplyStep {
+        ticket.begin();
+        let reply = self.refuse(failure);
         self.phase = Phase::Spent;
-        ticket.plan.hear_failure(host, &failure);
+        out.extend_from_slice(&reply.body);
+        let mut headers = Headers::default();
+        headers.add(":status", reply.status.to_string());
+        reply.headers.into_iter().for_each(|(name, value)| headers.add(name, value));
+        headers.add("content-length", out.len().to_string());
+        ReplyStep::Begin(headers)
+    }
+
+    /// Leaves the reason with the ticket; `again`: Envoy is to try once more.
+    fn fail(&mut self, ticket: &Ticket, failure: Failure, again: bool) -> ReplyStep {
+        self.phase = Phase::Spent;
         let error = &failure.error;
-        let again = ticket.may_help(error.kind) && (moment == Moment::Early || survives(host));
-        if !again && moment == Moment::AtItsEnd {
-            // As it stands: the gate would answer in its place, and Envoy 1.36 dies of that, too, at this moment.
-            ticket.begin();
-            let reply = self.refuse(failure);
-            self.phase = Phase::Spent;
-            out.extend_from_slice(&reply.body);
-            let mut headers = Headers::default();
-            headers.add(":status", reply.status.to_string());
-            reply.headers.into_iter().for_each(|(name, value)| headers.add(name, value));
-            headers.add("content-length", out.len().to_string());
-            return ReplyStep::Begin(headers);
-        }
         let mut headers = Headers::default();
         headers.add(":status", error.kind.row().status.to_string());
         if again {
@@ -268,10 +289,7 @@ impl Ticket {
 }
 
 impl Position for Trial {
-    fn request_headers(&mut self, host: &dyn Host, headers: &Headers, _: bool) -> Step {
-        if headers.get(CALL_HEADER).is_some() {
-            return Step::Pass;
-        }
+    fn request_headers(&mut self, host: &dyn Host, _: &Headers, _: bool) -> Step {
         let number =
             host.property(&["filter_state", FOUND]).and_then(|number| String::from_utf8(number).ok());
         self.ticket = number.and_then(|number| self.desk.find(&number));
@@ -331,25 +349,22 @@ impl Position for Trial {
                 return Step::Pass;
             }
         };
-        let mut attempt = match ticket.ready(place) {
+        let Some(choice) = ticket.place(place) else { return Step::Pass };
+        let ready = if ticket.passes_over(place) { None } else { ticket.ready(place) };
+        let mut attempt = match ready {
             // The gate has begun to meter it.
             Some(attempt) => attempt,
-            None => {
-                let Some(choice) = ticket.place(place) else { return Step::Pass };
-                let aim = Aim::at(&ticket.plan, &ticket.caller, host, choice.clone());
-                match Attempt::translate(&aim, body) {
-                    Ok(attempt) => {
-                        let attempt = Box::new(attempt);
-                        gate::again(&ticket.plan, &ticket.caller, host, &ticket.meter, &attempt);
-                        attempt
-                    }
-                    // Said only here, and the client asked for something else: he hears why that failed.
-                    Err(error) => {
-                        let failure = ticket.failure();
-                        return self.answer(failure.unwrap_or_else(|| Failure::new(None, error)));
-                    }
+            None => match Self::written(&ticket, host, place, body) {
+                Ok(attempt) => {
+                    gate::again(&ticket.plan, &ticket.caller, host, &ticket.meter, &attempt);
+                    attempt
                 }
-            }
+                // Said only here, and the client asked for something else: he hears why that failed.
+                Err(error) => {
+                    let failure = ticket.failure().unwrap_or_else(|| Failure::new(None, error));
+                    return self.doom(&ticket, choice.backend, failure);
+                }
+            },
         };
         attempt.asked.meter = Rc::clone(&ticket.meter);
         let deadline = host.now().checked_add(PATIENCE).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -396,7 +411,7 @@ impl Position for Trial {
                 let (incoming, next) = reply::begin(asked, &ticket.caller, &ticket.plan, host, headers, last);
                 self.replying(host, Box::new(incoming), next, &mut Vec::new(), Moment::Early)
             }
-            Phase::Doomed(failure) => self.fail(host, &ticket, failure, &mut Vec::new(), Moment::Early),
+            Phase::Doomed(failure) => self.fail(&ticket, failure, true),
             Phase::Gathering(_) | Phase::Parked { .. } => {
                 let (incoming, next) = reply::refused(None, host, headers, last);
                 self.replying(host, Box::new(incoming), next, &mut Vec::new(), Moment::Early)
@@ -470,11 +485,18 @@ impl Position for Trial {
                     ticket.plan.hear(host, asked.backend, "lost");
                 }
             }
+            // The client has nothing of it yet.
+            Phase::Replying(_) => {
+                let unheard = self.ticket.as_ref().filter(|ticket| !ticket.has_begun());
+                let place = self.place.and_then(|place| unheard?.place(place));
+                if let (Some(ticket), Some(choice)) = (unheard, place) {
+                    ticket.plan.hear(host, choice.backend, "lost");
+                }
+            }
             Phase::Idle
             | Phase::Gathering(_)
             | Phase::Parked { .. }
             | Phase::Doomed(_)
-            | Phase::Replying(_)
             | Phase::Spent
             | Phase::Answered => {}
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::{Callout, Host, Reply, ReplyStep, Step};
+use crate::base::host::{Host, Reply, ReplyStep, Step};
 use crate::dialect::{Client, Task};
 use crate::policy::identity::Viewer;
 use crate::provider::token;
@@ -22,7 +22,6 @@ use super::reply::{self, Failure, Incoming, Next};
 use super::report::Report;
 use super::route::{self, Route};
 use super::ticket::{Desk, Issued, Ticket};
-use super::trial::CALL_HEADER;
 use super::{dry, gate, leave, models, usage};
 use crate::policy::choice::Choice;
 
@@ -139,7 +138,7 @@ impl Whole {
                 Ok(attempt) => {
                     let window = self.plan.window(&attempt.asked.model);
                     let is_long = window.is_some_and(|window| attempt.estimate > window);
-                    if is_long && aim.next(|choice| choice.wider) {
+                    if is_long && !aim.is_wider() && aim.next(|choice| choice.wider) {
                         continue;
                     }
                     return Ok((attempt, aim.into_choices()));
@@ -147,7 +146,8 @@ impl Whole {
                 Err(error) => {
                     // Another place may have what this one has not.
                     let may_help = matches!(error.kind, Kind::Unsupported | Kind::UnknownModel);
-                    let helps = may_help && aim.next(|choice| !choice.wider);
+                    let wider = aim.is_wider();
+                    let helps = may_help && aim.next(|choice| choice.wider == wider);
                     let error = first.unwrap_or(error);
                     if !helps {
                         return Err(error);
@@ -221,7 +221,7 @@ impl Whole {
             Ready::One(attempt) => attempt.address_router(&self.plan, host).map(|one| one.map(Step::Forward)),
             Ready::Several(fan) => {
                 let calls = fan.launch(&self.plan, host);
-                calls.map(|calls| calls.map(|calls| Step::Call(self.complete(calls))))
+                calls.map(|calls| calls.map(Step::Call))
             }
         };
         match step {
@@ -239,14 +239,6 @@ impl Whole {
             Ok(None) => self.answer(&token::unavailable(1000)),
             Err(error) => self.answer(&error),
         }
-    }
-
-    /// Tells the other position that there is nothing to do for these calls.
-    fn complete(&self, mut calls: Vec<(usize, Callout)>) -> Vec<(usize, Callout)> {
-        if self.desk.is_some() {
-            calls.iter_mut().for_each(|(_, call)| call.headers.push((CALL_HEADER, "true".to_owned())));
-        }
-        calls
     }
 
     fn settle(&mut self, host: &dyn Host) {
@@ -421,7 +413,7 @@ impl Position for Whole {
             Phase::Fanned(mut fan) => match fan.answer(&self.plan, host, number, answer) {
                 Ok(Progress::More(calls)) => {
                     self.phase = Phase::Fanned(fan);
-                    Step::Call(self.complete(calls))
+                    Step::Call(calls)
                 }
                 Ok(Progress::Whole(reply)) => {
                     self.report.first(host.now());

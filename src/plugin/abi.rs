@@ -40,13 +40,6 @@ unsafe extern "C" {
         length: *mut usize,
     ) -> u32;
     fn proxy_set_header_map_pairs(map: u32, data: *const u8, size: usize) -> u32;
-    fn proxy_replace_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, size: usize) -> u32;
     fn proxy_get_property(path: *const u8, size: usize, data: *mut *mut u8, length: *mut usize) -> u32;
     fn proxy_get_shared_data(
@@ -191,14 +184,6 @@ fn write_pairs<'a>(pairs: impl ExactSizeIterator<Item = (&'a str, &'a [u8])> + C
 pub fn set_headers(map: MapType, headers: &Headers) -> bool {
     let bytes = write_pairs(headers.0.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
     unsafe { proxy_set_header_map_pairs(map as u32, bytes.as_ptr(), bytes.len()) == OK }
-}
-
-/// Sets one header, and leaves the others.
-pub fn set_header(map: MapType, name: &str, value: &str) -> bool {
-    let status = unsafe {
-        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
-    };
-    status == OK
 }
 
 pub fn remove_header(map: MapType, name: &str) {

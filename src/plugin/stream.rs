@@ -161,11 +161,8 @@ impl Stream {
                 };
                 if sent { Action::Continue } else { self.stuck() }
             }
-            Step::Route(headers) => {
-                if headers
-                    .iter()
-                    .all(|(name, value)| abi::set_header(MapType::HttpRequestHeaders, name, value))
-                {
+            Step::Route(added) => {
+                if route(added) {
                     Action::Continue
                 } else {
                     self.stuck()
@@ -437,6 +434,18 @@ impl Drop for Stream {
 fn forward(outgoing: &Outgoing) -> bool {
     abi::set_headers(MapType::HttpRequestHeaders, &outgoing.headers)
         && abi::set_buffer(BufferType::HttpRequestBody, &outgoing.body)
+}
+
+/// What Envoy's router needs of a client's headers. Of the others some give it orders, and keys would reach a cloud
+/// where an operator has forgotten the position `fairlead.attempt`.
+const ROUTED: &[&str] = &[":method", ":scheme", ":authority", ":path", "x-forwarded-proto", "x-request-id"];
+
+/// Lets the body go on with these headers.
+fn route(added: Vec<(&'static str, String)>) -> bool {
+    let Some(Headers(mut all)) = abi::headers(MapType::HttpRequestHeaders) else { return false };
+    all.retain(|(name, _)| ROUTED.contains(&name.as_str()));
+    all.extend(added.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())));
+    abi::set_headers(MapType::HttpRequestHeaders, &Headers(all))
 }
 
 fn answer(reply: &Reply) -> Action {

@@ -16,6 +16,8 @@ pub struct Choice {
     pub family: Option<String>,
     /// Takes longer requests than those before it, and is only for those.
     pub wider: bool,
+    /// The name of the model that stands in for the one asked for, whose limits count then.
+    pub stands_in: Option<String>,
 }
 
 impl Choice {
@@ -25,6 +27,7 @@ impl Choice {
             model: target.model.to_owned(),
             family: target.family.map(str::to_owned),
             wider,
+            stands_in: None,
         }
     }
 }

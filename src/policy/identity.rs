@@ -262,12 +262,16 @@ impl Member {
     /// Whose limits a request for a model counts against, the narrowest first: it is refused by what the
     /// member can change most easily.
     pub fn scopes(&self, asked: &str, full: &str) -> Vec<Rc<Scope>> {
-        let team = &self.team;
-        let hit = |pattern: &Pattern| pattern.matches(asked) || pattern.matches(full);
-        let models = team.model_scopes.iter().filter(|(pattern, _)| hit(pattern)).map(|(_, scope)| scope);
         let key = self.key.as_ref().map(|key| &key.scope);
-        let all = key.into_iter().chain(models).chain(std::iter::once(&team.scope));
+        let models = self.model_scopes(asked, full);
+        let all = key.into_iter().chain(models).chain(std::iter::once(&self.team.scope));
         all.filter(|scope| scope.limits != Limits::default()).map(Rc::clone).collect()
+    }
+
+    /// Those of them that are for the model alone.
+    pub fn model_scopes(&self, asked: &str, full: &str) -> impl Iterator<Item = &Rc<Scope>> {
+        let hit = move |pattern: &Pattern| pattern.matches(asked) || pattern.matches(full);
+        self.team.model_scopes.iter().filter(move |(pattern, _)| hit(pattern)).map(|(_, scope)| scope)
     }
 }
 

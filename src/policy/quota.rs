@@ -218,6 +218,11 @@ pub fn reserve(
 }
 
 impl Reservation {
+    /// Whether a scope is among those that it counts against.
+    pub fn counts(&self, scope: &Rc<Scope>) -> bool {
+        self.scopes.iter().any(|known| Rc::ptr_eq(known, scope))
+    }
+
     /// Replaces what was reserved by what was used.
     pub fn settle(self, host: &dyn Host, used: Cost) {
         let now = seconds(host);

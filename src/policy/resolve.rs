@@ -12,6 +12,10 @@ use crate::config::{self, Model, Problems, Provider};
 /// waits for all of them.
 pub const MOST_TARGETS: usize = 16;
 
+/// The longest name that a model may have at its cloud, in bytes: that of `ConversationalModelId` in Bedrock's service
+/// model. Names are remembered, with their prices for one, and under a pattern they are a client's.
+const LONGEST_NAME: usize = 2048;
+
 /// The compiled `models` list. An exact name wins over a pattern, a longer pattern over a shorter one.
 #[derive(Debug, Default)]
 pub struct Rules {
@@ -194,7 +198,7 @@ impl Rules {
     /// All the places where `asked` may go, in the order in which they are written.
     ///
     /// # Errors
-    /// [`Kind::UnknownModel`] when no rule matches, or the name ends where the model should stand.
+    /// [`Kind::UnknownModel`] when no rule matches, the name ends where the model should stand, or it is too long.
     pub fn targets<'a>(&'a self, asked: &'a str) -> Result<impl Iterator<Item = Target<'a>>, Error> {
         let rule = self.rule(asked).ok_or_else(unknown)?;
         let target = move |place: &'a Place| Target {
@@ -209,7 +213,8 @@ impl Rules {
             order: place.order,
             weight: place.weight,
         };
-        if rule.places.iter().map(target).any(|target| target.model.is_empty()) {
+        let is_none = |target: Target<'_>| target.model.is_empty() || target.model.len() > LONGEST_NAME;
+        if rule.places.iter().map(target).any(is_none) {
             return Err(unknown());
         }
         Ok(rule.places.iter().map(target))
@@ -373,6 +378,14 @@ mod tests {
         for name in ["bedrockz/x", "bedrock", "bedrock/", "", "Bedrock/x"] {
             assert_eq!(rules.find(name).unwrap_err().kind, Kind::UnknownModel, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_longer_than_any_models_is_unknown() {
+        let (rules, _) = rules(r#"[{"name":"bedrock/*","backend":"aws"}]"#);
+        let named = |length| format!("bedrock/{}", "x".repeat(length));
+        assert!(rules.find(&named(LONGEST_NAME)).is_ok());
+        assert_eq!(rules.find(&named(LONGEST_NAME + 1)).unwrap_err().kind, Kind::UnknownModel);
     }
 
     #[test]

@@ -116,7 +116,9 @@ impl Api {
         // OpenAI adds fields; it names one that it does not know.
         given.iter_mut().filter(|field| field.fate == Fate::Dropped).for_each(|field| field.fate = AS_IT_IS);
         // "Unknown parameter: 'response_format'", say the models that are left (vercel/ai issue 6102).
-        let is_kept = |name: &str| name != "model" && (delivery.is_none() || name != DELIVERY);
+        let is_kept = |name: &str| {
+            name != "model" && (delivery.is_none() || name != DELIVERY) && !fates::OURS.contains(&name)
+        };
         body.write(out, is_kept, |w| w.key("model").string(model));
         Ok(given)
     }
