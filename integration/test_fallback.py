@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -579,6 +580,19 @@ def test_bodies_of_any_size_come_through_a_gate_and_its_tries(shipped: Gate) -> 
     with ThreadPoolExecutor(16) as pool:
         for size, status in pool.map(send, range(48)):
             assert status == (200 if size else 400), size
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_stays_where_it_is_from_the_first_thousand_to_the_fifth(shipped: Gate) -> None:
+    """A ticket that stays holds a request's translation: 4,000 of them would be 8 MiB and more."""
+    heals(shipped)
+    stop = ["x" * 2000]
+    with broken(shipped, "error type=throttle"):
+        assert ask(shipped, 1000, stop=stop).wrong == []
+        before = resident(shipped)
+        for _ in range(4):
+            assert ask(shipped, 1000, stop=stop).wrong == []
+    assert resident(shipped) - before < 4 * MIB
 
 
 def test_the_log_and_the_metrics_tell_who_asked_what_and_where_it_was_had(shipped: Gate) -> None:
