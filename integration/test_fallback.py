@@ -26,17 +26,6 @@ from .harness import BEDROCK, CHAT, CLIENT_KEY, VERTEX, Answer, Gate, events, sa
 from .test_resilience import MIB, resident
 from .test_teams import WORKERS, team, teams
 
-#: Where an upstream filter has held the headers of a reply, a retry takes older Envoys down:
-#: github.com/envoyproxy/envoy/pull/41879.
-OLDEST = (1, 37)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def recent_enough(version: str) -> None:
-    if tuple(map(int, version.split(".")[:2])) < OLDEST:
-        pytest.skip(f"Envoy {version} falls over its own retries; fallback.yaml says so")
-
-
 #: How many requests meet each fault, and from how many clients they come.
 REQUESTS, CLIENTS = 1000, 64
 
@@ -62,6 +51,15 @@ FAULTS = {
     "garbage": ("raw kind=wrong", "garbled"),
     "half an answer": ("text fault=cut after=0", "garbled"),
 }
+
+
+#: Known only when all of the reply is there.
+AT_ITS_END = ("nothing", "garbage", "half an answer")
+
+
+def is_old(gate: Gate) -> bool:
+    """Whether a retry at the end of a reply takes this Envoy down: github.com/envoyproxy/envoy/pull/41879."""
+    return "envoy-1.36" in str(gate.envoy.binary)
 
 
 def aggregate(config: dict[str, Any], name: str, members: list[str]) -> None:
@@ -193,7 +191,7 @@ def metric(gate: Gate, name: str, **labels: str) -> int:
     """A counter of the plugin's with some of its labels, as Prometheus reads it."""
     total = 0
     for line in gate.admin("GET", f"/stats/prometheus?filter={name}").splitlines():
-        if line.startswith(f"{name}{{") and all(f'{label}="{value}"' in line for label, value in labels.items()):
+        if f"{name}{{" in line and all(f'{label}="{value}"' in line for label, value in labels.items()):
             total += int(line.rsplit(" ", 1)[1])
     return total
 
@@ -202,7 +200,8 @@ def tries(gate: Gate) -> Counter[tuple[str, str]]:
     """Tries by backend and outcome."""
     found: Counter[tuple[str, str]] = Counter()
     for line in gate.admin("GET", "/stats/prometheus?filter=fairlead_tries_total").splitlines():
-        if line.startswith("fairlead_tries_total{"):
+        # Envoy 1.36 puts the cluster before it.
+        if "fairlead_tries_total{" in line:
             label = lambda name: line.split(f'{name}="')[1].split('"')[0]  # noqa: E731, B023
             found[label("backend"), label("outcome")] += int(line.rsplit(" ", 1)[1])
     return found
@@ -217,6 +216,8 @@ def all_served(seen: crowd.Seen, by: str, attempts: int, count: int = REQUESTS) 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_thousand_requests_that_meet_a_fault_are_served_by_the_second(strict: Gate, fault: str) -> None:
     script, outcome = FAULTS[fault]
+    if fault in AT_ITS_END and is_old(strict):
+        pytest.skip("such an Envoy is not asked to retry when all of a reply is there")
     before = tries(strict)
     with broken(strict, script):
         all_served(crowd.send(strict.envoy.port, crowd.asks("pair", REQUESTS), CLIENTS), SECOND, 2)

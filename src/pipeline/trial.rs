@@ -242,13 +242,13 @@ enum Moment {
 }
 
 /// Whether Envoy's router can be told to try again when all of a reply is there. 1.36.2 dies of it, 1.40.0 does not
-/// (tried); those in between are not trusted.
+/// (tried); mended in 1.37 by github.com/envoyproxy/envoy/pull/41879.
 fn survives(host: &dyn Host) -> bool {
     let number = |name| {
         let bytes = host.property(&["xds", "node", "user_agent_build_version", "version", name])?;
         Some(u32::from_le_bytes(*bytes.first_chunk()?))
     };
-    matches!((number("major_number"), number("minor_number")), (Some(major), Some(minor)) if (major, minor) >= (1, 40))
+    matches!((number("major_number"), number("minor_number")), (Some(major), Some(minor)) if (major, minor) >= (1, 37))
 }
 
 impl Ticket {
