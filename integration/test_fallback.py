@@ -475,7 +475,8 @@ def test_what_is_too_long_goes_to_a_wider_model_before_or_after(shipped: Gate) -
     assert (long.status, long.headers["x-fairlead-backend"]) == (200, SECOND), long.body
     assert tries(shipped) - before == {(SECOND, "ok"): 1}
     script = "error type=invalid model=nova message='Input is too long for requested model.'"
-    for stream in (False, True):
+    # Told only when all of the reply is there.
+    for stream in () if is_old(shipped) else (False, True):
         told = shipped.post({"model": "narrow", "messages": failing(script), "stream": stream}, KEY)
         assert (told.status, told.headers["x-fairlead-backend"]) == (200, SECOND), told.body
         assert told.headers["x-fairlead-attempts"] == "2"
@@ -640,6 +641,9 @@ def test_tries_that_know_nothing_of_the_gate_say_what_to_set(version: str, cloud
         assert "vm_config of both positions is the same" in strange.error["message"]
         begun = time.monotonic()
         shut = gate.post({"model": VERTEX, "messages": say()})
+        if is_old(gate):
+            assert shut.status == 200, "it needs no such setting here"
+            return
         assert (shut.status, shut.error["code"]) == (500, "internal_error")
         assert "allow_on_headers_stop_iteration" in shut.error["message"] and time.monotonic() - begun < 10
         gate.nothing_was_sent()

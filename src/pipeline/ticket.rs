@@ -39,8 +39,9 @@ pub struct Ticket {
     begun: Cell<bool>,
     /// It has turned out to be too long.
     long: Cell<bool>,
-    /// How many have begun.
-    tries: Cell<u32>,
+    /// How many tries have begun, and how many Envoy was told to make at most.
+    tries: Cell<usize>,
+    most_tries: usize,
 }
 
 impl Ticket {
@@ -51,6 +52,7 @@ impl Ticket {
         cluster: String,
         choices: Vec<Choice>,
         first: Attempt,
+        most_tries: usize,
     ) -> Self {
         let long = choices.first().is_some_and(|choice| choice.wider);
         Self {
@@ -64,6 +66,7 @@ impl Ticket {
             begun: Cell::new(false),
             long: Cell::new(long),
             tries: Cell::new(0),
+            most_tries,
         }
     }
 
@@ -100,9 +103,10 @@ impl Ticket {
         self.ready.take().filter(|_| place == 0)
     }
 
-    /// Whether no try came before this one.
-    pub fn is_first_try(&self) -> bool {
-        self.tries.get() <= 1
+    /// Whether another try follows this one if it is asked for. Where Envoy was told nothing, its route has one more
+    /// (`num_retries`).
+    pub fn has_tries(&self) -> bool {
+        self.tries.get() < self.most_tries.max(2)
     }
 
     /// Whether there is a place that was not tried.

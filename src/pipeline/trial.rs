@@ -254,7 +254,7 @@ fn survives(host: &dyn Host) -> bool {
 impl Ticket {
     /// The same by the status alone, where a later try tells more: it may read what is written in its reply.
     fn may_help_early(&self, kind: Kind) -> bool {
-        kind != Kind::TooLong && (self.has_more() || self.is_first_try()) && self.may_help(kind)
+        kind != Kind::TooLong && self.has_tries() && self.may_help(kind)
     }
 
     /// Whether another try may have another end.

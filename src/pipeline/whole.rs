@@ -176,7 +176,7 @@ impl Whole {
             headers.push((RETRIES_HEADER, tries.saturating_sub(1).to_string()));
         }
         let (plan, caller) = (Rc::clone(&self.plan), self.caller.clone());
-        let ticket = Ticket::new(plan, caller, Rc::clone(&self.meter), cluster, choices, attempt);
+        let ticket = Ticket::new(plan, caller, Rc::clone(&self.meter), cluster, choices, attempt, tries);
         self.phase = Phase::Handed(desk.issue(host, ticket));
         Step::Route(headers)
     }
