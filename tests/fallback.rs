@@ -57,7 +57,9 @@ fn config() -> Value {
         "chains": [
             { "cluster": "all", "backends": ["east", "west", "own"] },
             { "cluster": "from_west", "backends": ["west", "east", "own"] },
-            { "cluster": "two", "backends": ["east", "own"] }
+            { "cluster": "two", "backends": ["east", "own"] },
+            { "cluster": "aws_east", "backends": ["east"] },
+            { "cluster": "anthropic", "backends": ["own"] }
         ]
     })
 }
@@ -658,6 +660,7 @@ fn config_with_open() -> Value {
         "provider": "openai", "cluster": "openai", "credentials": { "source": "api_key", "api_key": client::API_KEY }
     });
     config["models"][1]["targets"] = json!([{ "backend": "open", "model": "openai/gpt-4.1" }]);
+    config["chains"].as_array_mut().unwrap().push(json!({ "cluster": "openai", "backends": ["open"] }));
     config
 }
 
@@ -665,7 +668,8 @@ fn config_with_open() -> Value {
 fn what_is_for_the_gateway_does_not_reach_a_cloud_whose_dialect_the_client_speaks() {
     let models =
         json!([{ "name": "openai/*", "backend": "open" }, { "name": "anthropic/*", "backend": "own" }]);
-    let (plan, host) = (plan_with(models, json!([])), envoy());
+    let chain = json!([{ "cluster": "openai", "backends": ["open"] }]);
+    let (plan, host) = (plan_with(models, chain), envoy());
     for (path, model, backend) in [
         ("/v1/chat/completions", "openai/gpt-4.1", "open"),
         ("/v1/embeddings", "openai/text-embedding-3-small", "open"),
@@ -758,14 +762,31 @@ fn a_request_that_did_not_pass_the_gate_is_refused() {
 }
 
 #[test]
-fn a_model_of_one_backend_goes_to_its_own_chain() {
-    let mut config = config();
-    config["chains"].as_array_mut().unwrap().push(json!({ "cluster": "only_east", "backends": ["east"] }));
-    let (plan, host) = (compile(&config.to_string()), envoy());
-    let (_, routed) = Story::routed(&plan, &host, &chat("bedrock/us.amazon.nova-lite-v1:0"));
-    assert_eq!((routed.cluster.as_str(), routed.retries), ("only_east", None));
+fn a_model_of_one_backend_goes_to_its_own_chain_or_to_none_but_the_first_of_a_longer_one() {
+    let one = chat("bedrock/us.amazon.nova-lite-v1:0");
+    let (plan, host) = (plan(), envoy());
+    let (_, routed) = Story::routed(&plan, &host, &one);
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("aws_east", None));
     let (_, routed) = Story::routed(&plan, &host, &chat("claude"));
     assert_eq!(routed.cluster, "all");
+    let mut config = config();
+    config["chains"] = json!([{ "cluster": "all", "backends": ["east", "west", "own"] }]);
+    let plan = compile(&config.to_string());
+    let (story, routed) = Story::routed(&plan, &host, &one);
+    assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(0)));
+    assert_eq!(story.refuses("east", 403, "AccessDeniedException"), (403, false));
+}
+
+#[test]
+fn a_request_from_whose_backend_no_chain_begins_never_leaves() {
+    let mut config = config();
+    config["chains"] = json!([{ "cluster": "all", "backends": ["west", "east", "own"] }]);
+    let (plan, host) = (compile(&config.to_string()), envoy());
+    let (_, step) = Story::begin(&plan, &host, &chat("bedrock/us.amazon.nova-lite-v1:0"));
+    let Step::Answer(reply) = step else { panic!("{}", show(&step)) };
+    let got = Got::from(reply);
+    assert_eq!(got.status, 500);
+    assert!(got.body.contains("no chain of `chains` begins at backend east"), "{}", got.body);
 }
 
 #[test]
@@ -802,8 +823,19 @@ fn an_operator_is_told_of_models_from_which_no_chain_leads_on() {
     let mut config = config();
     config["models"][1]["targets"][1]["order"] = json!(1);
     config["chains"] = json!([{ "cluster": "all", "backends": ["east", "west", "own"] }]);
-    let [warning] = &compile(&config.to_string()).dead_ends()[..] else { panic!() };
-    assert!(warning.contains("model claude begins at backend west"), "{warning}");
+    let warnings = compile(&config.to_string()).dead_ends();
+    let refused = |name: &str, backend: &str| {
+        let begin = format!("model {name} begins at backend {backend}");
+        warnings.iter().any(|warning| warning.starts_with(&begin) && warning.ends_with("it is refused"))
+    };
+    assert!(refused("claude", "west") && refused("big", "own"), "{warnings:?}");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    config["chains"] = json!([{ "cluster": "all", "backends": ["east"] }, { "cluster": "own", "backends": ["own"] },
+        { "cluster": "west", "backends": ["west", "own"] }]);
+    let warnings = compile(&config.to_string()).dead_ends();
+    assert!(
+        warnings.iter().any(|warning| warning.contains("east") && warning.contains("tried nowhere else"))
+    );
 }
 
 #[test]

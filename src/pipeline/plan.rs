@@ -291,10 +291,11 @@ impl Plan {
     }
 
     /// The cluster of Envoy's that leads to these places one after another, and to how many of them: the chain that
-    /// keeps their order best, or the first one's own.
+    /// keeps their order best. Zero: it leads to the first of them, and then elsewhere.
     ///
     /// # Errors
-    /// [`Kind::Internal`] when there is none.
+    /// [`Kind::Internal`] when no chain begins at the first. A backend's own cluster would not do: nothing there
+    /// translates the request or takes the client's key out of it.
     pub fn cluster(&self, choices: &[Choice]) -> Result<(&str, usize), Error> {
         let mut wanted: Vec<usize> = Vec::with_capacity(choices.len());
         for choice in choices {
@@ -309,8 +310,15 @@ impl Plan {
         match fitting.rev().max_by_key(|(fit, _)| *fit) {
             Some(((_, tries), chain)) => Ok((&chain.cluster, tries)),
             None => {
-                let here = choices.iter().filter(|choice| choice.backend == first).count();
-                Ok((&self.backend(first)?.cluster, here))
+                let begins = |chain: &&Chain| chain.backends.first() == Some(&first);
+                let shortest = self.chains.iter().filter(begins).min_by_key(|chain| chain.backends.len());
+                let none = || {
+                    let name = self.backend(first).map_or("", |backend| &backend.name);
+                    let problem =
+                        format!("no chain of `chains` begins at backend {name}; the operator should add one");
+                    Error::new(Kind::Internal, problem)
+                };
+                shortest.map(|chain| (chain.cluster.as_str(), 0)).ok_or_else(none)
             }
         }
     }
@@ -332,17 +340,20 @@ impl Plan {
             let several = wanted.iter().any(|backend| Some(backend) != wanted.first());
             let lowest = own.iter().map(|target| target.order).min();
             let firsts = own.iter().filter(|target| Some(target.order) == lowest && target.weight > 0);
-            for first in firsts.filter(|_| several) {
-                let leads_on = |chain: &Chain| match chain.backends.as_slice() {
-                    [one, next, ..] => *one == first.backend && wanted.contains(next),
-                    [_] | [] => false,
-                };
-                if let (false, Ok(backend)) = (self.chains.iter().any(leads_on), self.backend(first.backend))
-                {
+            for first in firsts {
+                let Ok(backend) = self.backend(first.backend) else { continue };
+                let begins = |chain: &&Chain| chain.backends.first() == Some(&first.backend);
+                let leads_on =
+                    |chain: &Chain| chain.backends.get(1).is_some_and(|next| wanted.contains(next));
+                let begin = format!(
+                    "model {name} begins at backend {}, and no chain of `chains` begins there",
+                    backend.name
+                );
+                if !self.chains.iter().any(|chain| begins(&chain)) {
+                    warnings.push(format!("{begin}: it is refused"));
+                } else if several && !self.chains.iter().filter(begins).any(leads_on) {
                     warnings.push(format!(
-                        "model {name} begins at backend {}, and no chain of `chains` begins there and goes on to another \
-                         of the model's backends: it is tried nowhere else",
-                        backend.name
+                        "{begin} and goes on to another of the model's backends: it is tried nowhere else"
                     ));
                 }
             }

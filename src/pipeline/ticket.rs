@@ -106,7 +106,7 @@ impl Ticket {
     /// Whether another try follows this one if it is asked for. Where Envoy was told nothing, its route has one more
     /// (`num_retries`).
     pub fn has_tries(&self) -> bool {
-        self.tries.get() < self.most_tries.max(2)
+        self.tries.get() < if self.most_tries == 1 { 2 } else { self.most_tries }
     }
 
     /// Whether there is a place that was not tried.

@@ -172,7 +172,8 @@ impl Whole {
         };
         let streamed = attempt.asked.expects.is_streamed();
         let mut headers = vec![(CLUSTER_HEADER, cluster.clone()), (STREAM_HEADER, streamed.to_string())];
-        if tries > 1 {
+        // Where the gate has no say the route has.
+        if tries != 1 {
             headers.push((RETRIES_HEADER, tries.saturating_sub(1).to_string()));
         }
         let (plan, caller) = (Rc::clone(&self.plan), self.caller.clone());
