@@ -61,12 +61,13 @@ def main() -> int:
         bench.start_clouds()
         bench.boot(1 if asked.quick else 4)
         rows, more = [], list(bench.gated) if asked.teams else []
-        if any(case.latch for case in chosen):
-            bench.start(bench.latch)
-            more.append(bench.latch)
+        for name, side in bench.setups.items():
+            if any(case.setup == name for case in chosen):
+                bench.start(side)
+                more.append(side)
         for case in chosen:
             print(f"measuring: {case.title}", file=sys.stderr)
-            plugin = bench.latch if case.latch else bench.plugin
+            plugin = bench.setups.get(case.setup, bench.plugin)
             found = bench.run(case, asked.rounds, asked.seconds, 0 if asked.quick else 1, (bench.plain, plugin))
             rows.append(summary(case, {"plain": found["plain"], "plugin": found[plugin.name]}))
         gated = None

@@ -48,8 +48,8 @@ class Case:
     stream: bool = False
     #: Its frames come one by one, which takes a second; so whole streams are counted, not time.
     drip: bool = False
-    #: Whether the headers are held by a latch in the place of the pause flag.
-    latch: bool = False
+    #: How the plugin stands in Envoy: as in gateway.yaml, with a `latch`, or in two positions (`tries`).
+    setup: str = "plugin"
 
     @property
     def connections(self) -> int:
@@ -88,9 +88,11 @@ def cases() -> list[Case]:
         passed("pass_60_turns", "Anthropic to Claude, 60 tool turns", bodies.agent(same, 60)),
         passed("pass_70kb_tools", "Anthropic to Claude, 70 kB of tools", bodies.schemas(same, 70_000)),
         bedrock("stream", f"stream of {bodies.FRAMES} frames", streams[0], stream=True),
-        bedrock("latch_2kb", "Bedrock, 2 kB, latch", bodies.conversation(claude, 2000), latch=True),
-        bedrock("latch_1mb_image", "1 MB image, latch", bodies.picture(claude, 1_000_000), latch=True),
-        bedrock("latch_stream", "stream, latch", streams[0], stream=True, latch=True),
+        bedrock("latch_2kb", "Bedrock, 2 kB, latch", bodies.conversation(claude, 2000), setup="latch"),
+        bedrock("latch_1mb_image", "1 MB image, latch", bodies.picture(claude, 1_000_000), setup="latch"),
+        bedrock("latch_stream", "stream, latch", streams[0], stream=True, setup="latch"),
+        bedrock("tries_2kb", "Bedrock, 2 kB, gate and attempt", bodies.conversation(claude, 2000), setup="tries"),
+        bedrock("tries_stream", "stream, gate and attempt", streams[0], stream=True, setup="tries"),
         bedrock("drip", "the same, frame by frame", streams[1], upstream.DRIPPING, stream=True, drip=True),
     ]
 

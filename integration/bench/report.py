@@ -80,6 +80,10 @@ def _remarks(told: dict[str, Any], cases: dict[str, Any]) -> list[tuple[str, str
     if (flag := cases.get("stream")) and (latch := cases.get("latch_stream")):
         more = latch["above_us_per_frame"] - flag["above_us_per_frame"]
         found.append(("the latch", f"{more:.2f} µs more than the flag for a frame"))
+    for one, two, title in (("bedrock_2kb", "tries_2kb", "2 kB"), ("stream", "tries_stream", "a stream")):
+        if (single := cases.get(one)) and (pair := cases.get(two)):
+            ratio = pair["plugin"]["cpu_us"] / single["plugin"]["cpu_us"]
+            found.append(("gate and attempt", f"{ratio:.2f} times the CPU of the one position for {title} (at most 1.3)"))
     sizes = [cases.get(f"bedrock_{size}") for size in ("300b", "20kb", "1mb")]
     if all(sizes):
         small, middle, large = sizes

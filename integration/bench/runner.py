@@ -113,25 +113,28 @@ class Bench:
         self._exit = exit
         self._wrk = load.find_wrk()
         self._cores = process.split_cores()
-        cloud, *ports = gateway.free_ports(11)
+        cloud, *ports = gateway.free_ports(13)
         clouds = dict.fromkeys((role for _, role in gateway.HOSTS), cloud)
 
         def side(name: str, port: int, admin_port: int, count: int | None = None) -> Side:
-            config = under_test(gateway.load("gateway.yaml"))
+            config = under_test(gateway.load("fallback.yaml" if name == "tries" else "gateway.yaml"))
             if name == "latch":
                 gateway.with_latch(config)
             plugin = None if count is None else lambda settings: settings.update(teams=teams(count))
             gateway.localise(config, clouds, port=port, admin_port=admin_port, wasm=wasm, plugin=plugin)
             if name == "plain":
                 without_plugin(config)
-            return Side(name, gateway.Envoy(binary, config, f"bench-{name}", concurrency=1))
+            envoy = gateway.Envoy(
+                binary, config, f"bench-{name}", concurrency=1, environment={"ANTHROPIC_API_KEY": "unused"}
+            )  # fmt: skip
+            return Side(name, envoy)
 
         self.plain, self.plugin = side("plain", *ports[:2]), side("plugin", *ports[2:4])
         self.sides = (self.plain, self.plugin)
         #: The plugin with one team and with very many.
         self.gated = (side("one team", *ports[4:6], 1), side("many teams", *ports[6:8], MANY))
-        #: The plugin with the latch in the place of the pause flag.
-        self.latch = side("latch", *ports[8:])
+        #: The plugin with the latch in the place of the pause flag, and in two positions.
+        self.setups = {"latch": side("latch", *ports[8:10]), "tries": side("tries", *ports[10:])}
         self._cloud_port = cloud
 
     @property
