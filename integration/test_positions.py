@@ -11,7 +11,6 @@ from .cloud.driver import StandIn
 from .conftest import ROUTE_IDLE, routes, running
 from .harness import BACKENDS, VERTEX, Gate
 from .test_chat import *  # noqa: F403
-from .test_fallback import recent_enough  # noqa: F401
 from .test_stream import *  # noqa: F403
 from .test_tools import *  # noqa: F403
 
