@@ -193,16 +193,18 @@ impl Trial {
                 out.clear();
                 ticket.plan.hear_failure(host, &failure);
                 let helps = failure.place.is_some() && ticket.may_help(failure.error.kind);
-                match moment {
-                    Moment::AtItsEnd if !(helps && survives(host)) => self.end(&ticket, *failure, out),
-                    Moment::AtItsEnd | Moment::Early => self.fail(&ticket, *failure, helps),
-                }
+                let passes = match moment {
+                    Moment::Early => true,
+                    Moment::InItsBody => (helps && ticket.has_tries()) || survives(host),
+                    Moment::AtItsEnd => helps && survives(host),
+                };
+                if passes { self.fail(&ticket, *failure, helps) } else { self.end(&ticket, *failure, out) }
             }
         }
     }
 
-    /// Tells the client why, as it stands: the gate would answer in its place, and Envoy 1.36.2 dies of that when all
-    /// of a reply is there (tried; 1.40.0 does not).
+    /// Tells the client why, as it stands: the gate would answer in its place, and Envoy 1.36.2 dies of that in the
+    /// midst of a reply (tried; 1.40.0 does not).
     fn end(&mut self, ticket: &Ticket, failure: Failure, out: &mut Vec<u8>) -> ReplyStep {
         ticket.begin();
         let reply = self.refuse(failure);
@@ -236,7 +238,9 @@ impl Trial {
 /// When in a reply a try is known to have failed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Moment {
+    /// By its head.
     Early,
+    InItsBody,
     /// All of the reply is there.
     AtItsEnd,
 }
@@ -429,7 +433,7 @@ impl Position for Trial {
         match std::mem::replace(&mut self.phase, Phase::Spent) {
             Phase::Replying(mut incoming) => {
                 let next = incoming.chunk(&ticket.caller, host, bytes, last, out);
-                let moment = if last { Moment::AtItsEnd } else { Moment::Early };
+                let moment = if last { Moment::AtItsEnd } else { Moment::InItsBody };
                 self.replying(host, incoming, next, out, moment)
             }
             Phase::Spent => ReplyStep::Hold,
