@@ -3,6 +3,7 @@
 //! Shapes only. What a backend of some provider needs is checked by that provider, what a model rule
 //! may say by the resolver; every problem is reported at once, each with its JSON path.
 
+pub mod credentials;
 pub mod teams;
 
 use std::collections::BTreeMap;
@@ -68,6 +69,8 @@ pub struct Backend {
     pub host: Option<String>,
     /// Bedrock: the AWS region.
     pub region: Option<String>,
+    /// Bedrock: which of the region's endpoints is called.
+    pub endpoint: Option<Endpoint>,
     /// Bedrock: in which of its dialects Claude is asked.
     pub api: Option<Api>,
     /// Vertex AI: the Google Cloud project.
@@ -75,7 +78,7 @@ pub struct Backend {
     /// Vertex AI: the location, such as `us-central1` or `global`.
     pub location: Option<String>,
     #[serde(deserialize_with = "object")]
-    pub credentials: Credentials,
+    pub credentials: credentials::Credentials,
     /// What this account may use there. When it is used up, other backends go first.
     #[serde(default, deserialize_with = "object")]
     pub limits: teams::Quota,
@@ -108,6 +111,16 @@ impl Provider {
     }
 }
 
+/// An endpoint of an AWS region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    #[default]
+    Standard,
+    /// With cryptography that is validated by FIPS 140.
+    Fips,
+}
+
 /// An API of Amazon Bedrock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,32 +134,6 @@ pub enum Api {
     InvokeModel,
     /// `bedrock-mantle`, Bedrock's own edition of Anthropic's API. It serves nothing but Claude.
     Mantle,
-}
-
-/// Where the right to call a backend comes from.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Credentials {
-    pub source: Source,
-    pub access_key_id: Option<Secret>,
-    pub secret_access_key: Option<Secret>,
-    pub session_token: Option<Secret>,
-    pub api_key: Option<Secret>,
-    /// Envoy's name of the cluster that leads to the source.
-    pub cluster: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    /// AWS keys in this configuration.
-    Static,
-    /// AWS keys in `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
-    Environment,
-    /// Google's metadata server: GCE, GKE with Workload Identity, Cloud Run.
-    MetadataServer,
-    /// A key of the vendor's own API, in this configuration.
-    ApiKey,
 }
 
 /// A rule that leads from the name a client asks for to a backend, or to several of which one is chosen.
@@ -344,6 +331,15 @@ impl Secret {
         match self {
             Secret::Written(value) => Some(value.clone()),
             Secret::Environment(name) => variable(name, environment, path, problems),
+        }
+    }
+}
+
+/// Reports fields that belong to another provider or source: they would do nothing.
+pub fn superfluous(given: &[(&str, bool)], path: &str, owner: &str, problems: &mut Problems) {
+    for (field, given) in given {
+        if *given {
+            problems.add(&format!("{path}.{field}"), format!("has no meaning for {owner}; remove it"));
         }
     }
 }

@@ -26,7 +26,8 @@
 //! - [`image`]: the same for images.
 //! - [`frame`]: bytes of a stream to whole frames: server-sent events, AWS event-stream.
 //! - [`dialect`]: JSON to vocabulary and back, a folder for each dialect; the fates of all fields.
-//! - [`provider`]: where a model lives and how to knock: hosts, paths, signatures, tokens.
+//! - [`credential`]: the right to call a cloud: keys, signatures, tokens; where they are fetched and how they stay fresh.
+//! - [`provider`]: where a model lives and how to knock: hosts and paths.
 //! - [`policy`]: who may ask, for what and how much; which backends serve which model, and in which order.
 //! - [`pipeline`]: the steps above, as plain data in and out.
 //! - `plugin`: the only code that knows proxy-wasm; for wasm32 alone.
@@ -43,15 +44,17 @@
 //! image: base chat
 //! frame:
 //! dialect: base chat embedding frame image
-//! provider: base config dialect
+//! credential: base config
+//! provider: base config credential dialect
 //! policy: base chat config
-//! pipeline: base chat config dialect embedding image policy provider
-//! plugin: base config pipeline provider
+//! pipeline: base chat config credential dialect embedding image policy provider
+//! plugin: base config credential pipeline
 //! ```
 
 pub mod base;
 pub mod chat;
 pub mod config;
+pub mod credential;
 pub mod dialect;
 pub mod embedding;
 pub mod frame;

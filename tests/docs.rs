@@ -400,9 +400,12 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
     let mut team_quota = quota.clone();
     team_quota["models"] = json!({ "*": quota });
     let key = json!({ "sha256": "0", "name": "n", "expires": "e", "limits": quota });
+    let own = json!({ "b": { "role_arn": "r" } });
+    let team =
+        json!({ "keys": [key], "identities": [], "models": [], "limits": team_quota, "credentials": own });
     let full = [
         ("limits", json!({ "request_bytes": 1, "total": quota, "leave_cluster": "c" })),
-        ("teams", json!({ "a": { "keys": [key], "identities": [], "models": [], "limits": team_quota } })),
+        ("teams", json!({ "a": team })),
         ("identity", json!({ "metadata": [], "header": "h" })),
         ("admin", json!({ "keys": [{ "sha256": "0" }] })),
         (
@@ -417,12 +420,20 @@ fn the_schema_names_exactly_the_fields_that_the_code_reads() {
         full.iter().for_each(|(name, value)| config[name] = value.clone());
         config["models"][0]["targets"] = json!([{ "backend": "b" }]);
         config["backends"]["bedrock-us-east-1"]["limits"] = quota.clone();
+        let credentials = &mut config["backends"]["bedrock-us-east-1"]["credentials"];
+        credentials["clusters"] = json!({});
+        credentials["assume_role"] = json!({ "role_arn": "r" });
+        credentials["impersonate"] = json!({ "service_account": "s" });
         config
     };
     for (pointer, object) in [
         ("", &schema),
         ("/backends/bedrock-us-east-1", &schema["$defs"]["backend"]),
         ("/backends/bedrock-us-east-1/credentials", &schema["$defs"]["credentials"]),
+        ("/backends/bedrock-us-east-1/credentials/clusters", &schema["$defs"]["clusters"]),
+        ("/backends/bedrock-us-east-1/credentials/assume_role", &schema["$defs"]["assumeRole"]),
+        ("/backends/bedrock-us-east-1/credentials/impersonate", &schema["$defs"]["impersonate"]),
+        ("/teams/a/credentials/b", &schema["$defs"]["teamCredentials"]),
         ("/models/0", &schema["$defs"]["model"]),
         ("/models/0/targets/0", &schema["$defs"]["target"]),
         ("/chains/0", &schema["$defs"]["chain"]),

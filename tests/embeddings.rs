@@ -457,7 +457,7 @@ fn a_request_of_several_calls_waits_for_a_token_like_any_other() {
     assert_eq!(exchange.send(&body("vertex_ai/gemini-embedding-001", numbered(2))), Step::Park);
     assert!(exchange.whole.held() > 0);
     assert!(client::fetch(&plan, &host).is_some());
-    plan.token_sources()[0].answered(&host, Some((200, &client::token("fresh", 3599))));
+    client::answer(&plan.sources()[0], &host, Some((200, &client::token("fresh", 3599))));
     let calls = calls(exchange.whole.wake(&host));
     assert_eq!(calls.len(), 2);
     for (_, call) in calls {

@@ -47,7 +47,7 @@ fn process(plan: &Plan, workers: usize) -> Vec<FakeHost> {
 
 /// The token came, or did not.
 fn answer(plan: &Plan, host: &FakeHost, answer: Option<(u16, &[u8])>) {
-    plan.token_sources()[0].answered(host, answer);
+    client::answer(&plan.sources()[0], host, answer);
 }
 
 fn parked<'h>(plan: &Rc<Plan>, host: &'h FakeHost) -> Exchange<'h> {
@@ -136,7 +136,7 @@ fn a_hundred_cold_requests_on_four_workers_cause_one_call_for_a_token() {
 fn a_request_for_bedrock_waits_for_no_token() {
     let host = FakeHost::new();
     Exchange::new(&bedrock(), &host).forward(HELLO);
-    assert!(bedrock().token_sources().is_empty());
+    assert!(bedrock().sources().is_empty());
 }
 
 #[test]
@@ -359,12 +359,12 @@ fn two_sources_have_tokens_of_their_own() {
     );
     let host = FakeHost::new();
     plan.prepare(&host);
-    let sources = plan.token_sources();
+    let sources = plan.sources();
     assert_eq!(sources.len(), 2);
     for (source, cluster) in sources.iter().zip(["m1", "m2"]) {
         assert_eq!(source.fetch(&host).unwrap().cluster, cluster);
     }
-    sources[1].answered(&host, Some((200, &client::token("second", 3599))));
+    client::answer(&sources[1], &host, Some((200, &client::token("second", 3599))));
     let asking = |model: &str| String::from_utf8(HELLO.to_vec()).unwrap().replace("chat", model);
     assert_eq!(Exchange::new(&plan, &host).send(asking("chat").as_bytes()), Step::Park);
     for model in ["other", "third"] {

@@ -19,6 +19,8 @@ pub enum Counter<'a> {
     Wasted { team: &'a str, model: &'a str },
     /// A try at a backend has ended.
     Tries { backend: &'a str, outcome: &'a str },
+    /// Credentials were fetched, or could not be.
+    Credentials { backend: &'a str, outcome: &'a str },
     /// What they cost, in billionths of a dollar.
     Cost { team: &'a str, model: &'a str },
 }
@@ -88,6 +90,13 @@ const TRIES: Row = Row {
         answer: the connection failed, the cloud was silent, or the client has gone)",
 };
 
+const CREDENTIALS: Row = Row {
+    name: "fairlead_credential_fetches_total",
+    labels: &["backend", "outcome"],
+    meaning: "fetches of credentials: `ok`, `unreachable`, `refused` (somebody should look at once), `failed`, `garbled`; \
+        those of a source that several backends have count for the first of them",
+};
+
 const COST: Row = Row {
     name: "fairlead_cost_nanodollars_total",
     labels: &["team", "model"],
@@ -108,7 +117,8 @@ const FIRST_TOKEN: Row = Row {
 
 /// Every counter. Names that begin with `gen_ai` are those of OpenTelemetry's semantic conventions for
 /// generative AI: opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics.
-pub const COUNTERS: &[Row] = &[REQUESTS, TOKENS, WASTED, COST, TRIES, REFUSED, NEAR_LIMIT, DROPPED];
+pub const COUNTERS: &[Row] =
+    &[REQUESTS, TOKENS, WASTED, COST, TRIES, CREDENTIALS, REFUSED, NEAR_LIMIT, DROPPED];
 
 /// Every histogram.
 pub const HISTOGRAMS: &[Row] = &[DURATION, FIRST_TOKEN];
@@ -127,6 +137,7 @@ impl Counter<'_> {
             Counter::Tokens { team, model, kind } => write_name(&TOKENS, &[team, model, kind], out),
             Counter::Wasted { team, model } => write_name(&WASTED, &[team, model], out),
             Counter::Tries { backend, outcome } => write_name(&TRIES, &[backend, outcome], out),
+            Counter::Credentials { backend, outcome } => write_name(&CREDENTIALS, &[backend, outcome], out),
             Counter::Cost { team, model } => write_name(&COST, &[team, model], out),
         }
     }

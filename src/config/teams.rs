@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::credentials::TeamCredentials;
 use super::{entries, object, objects, optional};
 
 /// People or applications that share limits.
@@ -19,6 +20,9 @@ pub struct Team {
     pub models: Vec<String>,
     #[serde(default, deserialize_with = "object")]
     pub limits: TeamQuota,
+    /// What it calls a backend as, by the backend's name.
+    #[serde(default, deserialize_with = "entries")]
+    pub credentials: BTreeMap<String, TeamCredentials>,
 }
 
 /// A key of a team. Only its hash is known here.

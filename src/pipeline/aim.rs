@@ -11,6 +11,7 @@ use super::Plan;
 use super::caller::Caller;
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
+use crate::credential::Credential;
 use crate::dialect::Client;
 use crate::policy::choice::Choice;
 use crate::policy::resolve::MOST_TARGETS;
@@ -27,6 +28,8 @@ pub struct Target<'a> {
     pub family: Option<&'a str>,
     /// The name of the model that stands in for the one asked for.
     pub stands_in: Option<&'a str>,
+    /// What the caller's requests go out with there.
+    pub credential: &'a Credential,
 }
 
 /// One place after another, until one can take the request.
@@ -130,9 +133,11 @@ impl<'p> Aim<'p> {
         };
         let none = || Error::new(Kind::Internal, "there is no place left where the request could go");
         let choice = choices.get(self.at.get()).ok_or_else(none)?;
+        let backend = self.plan.backend(choice.backend)?;
         Ok(Target {
             index: choice.backend,
-            backend: self.plan.backend(choice.backend)?,
+            backend,
+            credential: backend.credential(self.caller.own_team()),
             model: &choice.model,
             family: choice.family.as_deref(),
             stands_in: choice.stands_in.as_deref(),

@@ -10,6 +10,7 @@ use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Outgoing};
 use crate::base::metric::{Counter, OTHER};
 use crate::chat::Delivery;
+use crate::credential::Credential;
 use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::Names;
 use crate::dialect::openai::own::Api;
@@ -70,6 +71,10 @@ pub struct Asked {
     pub given: Vec<Given>,
     /// What it uses.
     pub meter: Rc<Meter>,
+    /// What it goes out with.
+    pub credential: Credential,
+    /// It was refused for its credentials, and the next request goes out with others.
+    pub is_renewed: bool,
 }
 
 /// How the reply of status 200 is to be read, and to be written for the client.
@@ -204,7 +209,7 @@ impl Attempt {
     /// headers is in it. From now on the cloud may bill it.
     pub fn authorise(&mut self, plan: &Plan, host: &dyn Host) -> Result<Option<Outgoing>, Error> {
         let Self { address, headers: more, body, asked, .. } = self;
-        let Some(signed) = sign(plan, host, asked.backend, address, more, body)? else {
+        let Some(signed) = sign(plan, host, asked, address, more, body)? else {
             return Ok(None);
         };
         let mut headers = Headers::default();
@@ -230,7 +235,7 @@ impl Attempt {
     pub fn header_names(&self, backend: &Backend) -> impl Iterator<Item = &'static str> {
         let fixed = FIXED.iter().map(|(name, _)| *name).chain(["content-length"]);
         let more = self.headers.iter().map(|(name, _)| *name);
-        fixed.chain(more).chain(backend.proof_names().iter().copied())
+        fixed.chain(more).chain(backend.proof_names(&self.asked.credential))
     }
 }
 
@@ -238,13 +243,13 @@ impl Attempt {
 pub fn call(
     plan: &Plan,
     host: &dyn Host,
-    backend: usize,
+    asked: &Asked,
     address: &Address,
     body: &mut Vec<u8>,
     timeout: Duration,
 ) -> Result<Option<Callout>, Error> {
-    let cluster = plan.backend(backend)?.cluster.clone();
-    let headers = sign(plan, host, backend, address, &[], body)?;
+    let cluster = plan.backend(asked.backend)?.cluster.clone();
+    let headers = sign(plan, host, asked, address, &[], body)?;
     Ok(headers.map(|headers| Callout { cluster, headers, body: std::mem::take(body), timeout }))
 }
 
@@ -252,15 +257,15 @@ pub fn call(
 fn sign(
     plan: &Plan,
     host: &dyn Host,
-    backend: usize,
+    asked: &Asked,
     address: &Address,
     more: &[(&'static str, String)],
     body: &[u8],
 ) -> Result<Option<Vec<(&'static str, String)>>, Error> {
-    let backend = plan.backend(backend)?;
+    let backend = plan.backend(asked.backend)?;
     let more = more.iter().map(|(name, value)| (*name, value.as_str()));
     let covered: Vec<(&'static str, &str)> = FIXED.iter().copied().chain(more).collect();
-    let proof = match backend.authorise(host, address, &covered, body)? {
+    let proof = match backend.authorise(&asked.credential, host, address, &covered, body)? {
         Authorisation::Headers(proof) => proof,
         Authorisation::Pending => return Ok(None),
     };
@@ -290,6 +295,8 @@ impl Asked {
             model,
             stands_in: target.stands_in.map(str::to_owned),
             meter: Rc::default(),
+            credential: target.credential.clone(),
+            is_renewed: false,
         }
     }
 

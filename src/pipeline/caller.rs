@@ -52,6 +52,11 @@ impl Caller {
         self.member.as_ref().map_or(NOBODY, |member| &member.team.name)
     }
 
+    /// The team, where not everyone may call.
+    pub fn own_team(&self) -> Option<&str> {
+        self.member.as_ref().map(|member| member.team.name.as_str())
+    }
+
     /// The dialect of errors.
     pub fn client(&self) -> Client {
         self.task.client()

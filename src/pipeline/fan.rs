@@ -11,9 +11,10 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host, Reply};
 use crate::chat::Usage;
+use crate::credential::source;
 use crate::dialect::embedding;
 use crate::dialect::openai::image::Made;
-use crate::provider::{Address, token};
+use crate::provider::Address;
 
 use super::Plan;
 use super::attempt::{self, Asked, Attempt, Expects};
@@ -204,8 +205,7 @@ impl Fan {
             let number = self.next;
             let Some(body) = self.bodies.get_mut(number) else { break };
             let timeout = left.min(measure.call);
-            let Some(call) = attempt::call(plan, host, self.asked.backend, &self.address, body, timeout)?
-            else {
+            let Some(call) = attempt::call(plan, host, &self.asked, &self.address, body, timeout)? else {
                 break;
             };
             self.held = self.held.saturating_sub(call.body.len());
@@ -248,7 +248,7 @@ impl Fan {
         self.answered = self.answered.saturating_add(1);
         if self.answered < self.bodies.len() {
             // Nobody wakes a request in the midst of its calls; a token that ends has been replaced before.
-            let calls = self.launch(plan, host)?.ok_or_else(|| token::unavailable(1000))?;
+            let calls = self.launch(plan, host)?.ok_or_else(|| source::unavailable(1000))?;
             return Ok(Progress::More(calls));
         }
         let (mut vectors, mut images) = (Vec::new(), Vec::new());

@@ -10,6 +10,7 @@ mod embed;
 mod fan;
 mod fleet;
 mod gate;
+mod health;
 mod image;
 mod leave;
 mod measure;

@@ -1,5 +1,6 @@
 //! The configuration, checked and compiled: what requests see.
 
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::base::metric::Counter;
 use crate::config::{self, Environment, Problems};
+use crate::credential::Source;
+use crate::credential::clock::Clock;
 use crate::dialect::models::Model;
 use crate::dialect::openai::own::Api;
 use crate::dialect::{self, Client};
@@ -16,7 +19,7 @@ use crate::policy::limits;
 use crate::policy::prices::Prices;
 use crate::policy::quota::{Limits, Scope};
 use crate::policy::resolve::{MOST_TARGETS, Rules, Target};
-use crate::provider::{Backend, token};
+use crate::provider::{Backend, Surroundings};
 
 use super::aim::Wish;
 use super::caller::Caller;
@@ -28,6 +31,7 @@ use super::room::Room;
 #[derive(Debug)]
 pub struct Plan {
     backends: Vec<Backend>,
+    clock: Rc<Clock>,
     /// What each backend's account may use; in the order of the backends.
     accounts: Vec<Option<Rc<Scope>>>,
     rules: Rules,
@@ -117,11 +121,20 @@ impl Plan {
         let mut problems = Problems::default();
         let providers: Vec<_> =
             config.backends.iter().map(|(name, backend)| (name.as_str(), backend.provider)).collect();
+        let clock = Rc::new(Clock::default());
+        let nobody = BTreeMap::new();
+        let around =
+            Surroundings { environment, clock: &clock, teams: config.teams.as_ref().unwrap_or(&nobody) };
         let backends: Vec<Backend> = config
             .backends
             .iter()
-            .filter_map(|(name, written)| Backend::compile(name, written, environment, &mut problems))
+            .filter_map(|(name, written)| Backend::compile(name, written, &around, &mut problems))
             .collect();
+        for (team, written) in config.teams.iter().flatten() {
+            for backend in written.credentials.keys().filter(|name| !config.backends.contains_key(*name)) {
+                problems.add(&format!("teams.{team}.credentials.{backend}"), "is none of `backends`");
+            }
+        }
         let rules = Rules::compile(&config.models, &config.default_fallbacks, &providers, &mut problems);
         for (index, model) in config.models.iter().enumerate() {
             check_family(model.family.as_deref(), &format!("models[{index}]"), &mut problems);
@@ -157,6 +170,7 @@ impl Plan {
             let latch = config.latch;
             Ok(Self {
                 backends,
+                clock,
                 accounts,
                 rules,
                 chains,
@@ -229,7 +243,7 @@ impl Plan {
         }
         if choices.len() > 1 {
             choices.truncate(MOST_TARGETS);
-            let closed = |choice: &Choice| !choice.wider && !self.is_open(host, choice);
+            let closed = |choice: &Choice| !choice.wider && !self.is_open(caller, host, choice);
             choices.sort_by_cached_key(|choice| (choice.wider, closed(choice)));
         }
         Ok(choices)
@@ -278,10 +292,10 @@ impl Plan {
     }
 
     /// Whether a place can serve now, as far as is known.
-    fn is_open(&self, host: &dyn Host, choice: &Choice) -> bool {
+    fn is_open(&self, caller: &Caller, host: &dyn Host, choice: &Choice) -> bool {
         let Ok(backend) = self.backend(choice.backend) else { return false };
         !choice::is_paused(host, &backend.name, &choice.model)
-            && backend.is_ready(host)
+            && backend.credential(caller.own_team()).grant(host).is_ok()
             && self.account(choice.backend).is_none_or(|account| account.standing(host).has_room())
     }
 
@@ -435,20 +449,33 @@ impl Plan {
             .ok_or_else(|| Error::new(Kind::Internal, "the backend is no longer configured"))
     }
 
-    /// The sources of tokens, each once.
-    pub fn token_sources(&self) -> Vec<token::Source> {
-        let mut sources: Vec<token::Source> = Vec::new();
-        for source in self.backends.iter().filter_map(Backend::token_source) {
-            if !sources.contains(source) {
-                sources.push(source.clone());
+    /// Where credentials are fetched, each place once, and those that others begin with before them.
+    pub fn sources(&self) -> Vec<Rc<Source>> {
+        let (mut sources, mut known) = (Vec::new(), HashSet::new());
+        for source in self.backends.iter().flat_map(Backend::sources) {
+            // A base has none itself.
+            for source in source.base().into_iter().chain([source]) {
+                if known.insert(source.key()) {
+                    sources.push(Rc::clone(source));
+                }
             }
         }
         sources
     }
 
+    /// Takes over what other workers have learnt of the clouds' clocks.
+    pub fn look(&self, host: &dyn Host) {
+        self.clock.look(host);
+    }
+
+    /// Every backend, in the order of their names.
+    pub fn backends(&self) -> &[Backend] {
+        &self.backends
+    }
+
     /// Makes ready what the workers share. For the one thread that configures the plugin first.
     pub fn prepare(&self, host: &dyn Host) {
-        for source in self.token_sources() {
+        for source in self.sources() {
             source.prepare(host);
         }
         self.directory

@@ -113,11 +113,7 @@ pub fn begin(
 ) -> (Incoming, Next) {
     asked.attempts = attempts(host);
     let status = headers.status();
-    if let Ok(backend) = plan.backend(asked.backend)
-        && status == 401
-    {
-        backend.unauthorised(host);
-    }
+    renew(&mut asked, plan, host, &headers);
     if !(200..300).contains(&status) {
         return refused(Some(asked), host, headers, last);
     }
@@ -398,8 +394,8 @@ pub fn made(asked: &Asked, withheld: u64, body: Vec<u8>) -> Reply {
 /// The error behind the answer to one of several calls. Envoy answers with plain text when it could not reach
 /// the cloud, and the clouds never do.
 pub fn call_refused(asked: &Asked, plan: &Plan, host: &dyn Host, headers: &Headers, body: &[u8]) -> Error {
-    if let (401, Ok(backend)) = (headers.status(), plan.backend(asked.backend)) {
-        backend.unauthorised(host);
+    if let Ok(backend) = plan.backend(asked.backend) {
+        backend.renews(&asked.credential, host, headers);
     }
     if headers.media_type() == "text/plain" && matches!(headers.status(), 503 | 504) {
         let text = std::str::from_utf8(body).unwrap_or_default();
@@ -439,6 +435,15 @@ pub fn is_own(host: &dyn Host) -> bool {
     host.property(&["response", "code_details"]).is_some_and(|details| details == OWN_DETAILS.as_bytes())
 }
 
+/// Looks whether a refusal is of the credentials. `true`: the next request goes out with others.
+pub fn renew(asked: &mut Asked, plan: &Plan, host: &dyn Host, refusal: &Headers) -> bool {
+    if !asked.is_renewed && matches!(refusal.status(), 400 | 401 | 403) {
+        let backend = plan.backend(asked.backend);
+        asked.is_renewed = backend.is_ok_and(|backend| backend.renews(&asked.credential, host, refusal));
+    }
+    asked.is_renewed
+}
+
 /// What a cloud's refusal is by its head alone.
 pub fn kind_of_head(asked: &Asked, headers: &Headers) -> Kind {
     of_cloud(asked, headers, &[]).kind
@@ -459,6 +464,9 @@ fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
     }
     if let Some(id) = upstream_id(headers) {
         error.message.push_str(&format!(" (request id {id})"));
+    }
+    if asked.is_renewed && error.kind == Kind::Denied {
+        error.kind = Kind::NoCredentials;
     }
     if error.kind == Kind::NoCredentials {
         // Another token is fetched as soon as one is refused.

@@ -2,7 +2,6 @@
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
-use crate::base::host::Reply;
 use crate::dialect::{Client, Task};
 
 use super::{models, usage};
@@ -14,8 +13,8 @@ pub enum Route {
     NotOurs,
     /// Work to be done; the body must be read.
     Ask(Task),
-    /// Answered at once.
-    Answer(Reply),
+    /// Somebody wants to know whether all is well.
+    Health,
     /// Somebody wants to see what is used.
     Usage,
     /// A question about the models, in this dialect.
@@ -47,11 +46,7 @@ pub fn route(headers: &Headers, bodiless: bool, most_bytes: usize) -> Route {
         "/v1/images/generations" | "/images/generations" => {
             ask(Task::Images, method, path, headers, bodiless, most_bytes)
         }
-        "/health" if method == "GET" || method == "HEAD" => Route::Answer(Reply {
-            status: 200,
-            headers: vec![("content-type", "application/json".to_owned())],
-            body: br#"{"status":"ok"}"#.to_vec(),
-        }),
+        "/health" if method == "GET" || method == "HEAD" => Route::Health,
         // A browser's question before it asks, for Envoy's CORS filter.
         _ if models::is_models(path) && method != "OPTIONS" => Route::Models(models::client(headers)),
         _ => Route::NotOurs,
@@ -110,7 +105,7 @@ mod tests {
 
     fn status(route: &Route) -> u16 {
         match route {
-            Route::Answer(reply) => reply.status,
+            Route::Health => 200,
             Route::Refuse(_, error) => error.kind.row().status,
             Route::NotOurs | Route::Usage | Route::Ask(_) | Route::Models(_) => 0,
         }

@@ -39,6 +39,8 @@ pub struct Ticket {
     begun: Cell<bool>,
     /// It has turned out to be too long.
     long: Cell<bool>,
+    /// One of the places was tried with credentials that had ended.
+    reopened: Cell<bool>,
     /// How many tries have begun, and how many Envoy was told to make at most.
     tries: Cell<usize>,
     most_tries: usize,
@@ -65,6 +67,7 @@ impl Ticket {
             failure: RefCell::default(),
             begun: Cell::new(false),
             long: Cell::new(long),
+            reopened: Cell::new(false),
             tries: Cell::new(0),
             most_tries,
         }
@@ -116,6 +119,13 @@ impl Ticket {
 
     fn fits(&self, choice: &Choice) -> bool {
         choice.wider == self.long.get()
+    }
+
+    /// Lets a place be tried once more, with other credentials. Once for each request: the new ones may be no better.
+    pub fn reopen(&self, place: usize) {
+        if let (Some((_, tried)), false) = (self.choices.get(place), self.reopened.replace(true)) {
+            tried.set(false);
+        }
     }
 
     /// Whether there is a place for requests that are too long for others. From now on only those count.

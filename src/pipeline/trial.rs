@@ -17,7 +17,7 @@ use super::whole::PATIENCE;
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Outgoing, Reply, ReplyStep, Step};
-use crate::provider::token;
+use crate::credential::source;
 
 /// The response header that makes Envoy try again (`retriable_headers` in the route's retry policy).
 const RETRY_HEADER: &str = "x-fairlead-retry";
@@ -113,7 +113,7 @@ impl Trial {
                 self.phase = Phase::Parked { attempt, deadline };
                 Step::Park
             }
-            Ok(None) => self.unauthorised(host, &ticket, &attempt, token::unavailable(1000)),
+            Ok(None) => self.unauthorised(host, &ticket, &attempt, source::unavailable(1000)),
             Err(error) => self.unauthorised(host, &ticket, &attempt, error),
         }
     }
@@ -407,7 +407,12 @@ impl Position for Trial {
                 self.phase = Phase::Answered;
                 ReplyStep::Pass
             }
-            Phase::Sent(asked) => {
+            Phase::Sent(mut asked) => {
+                if let (true, Some(place)) =
+                    (reply::renew(&mut asked, &ticket.plan, host, &headers), self.place)
+                {
+                    ticket.reopen(place);
+                }
                 // The reason is for the last try to read: it is the one that the client hears.
                 let is_refusal = !(200..300).contains(&headers.status());
                 let decided = is_refusal && ticket.may_help_early(reply::kind_of_head(&asked, &headers));
@@ -479,7 +484,7 @@ impl Position for Trial {
     }
 
     fn crowded(&mut self) -> Reply {
-        self.refuse(Failure::new(None, token::unavailable(1000)))
+        self.refuse(Failure::new(None, source::unavailable(1000)))
     }
 
     fn done(&mut self, host: &dyn Host) {

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
+use crate::credential::source;
 use crate::dialect::{Client, Task};
 use crate::policy::identity::Viewer;
-use crate::provider::token;
 
 use super::Plan;
 use super::aim::Aim;
@@ -22,7 +22,7 @@ use super::reply::{self, Failure, Incoming, Next};
 use super::report::Report;
 use super::route::{self, Route};
 use super::ticket::{Desk, Issued, Ticket};
-use super::{dry, gate, leave, models, usage};
+use super::{dry, gate, health, leave, models, usage};
 use crate::policy::choice::Choice;
 
 /// How long a request waits for credentials. The call for them takes three seconds at most; a little more
@@ -237,7 +237,7 @@ impl Whole {
                 self.phase = Phase::Parked { ready, deadline };
                 Step::Park
             }
-            Ok(None) => self.answer(&token::unavailable(1000)),
+            Ok(None) => self.answer(&source::unavailable(1000)),
             Err(error) => self.answer(&error),
         }
     }
@@ -269,7 +269,10 @@ impl Position for Whole {
         }
         match route {
             Route::NotOurs => Step::Pass,
-            Route::Answer(reply) => Step::Answer(self.finished(reply)),
+            Route::Health => {
+                let reply = health::reply(&self.plan, host);
+                Step::Answer(self.finished(reply))
+            }
             Route::Usage => match self.plan.directory.viewer(host, headers) {
                 Ok(viewer) => {
                     let reply = usage::reply(&self.plan, host, viewer.as_ref());
@@ -505,7 +508,7 @@ impl Position for Whole {
     }
 
     fn crowded(&mut self) -> Reply {
-        self.finished(self.caller.refuse(&token::unavailable(1000)))
+        self.finished(self.caller.refuse(&source::unavailable(1000)))
     }
 
     fn done(&mut self, host: &dyn Host) {

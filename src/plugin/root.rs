@@ -1,4 +1,4 @@
-//! The root context, one a worker: takes the configuration, fetches tokens, wakes those who wait.
+//! The root context, one a worker: takes the configuration, fetches credentials, wakes those who wait.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, MapType};
+use zeroize::Zeroizing;
 
 use super::abi;
 use super::calls::{Calls, dispatch};
@@ -14,18 +15,18 @@ use super::doorstep::Doorstep;
 use super::host::Envoy;
 use super::latch::{Fitted, Latch, Queue};
 use super::stream::{Parking, Shared, Stream};
-use crate::base::host::{Host, Level};
+use crate::base::host::{Callout, Host, Level};
 use crate::config::Environment;
+use crate::credential::Source;
 use crate::pipeline::{Desk, Plan, Position, Trial, Whole};
-use crate::provider::token::Source;
 
-/// How often a worker looks whether a token is due, and who waits at its doorstep.
+/// How often a worker looks at least whether a credential is due, and who waits at its doorstep.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How often it looks while requests wait for one, which another worker may be fetching.
 const WAITING: Duration = Duration::from_millis(20);
 
-/// How much of a token answer is read; real ones are below 4 kB.
+/// How much of an answer with a credential is read; real ones are below 8 kB.
 const MOST_ANSWER: usize = 64 * 1024;
 
 /// The places of this plugin in Envoy, by `root_id` (Istio: `pluginName`).
@@ -72,17 +73,15 @@ pub struct Root {
     id: u32,
     place: Place,
     plan: Option<Rc<Plan>>,
-    sources: Vec<Source>,
-    /// Calls for tokens under way, and the index of their source.
-    fetches: HashMap<u32, usize>,
+    sources: Vec<Rc<Source>>,
+    /// Calls for credentials under way, and whose they are.
+    fetches: HashMap<u32, Rc<Source>>,
     parking: Rc<RefCell<Parking>>,
     calls: Rc<RefCell<Calls>>,
     doorstep: Rc<RefCell<Doorstep>>,
     queue: Rc<Queue>,
     /// Present at the position of the latch.
     fitted: Option<Fitted>,
-    /// The first tick comes early; then the usual pace begins.
-    started: bool,
 }
 
 impl Root {
@@ -100,20 +99,38 @@ impl Root {
             doorstep,
             queue: Rc::default(),
             fitted: None,
-            started: false,
         }
     }
 
+    /// Fetches what is due.
     fn fetch(&mut self) {
-        for (index, source) in self.sources.iter().enumerate() {
-            let Some(call) = source.fetch(&Envoy) else { continue };
-            match dispatch(&call) {
-                Some(token) => {
-                    self.fetches.insert(token, index);
-                }
-                None => source.answered(&Envoy, None),
+        for source in &self.sources {
+            if let Some(call) = source.fetch(&Envoy) {
+                Self::ask(&mut self.fetches, source, call);
             }
         }
+    }
+
+    /// Makes a source's call.
+    fn ask(fetches: &mut HashMap<u32, Rc<Source>>, source: &Rc<Source>, call: Callout) {
+        match dispatch(&call) {
+            Some(token) => {
+                fetches.insert(token, Rc::clone(source));
+            }
+            // No such cluster, or no host in it. After a failure there is no next call.
+            None => {
+                source.answered(&Envoy, None);
+            }
+        }
+    }
+
+    /// When to look again: sooner than usual for who waits, and for credentials with short lives.
+    fn pace(&self) -> Duration {
+        if !self.parking.borrow().is_empty() {
+            return WAITING;
+        }
+        let due = self.sources.iter().map(|source| source.due_in(&Envoy)).min().unwrap_or(u64::MAX);
+        Duration::from_millis(due).clamp(WAITING, IDLE)
     }
 
     /// Lets every waiting request look again, in its own name.
@@ -129,7 +146,6 @@ impl Root {
             }
         }
         abi::act_for(self.id);
-        abi::tick_every(if self.parking.borrow().is_empty() { IDLE } else { WAITING });
     }
 }
 
@@ -139,15 +155,20 @@ impl Context for Root {
             abi::act_for(self.id);
             return;
         }
-        let Some(source) = self.fetches.remove(&token).and_then(|index| self.sources.get(index)) else {
-            return;
-        };
-        let status = abi::headers(MapType::HttpCallResponseHeaders).map_or(0, |headers| headers.status());
-        let body = abi::buffer(BufferType::HttpCallResponseBody, size.min(MOST_ANSWER)).unwrap_or_default();
+        let Some(source) = self.fetches.remove(&token) else { return };
         // Without headers there was no answer, only a timeout or a reset.
-        let answer = (status != 0).then_some((status, body.as_slice()));
-        source.answered(&Envoy, answer);
-        self.wake();
+        let headers = abi::headers(MapType::HttpCallResponseHeaders).filter(|headers| headers.status() != 0);
+        let body = abi::buffer(BufferType::HttpCallResponseBody, size.min(MOST_ANSWER)).unwrap_or_default();
+        let body = Zeroizing::new(body);
+        match source.answered(&Envoy, headers.as_ref().map(|headers| (headers, body.as_slice()))) {
+            Some(call) => Self::ask(&mut self.fetches, &source, call),
+            None => {
+                // Others may begin with what has come.
+                self.fetch();
+                self.wake();
+                abi::tick_every(self.pace());
+            }
+        }
     }
 }
 
@@ -189,9 +210,8 @@ impl RootContext for Root {
                     plan.dead_ends().iter().for_each(|warning| Envoy.log(Level::Warn, warning));
                 }
                 Queue::prepare();
-                self.sources = plan.token_sources();
+                self.sources = plan.sources();
                 self.fetches.clear();
-                self.started = false;
                 self.plan = Some(Rc::new(plan));
                 // The first look comes at once, so that the first request finds a token.
                 abi::tick_every(WAITING);
@@ -205,6 +225,9 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        if let Some(plan) = &self.plan {
+            plan.look(&Envoy);
+        }
         self.fetch();
         self.wake();
         if Doorstep::answer(&self.doorstep) {
@@ -213,9 +236,7 @@ impl RootContext for Root {
         // Its message brings the turn earlier, unless it is lost.
         self.queue.let_go();
         abi::act_for(self.id);
-        if !std::mem::replace(&mut self.started, true) && self.parking.borrow().is_empty() {
-            abi::tick_every(IDLE);
-        }
+        abi::tick_every(self.pace());
     }
 
     fn on_queue_ready(&mut self, _queue: u32) {

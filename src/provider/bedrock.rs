@@ -1,29 +1,31 @@
-//! Amazon Bedrock: hosts, paths, and AWS keys from the configuration or the environment.
+//! Amazon Bedrock: hosts, paths and signatures.
 
 use std::time::SystemTime;
 
-use super::sigv4::{self, Credentials};
-use super::{Address, segment, superfluous, word};
+use super::{Address, segment, word};
 use crate::base::error::{Error, Kind};
-use crate::config::{Api, Backend, Environment, Problems, Source, variable};
+use crate::base::headers::Headers;
+use crate::config::{Api, Backend, Endpoint, Problems, superfluous};
+use crate::credential::aws::Area;
+use crate::credential::{Credential, Shop, aws, sigv4};
 use crate::dialect::{Client, Edition, Model, Upstream, image};
 
-/// A region and the right to call it.
+/// A region.
 #[derive(Debug)]
 pub struct Site {
     region: String,
+    endpoint: Endpoint,
     api: Api,
-    credentials: Credentials,
 }
 
 impl Site {
-    /// Checks the configuration; gives the site and its host name.
+    /// Checks the configuration; gives the site, its host name and the credentials.
     pub fn compile(
         written: &Backend,
-        environment: &Environment,
+        shop: &Shop<'_>,
         path: &str,
         problems: &mut Problems,
-    ) -> Option<(Self, String)> {
+    ) -> Option<(Self, String, Credential)> {
         superfluous(
             &[("project", written.project.is_some()), ("location", written.location.is_some())],
             path,
@@ -31,11 +33,18 @@ impl Site {
             problems,
         );
         let region = word(written.region.as_ref(), &format!("{path}.region"), b"", "us-east-1", problems);
-        let credentials = credentials(written, environment, &format!("{path}.credentials"), problems);
-        let (region, credentials) = (region?, credentials?);
-        let api = written.api.unwrap_or_default();
-        let host = host(&region, api);
-        Some((Self { region, api, credentials }, host))
+        let (api, endpoint) = (written.api.unwrap_or_default(), written.endpoint.unwrap_or_default());
+        let area = Area { region: region.as_deref().unwrap_or_default(), fips: endpoint == Endpoint::Fips };
+        let path = format!("{path}.credentials");
+        let credential = aws::compile(shop, &area, &written.credentials, &path, problems);
+        let (region, credential) = (region?, credential?);
+        let host = host(&region, api, endpoint);
+        Some((Self { region, endpoint, api }, host, credential))
+    }
+
+    /// Where in AWS it is.
+    pub fn area(&self) -> Area<'_> {
+        Area { region: &self.region, fips: self.endpoint == Endpoint::Fips }
     }
 
     /// The dialect in which a client's chat with a model goes out.
@@ -60,11 +69,6 @@ impl Site {
         }
     }
 
-    /// The names of the headers that make a signature.
-    pub fn proof_names(&self) -> &'static [&'static str] {
-        self.credentials.header_names()
-    }
-
     /// Where the tokens of a chat with a model are counted.
     ///
     /// # Errors
@@ -81,6 +85,7 @@ impl Site {
     pub fn sign(
         &self,
         now: SystemTime,
+        keys: &sigv4::Credentials,
         request: &sigv4::Request<'_>,
     ) -> Result<Vec<(&'static str, String)>, Error> {
         // `DEFAULT_SERVICE_NAME` of the `anthropic` package's client for mantle.
@@ -88,7 +93,7 @@ impl Site {
             Api::Mantle => "bedrock-mantle",
             Api::Auto | Api::Converse | Api::InvokeModel => "bedrock",
         };
-        sigv4::sign(now, &self.credentials, &self.region, service, request).map_err(|problem| {
+        sigv4::sign(now, keys, &self.region, service, request).map_err(|problem| {
             Error::new(Kind::Internal, format!("the request could not be signed: {problem}"))
         })
     }
@@ -96,12 +101,35 @@ impl Site {
 
 /// docs.aws.amazon.com/general/latest/gr/bedrock.html; China's regions have a domain of their own. Mantle:
 /// docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html.
-fn host(region: &str, api: Api) -> String {
+fn host(region: &str, api: Api, endpoint: Endpoint) -> String {
     if api == Api::Mantle {
         return format!("bedrock-mantle.{region}.api.aws");
     }
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("bedrock-runtime.{region}.{domain}")
+    let service = match endpoint {
+        Endpoint::Standard => "bedrock-runtime",
+        Endpoint::Fips => "bedrock-runtime-fips",
+    };
+    format!("{service}.{region}.{}", aws::domain(region))
+}
+
+/// The names of errors (without the `Exception` that some end in) by which AWS says that keys have ended or are unknown,
+/// or that a signature is of another time:
+/// docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html.
+const OF_CREDENTIALS: &[&str] = &[
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClient",
+];
+
+/// Whether a refusal may be of the credentials rather than of the request.
+pub fn is_of_credentials(refusal: &Headers) -> bool {
+    let name = refusal.get("x-amzn-errortype").unwrap_or_default();
+    let name = name.split(':').next().unwrap_or_default();
+    let name = name.strip_suffix("Exception").unwrap_or(name);
+    matches!(refusal.status(), 400 | 401 | 403) && (refusal.status() == 401 || OF_CREDENTIALS.contains(&name))
 }
 
 /// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …_ConverseStream.html,
@@ -173,58 +201,6 @@ pub fn images(model: &str) -> Option<image::Upstream> {
     FAMILIES.iter().find(|(family, _)| model.contains(family)).map(|(_, upstream)| *upstream)
 }
 
-fn credentials(
-    written: &Backend,
-    environment: &Environment,
-    path: &str,
-    problems: &mut Problems,
-) -> Option<Credentials> {
-    let given = &written.credentials;
-    let keys = [
-        ("access_key_id", given.access_key_id.is_some()),
-        ("secret_access_key", given.secret_access_key.is_some()),
-        ("session_token", given.session_token.is_some()),
-    ];
-    let others = [("cluster", given.cluster.is_some()), ("api_key", given.api_key.is_some())];
-    superfluous(&others, path, "AWS keys", problems);
-    let (id, secret, token) = match given.source {
-        Source::Static => {
-            let mut key = |field: &str, value: &Option<crate::config::Secret>| {
-                let path = format!("{path}.{field}");
-                match value {
-                    Some(secret) => secret.resolve(environment, &path, problems),
-                    None => {
-                        problems.add(&path, "is missing; write it, or {\"env\": \"NAME\"} to take it from Envoy's environment");
-                        None
-                    }
-                }
-            };
-            let id = key("access_key_id", &given.access_key_id);
-            let secret = key("secret_access_key", &given.secret_access_key);
-            let token = match &given.session_token {
-                Some(_) => Some(key("session_token", &given.session_token)?),
-                None => None,
-            };
-            (id?, secret?, token)
-        }
-        Source::Environment => {
-            superfluous(&keys, path, "source `environment`", problems);
-            let id = variable("AWS_ACCESS_KEY_ID", environment, path, problems);
-            let secret = variable("AWS_SECRET_ACCESS_KEY", environment, path, problems);
-            let token = environment.get("AWS_SESSION_TOKEN").filter(|token| !token.is_empty()).cloned();
-            (id?, secret?, token)
-        }
-        Source::MetadataServer | Source::ApiKey => {
-            problems
-                .add(&format!("{path}.source"), "must be `static` or `environment` for provider `bedrock`");
-            return None;
-        }
-    };
-    Credentials::new(&id, &secret, token.as_deref())
-        .map_err(|problem| problems.add(path, problem.to_string()))
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,9 +233,15 @@ mod tests {
 
     #[test]
     fn hosts_and_paths_are_those_of_the_region_and_the_operation() {
-        assert_eq!(host("us-gov-west-1", Api::Auto), "bedrock-runtime.us-gov-west-1.amazonaws.com");
-        assert_eq!(host("cn-north-1", Api::Converse), "bedrock-runtime.cn-north-1.amazonaws.com.cn");
-        assert_eq!(host("us-east-1", Api::Mantle), "bedrock-mantle.us-east-1.api.aws");
+        assert_eq!(
+            host("us-gov-west-1", Api::Auto, Endpoint::Standard),
+            "bedrock-runtime.us-gov-west-1.amazonaws.com"
+        );
+        assert_eq!(
+            host("cn-north-1", Api::Converse, Endpoint::Standard),
+            "bedrock-runtime.cn-north-1.amazonaws.com.cn"
+        );
+        assert_eq!(host("us-east-1", Api::Mantle, Endpoint::Standard), "bedrock-mantle.us-east-1.api.aws");
         let target = |upstream, stream| address(upstream, "us.amazon.nova-lite-v1%3A0", stream).target();
         assert_eq!(target(Upstream::Converse, false), "/model/us.amazon.nova-lite-v1%3A0/converse");
         assert_eq!(target(Upstream::Converse, true), "/model/us.amazon.nova-lite-v1%3A0/converse-stream");
@@ -273,8 +255,8 @@ mod tests {
     #[test]
     fn claude_is_asked_in_the_dialect_of_its_client_unless_the_operator_wants_it_otherwise() {
         let upstream = |api, client, model| {
-            let credentials = Credentials::new("AKIDEXAMPLE", "secret", None).unwrap();
-            Site { region: "us-east-1".into(), api, credentials }.upstream(client, model)
+            let (region, endpoint) = ("us-east-1".into(), Endpoint::Standard);
+            Site { region, endpoint, api }.upstream(client, model)
         };
         let claude = "us.anthropic.claude-sonnet-4-20250514-v1:0";
         let profile = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2";

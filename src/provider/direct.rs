@@ -1,14 +1,15 @@
 //! Vendors' own APIs, called with a key: Anthropic's and OpenAI's.
 
-use super::{Address, superfluous};
-use crate::config::{Backend, Environment, Problems, Source};
+use super::Address;
+use crate::config::credentials::Source;
+use crate::config::{Backend, Environment, Problems, superfluous};
+use crate::credential::{self, Credential};
 use crate::dialect::openai::own::Api;
 
-/// An API and the right to call it.
+/// A vendor's API.
 #[derive(Debug)]
 pub struct Site {
     vendor: Vendor,
-    key: Key,
 }
 
 /// Whose API it is.
@@ -16,15 +17,6 @@ pub struct Site {
 pub enum Vendor {
     Anthropic,
     OpenAi,
-}
-
-/// A header's value that is never shown.
-struct Key(String);
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
-    }
 }
 
 impl Vendor {
@@ -44,67 +36,40 @@ impl Vendor {
 }
 
 impl Site {
-    /// Checks the configuration; gives the site and its host name.
+    /// Checks the configuration; gives the site, its host name and its key.
     pub fn compile(
         vendor: Vendor,
         written: &Backend,
         environment: &Environment,
         path: &str,
         problems: &mut Problems,
-    ) -> Option<(Self, String)> {
+    ) -> Option<(Self, String, Credential)> {
         let fields = [
             ("region", written.region.is_some()),
+            ("endpoint", written.endpoint.is_some()),
             ("project", written.project.is_some()),
             ("location", written.location.is_some()),
             ("api", written.api.is_some()),
         ];
         superfluous(&fields, path, vendor.provider(), problems);
         let path = format!("{path}.credentials");
-        let given = &written.credentials;
-        let fields = [
-            ("access_key_id", given.access_key_id.is_some()),
-            ("secret_access_key", given.secret_access_key.is_some()),
-            ("session_token", given.session_token.is_some()),
-            ("cluster", given.cluster.is_some()),
-        ];
-        superfluous(&fields, &path, vendor.provider(), problems);
-        match given.source {
-            Source::ApiKey => {}
-            Source::Static | Source::Environment | Source::MetadataServer => {
-                let problem = format!("must be `api_key` for {}", vendor.provider());
-                problems.add(&format!("{path}.source"), problem);
-                return None;
-            }
-        }
-        let path = format!("{path}.api_key");
-        let Some(secret) = &given.api_key else {
-            problems.add(
-                &path,
-                "is missing; write it, or {\"env\": \"NAME\"} to take it from Envoy's environment",
-            );
-            return None;
-        };
-        let key = secret.resolve(environment, &path, problems)?;
-        // What cannot stand in a header would make Envoy drop the whole request.
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            problems.add(&path, "must be a key: letters, digits and marks, without blanks or line ends");
+        if written.credentials.source != Source::ApiKey {
+            let problem = format!("must be `api_key` for {}", vendor.provider());
+            problems.add(&format!("{path}.source"), problem);
             return None;
         }
-        let key = Key(match vendor {
-            Vendor::Anthropic => key,
-            Vendor::OpenAi => format!("Bearer {key}"),
-        });
-        Some((Self { vendor, key }, vendor.host().to_owned()))
+        let credential =
+            credential::api_key(&written.credentials, vendor.provider(), environment, &path, problems)?;
+        Some((Self { vendor }, vendor.host().to_owned(), credential))
     }
 
     /// The header that holds the key: docs.claude.com/en/api/overview,
     /// developers.openai.com/api/reference/overview.
-    pub fn authorise(&self) -> (&'static str, String) {
-        let name = match self.vendor {
-            Vendor::Anthropic => "x-api-key",
-            Vendor::OpenAi => "authorization",
-        };
-        (name, self.key.0.clone())
+    pub fn authorise(&self, key: &str) -> (&'static str, String) {
+        match self.vendor {
+            Vendor::Anthropic => ("x-api-key", key.to_owned()),
+            Vendor::OpenAi => ("authorization", format!("Bearer {key}")),
+        }
     }
 
     /// The name of the header that [`Site::authorise`] gives.

@@ -2,15 +2,21 @@
 
 pub mod bedrock;
 pub mod direct;
-pub mod sigv4;
-pub mod token;
 pub mod vertex;
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::base::error::{Error, Kind};
+use crate::base::headers::Headers;
 use crate::base::host::Host;
+use crate::config::teams::Team;
 use crate::config::{self, Environment, Problems, Provider};
+use crate::credential::clock::Clock;
+use crate::credential::source::Standing;
+use crate::credential::{self, Credential, Grant, Source, sigv4};
 use crate::dialect::{Client, Edition, Model, Upstream, embedding, image, openai};
 
 /// One cloud in one region, checked and ready.
@@ -25,6 +31,17 @@ pub struct Backend {
     /// `:authority` of requests.
     pub host: String,
     site: Site,
+    credential: Credential,
+    /// Of the teams that call as themselves, by their names.
+    teams: HashMap<String, Credential>,
+    clock: Rc<Clock>,
+}
+
+/// What backends are compiled from besides what is written about each.
+pub struct Surroundings<'a> {
+    pub environment: &'a Environment,
+    pub clock: &'a Rc<Clock>,
+    pub teams: &'a BTreeMap<String, Team>,
 }
 
 #[derive(Debug)]
@@ -66,7 +83,7 @@ impl Backend {
     pub fn compile(
         name: &str,
         written: &config::Backend,
-        environment: &Environment,
+        around: &Surroundings<'_>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let path = format!("backends.{name}");
@@ -76,18 +93,19 @@ impl Backend {
                 "is empty; name the Envoy cluster that leads to this backend",
             );
         }
+        let shop = credential::Shop { backend: name, environment: around.environment, clock: around.clock };
         let direct = |vendor, problems: &mut Problems| {
-            let compiled = direct::Site::compile(vendor, written, environment, &path, problems);
-            compiled.map(|(site, host)| (Site::Direct(site), host))
+            let compiled = direct::Site::compile(vendor, written, around.environment, &path, problems);
+            compiled.map(|(site, host, credential)| (Site::Direct(site), host, credential))
         };
-        let (site, host) = match written.provider {
+        let (site, host, credential) = match written.provider {
             Provider::Bedrock => {
-                let (site, host) = bedrock::Site::compile(written, environment, &path, problems)?;
-                (Site::Bedrock(site), host)
+                let (site, host, credential) = bedrock::Site::compile(written, &shop, &path, problems)?;
+                (Site::Bedrock(site), host, credential)
             }
             Provider::Vertex => {
-                let (site, host) = vertex::Site::compile(written, &path, problems)?;
-                (Site::Vertex(site), host)
+                let (site, host, credential) = vertex::Site::compile(written, &shop, &path, problems)?;
+                (Site::Vertex(site), host, credential)
             }
             Provider::Anthropic => direct(direct::Vendor::Anthropic, problems)?,
             Provider::OpenAi => direct(direct::Vendor::OpenAi, problems)?,
@@ -97,12 +115,43 @@ impl Backend {
             let problem = "must be a host name such as `vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com`, with a port at most";
             problems.add(&format!("{path}.host"), problem);
         }
+        let mut teams = HashMap::new();
+        for (team, of) in around.teams {
+            let own = of.credentials.get(name);
+            let at = format!("teams.{team}.credentials.{name}");
+            let credentials = &written.credentials;
+            let own = match &site {
+                Site::Bedrock(site) => credential::aws::of_team(
+                    &shop,
+                    &site.area(),
+                    credentials,
+                    &credential,
+                    (team, own),
+                    &at,
+                    problems,
+                ),
+                Site::Vertex(_) => {
+                    credential::google::of_team(&shop, credentials, &credential, own, &at, problems)
+                }
+                Site::Direct(_) => {
+                    if own.is_some() {
+                        problems
+                            .add(&at, "has no meaning for a backend that is called with a key; remove it");
+                    }
+                    None
+                }
+            };
+            teams.extend(own.map(|own| (team.clone(), own)));
+        }
         Some(Self {
             name: name.to_owned(),
             cluster: written.cluster.clone(),
             prefix: written.provider.prefix(),
             host,
             site,
+            credential,
+            teams,
+            clock: Rc::clone(around.clock),
         })
     }
 
@@ -258,6 +307,11 @@ impl Backend {
         }
     }
 
+    /// What a team's requests go out with; `None` is somebody of no team.
+    pub fn credential(&self, team: Option<&str>) -> &Credential {
+        team.and_then(|team| self.teams.get(team)).unwrap_or(&self.credential)
+    }
+
     /// Gives the headers that prove the right to call. `headers` go out with the call and are covered by
     /// the proof where the provider's scheme does that.
     ///
@@ -265,54 +319,86 @@ impl Backend {
     /// [`crate::base::error::Kind::NoCredentials`] when there are none that could work.
     pub fn authorise(
         &self,
+        credential: &Credential,
         host: &dyn Host,
         address: &Address,
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Authorisation, Error> {
-        match &self.site {
-            Site::Bedrock(site) => {
-                let request =
-                    sigv4::Request { method: "POST", host: &self.host, path: &address.path, headers, body };
-                site.sign(host.now(), &request).map(Authorisation::Headers)
+        let Some(grant) = credential.grant(host)? else { return Ok(Authorisation::Pending) };
+        let proof = match (&self.site, &*grant) {
+            (Site::Bedrock(site), Grant::Keys(keys)) => {
+                let request = sigv4::Request {
+                    method: "POST",
+                    host: &self.host,
+                    path: &address.path,
+                    query: "",
+                    headers,
+                    body,
+                };
+                site.sign(self.clock.now(host), keys, &request)?
             }
-            Site::Vertex(site) => site.token.authorise(host),
-            Site::Direct(site) => Ok(Authorisation::Headers(vec![site.authorise()])),
-        }
-    }
-
-    /// Whether credentials are there, or on their way.
-    pub fn is_ready(&self, host: &dyn Host) -> bool {
-        match &self.site {
-            Site::Bedrock(_) | Site::Direct(_) => true,
-            Site::Vertex(site) => site.token.authorise(host).is_ok(),
-        }
+            (Site::Bedrock(_), Grant::Token(token)) => vec![("authorization", bearer(token))],
+            (Site::Vertex(site), Grant::Token(token)) => {
+                let project =
+                    site.quota_project.iter().map(|project| (vertex::QUOTA_PROJECT, project.clone()));
+                std::iter::once(("authorization", bearer(token))).chain(project).collect()
+            }
+            (Site::Direct(site), Grant::Token(key)) => vec![site.authorise(key)],
+            (Site::Vertex(_) | Site::Direct(_), Grant::Keys(_)) => {
+                return Err(Error::new(
+                    Kind::Internal,
+                    "the backend's credentials are those of another cloud",
+                ));
+            }
+        };
+        Ok(Authorisation::Headers(proof))
     }
 
     /// The names of the headers that [`Backend::authorise`] gives.
-    pub fn proof_names(&self) -> &'static [&'static str] {
-        match &self.site {
-            Site::Bedrock(site) => site.proof_names(),
-            Site::Vertex(_) => &["authorization"],
-            Site::Direct(site) => site.proof_names(),
+    pub fn proof_names(&self, credential: &Credential) -> Vec<&'static str> {
+        match (&self.site, credential) {
+            (Site::Bedrock(_), Credential::Fixed(grant)) => match &**grant {
+                Grant::Keys(keys) => keys.header_names().to_vec(),
+                Grant::Token(_) => vec!["authorization"],
+            },
+            // What is fetched ends, and has a session token.
+            (Site::Bedrock(_), Credential::Fetched(_)) => sigv4::SESSION_HEADERS.to_vec(),
+            (Site::Vertex(site), _) => {
+                let project = site.quota_project.iter().map(|_| vertex::QUOTA_PROJECT);
+                std::iter::once("authorization").chain(project).collect()
+            }
+            (Site::Direct(site), _) => site.proof_names().to_vec(),
         }
     }
 
-    /// The cloud said 401 to what [`Backend::authorise`] gave: a token that is kept may have been revoked.
-    pub fn unauthorised(&self, host: &dyn Host) {
-        match &self.site {
-            Site::Bedrock(_) | Site::Direct(_) => {}
-            Site::Vertex(site) => site.token.distrust(host),
-        }
+    /// Whether a refusal is of the credentials that a request went out with, and the next one goes out with others: a
+    /// token that is kept may have been revoked, a clock may be wrong.
+    pub fn renews(&self, credential: &Credential, host: &dyn Host, refusal: &Headers) -> bool {
+        let (is_doubtful, told) = match &self.site {
+            Site::Bedrock(_) => {
+                let is_doubtful = bedrock::is_of_credentials(refusal);
+                (is_doubtful, is_doubtful && self.clock.told(host, refusal))
+            }
+            Site::Vertex(_) => (refusal.status() == 401, false),
+            Site::Direct(_) => (false, false),
+        };
+        told || (is_doubtful && credential.source().is_some_and(|source| source.distrust(host)))
     }
 
-    /// Where this backend's tokens come from, if it needs any.
-    pub fn token_source(&self) -> Option<&token::Source> {
-        match &self.site {
-            Site::Bedrock(_) | Site::Direct(_) => None,
-            Site::Vertex(site) => Some(&site.token),
-        }
+    /// Where this backend's credentials come from, those of its teams after its own.
+    pub fn sources(&self) -> impl Iterator<Item = &Rc<Source>> {
+        std::iter::once(&self.credential).chain(self.teams.values()).filter_map(Credential::source)
     }
+
+    /// How its own credentials stand; `None`: they are written down.
+    pub fn standing(&self, host: &dyn Host) -> Option<Standing> {
+        self.credential.source().map(|source| source.standing(host))
+    }
+}
+
+fn bearer(token: &str) -> String {
+    ["Bearer ", token].concat()
 }
 
 /// Everything that may not stand in a path segment as it is; RFC 3986 leaves these four unreserved marks.
@@ -349,15 +435,6 @@ fn word(
         None => problems.add(path, format!("is missing; write one such as `{example}`")),
     }
     None
-}
-
-/// Reports fields that belong to another provider or source: they would do nothing.
-fn superfluous(given: &[(&str, bool)], path: &str, owner: &str, problems: &mut Problems) {
-    for (field, given) in given {
-        if *given {
-            problems.add(&format!("{path}.{field}"), format!("has no meaning for {owner}; remove it"));
-        }
-    }
 }
 
 fn is_host(host: &str) -> bool {

@@ -1,7 +1,8 @@
-//! Google Vertex AI: hosts, paths and the token source of a project.
+//! Google Vertex AI: hosts and paths of a project.
 
-use super::{Address, superfluous, token, word};
-use crate::config::{Backend, Problems, Source};
+use super::{Address, word};
+use crate::config::{Backend, Problems, superfluous};
+use crate::credential::{Credential, Shop, google};
 use crate::dialect::openai::Edition as Completions;
 use crate::dialect::{Edition, Upstream, image};
 
@@ -10,23 +11,42 @@ use crate::dialect::{Edition, Upstream, image};
 pub struct Site {
     project: String,
     location: String,
-    pub token: token::Source,
+    /// Whose quota is used and who pays, where it is not the caller's own project.
+    pub quota_project: Option<String>,
 }
 
+/// cloud.google.com/apis/docs/system-parameters.
+pub const QUOTA_PROJECT: &str = "x-goog-user-project";
+
 impl Site {
-    /// Checks the configuration; gives the site and its host name.
-    pub fn compile(written: &Backend, path: &str, problems: &mut Problems) -> Option<(Self, String)> {
-        let fields = [("region", written.region.is_some()), ("api", written.api.is_some())];
+    /// Checks the configuration; gives the site, its host name and the credentials.
+    pub fn compile(
+        written: &Backend,
+        shop: &Shop<'_>,
+        path: &str,
+        problems: &mut Problems,
+    ) -> Option<(Self, String, Credential)> {
+        let fields = [
+            ("region", written.region.is_some()),
+            ("endpoint", written.endpoint.is_some()),
+            ("api", written.api.is_some()),
+        ];
         superfluous(&fields, path, "provider `vertex`", problems);
         // Projects of old domains are named `example.com:project`.
         let project =
             word(written.project.as_ref(), &format!("{path}.project"), b".:", "my-project", problems);
         let location =
             word(written.location.as_ref(), &format!("{path}.location"), b"", "us-central1", problems);
-        let token = token_source(written, &format!("{path}.credentials"), problems);
-        let (project, location, token) = (project?, location?, token?);
+        let path = format!("{path}.credentials");
+        let quota = written.credentials.quota_project.as_ref();
+        let quota = match quota {
+            Some(_) => Some(word(quota, &format!("{path}.quota_project"), b".:", "my-project", problems)?),
+            None => None,
+        };
+        let credential = google::compile(shop, &written.credentials, &path, problems);
+        let (project, location, credential) = (project?, location?, credential?);
         let host = host(&location);
-        Some((Self { project, location, token }, host))
+        Some((Self { project, location, quota_project: quota }, host, credential))
     }
 
     /// cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
@@ -121,38 +141,6 @@ pub fn images(model: &str) -> Option<image::Upstream> {
     }
 }
 
-fn token_source(written: &Backend, path: &str, problems: &mut Problems) -> Option<token::Source> {
-    let given = &written.credentials;
-    superfluous(
-        &[
-            ("access_key_id", given.access_key_id.is_some()),
-            ("secret_access_key", given.secret_access_key.is_some()),
-            ("session_token", given.session_token.is_some()),
-            ("api_key", given.api_key.is_some()),
-        ],
-        path,
-        "provider `vertex`",
-        problems,
-    );
-    match given.source {
-        Source::MetadataServer => {}
-        Source::Static | Source::Environment | Source::ApiKey => {
-            problems.add(&format!("{path}.source"), "must be `metadata_server` for provider `vertex`");
-            return None;
-        }
-    }
-    match given.cluster.as_deref() {
-        Some(cluster) if !cluster.is_empty() => Some(token::Source::metadata_server(cluster)),
-        Some(_) | None => {
-            problems.add(
-                &format!("{path}.cluster"),
-                "is missing; name the Envoy cluster that leads to metadata.google.internal:80",
-            );
-            None
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,11 +150,8 @@ mod tests {
         assert_eq!(host("global"), "aiplatform.googleapis.com");
         assert_eq!(host("eu"), "aiplatform.eu.rep.googleapis.com");
         assert_eq!(host("europe-west4"), "europe-west4-aiplatform.googleapis.com");
-        let site = Site {
-            project: "example.com:p".into(),
-            location: "us-central1".into(),
-            token: token::Source::metadata_server("m"),
-        };
+        let site =
+            Site { project: "example.com:p".into(), location: "us-central1".into(), quota_project: None };
         assert_eq!(
             site.address(Upstream::Gemini, "gemini-2.5-flash", true).target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Outgoing, Reply, ReplyStep, Step};
 use fairlead::config::Environment;
+use fairlead::credential::Source;
 use fairlead::dialect::openai::Edition as Completions;
 use fairlead::dialect::{Client, Edition, Upstream};
 use fairlead::pipeline::{Plan, Position, Whole};
@@ -131,11 +132,17 @@ pub fn address(upstream: Upstream) -> (&'static str, &'static str) {
 /// Fetches a token for every source of the plan that has none.
 pub fn sign_in(plan: &Plan, host: &FakeHost) {
     plan.prepare(host);
-    for source in plan.token_sources() {
+    for source in plan.sources() {
         if source.fetch(host).is_some() {
-            source.answered(host, Some((200, &token(TOKEN, 3599))));
+            answer(&source, host, Some((200, &token(TOKEN, 3599))));
         }
     }
+}
+
+/// What comes of a source's call: status and body, or nothing. Gives its next call.
+pub fn answer(source: &Source, host: &FakeHost, answer: Option<(u16, &[u8])>) -> Option<Callout> {
+    let answer = answer.map(|(status, body)| (headers(&[(":status", &status.to_string())]), body));
+    source.answered(host, answer.as_ref().map(|(headers, body)| (headers, *body)))
 }
 
 /// As the metadata server answers.
@@ -147,7 +154,7 @@ pub fn token(token: &str, seconds: u32) -> Vec<u8> {
 
 /// The call for a token that is due, if this worker is to make it.
 pub fn fetch(plan: &Plan, host: &FakeHost) -> Option<Callout> {
-    plan.token_sources()[0].fetch(host)
+    plan.sources()[0].fetch(host)
 }
 
 /// A list of headers.

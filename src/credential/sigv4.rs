@@ -14,6 +14,9 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 
+/// The names of the headers that [`sign`] gives with the keys of a session.
+pub const SESSION_HEADERS: &[&str] = &["x-amz-date", "authorization", "x-amz-security-token"];
+
 /// An AWS access key, long-lived or of a session. Its `Debug` shows the id only.
 pub struct Credentials {
     keys: aws_credential_types::Credentials,
@@ -52,10 +55,15 @@ impl Credentials {
         Ok(Self { keys, derived: RefCell::default() })
     }
 
+    /// The access key id, the secret access key and the session token.
+    pub(super) fn parts(&self) -> (&str, &str, Option<&str>) {
+        (self.keys.access_key_id(), self.keys.secret_access_key(), self.keys.session_token())
+    }
+
     /// The names of the headers that [`sign`] gives.
     pub fn header_names(&self) -> &'static [&'static str] {
         match self.keys.session_token() {
-            Some(_) => &["x-amz-date", "authorization", "x-amz-security-token"],
+            Some(_) => SESSION_HEADERS,
             None => &["x-amz-date", "authorization"],
         }
     }
@@ -93,9 +101,10 @@ pub struct Request<'a> {
     /// The `host` header (`:authority`), with the port only if it is not the scheme's own.
     pub host: &'a str,
     /// Begins with `/` and is percent-encoded once: a model id is one segment with `:` as `%3A` and `/` as
-    /// `%2F`. Signing encodes it once more, as every AWS service but S3 demands. Without a query: no
-    /// operation of Bedrock's runtime has one.
+    /// `%2F`. Signing encodes it once more, as every AWS service but S3 demands.
     pub path: &'a str,
+    /// Without `?`; encoded, and sorted by name, as it is sent. No operation of Bedrock's runtime has one.
+    pub query: &'a str,
     /// Further headers to sign, `content-type` above all. Only such as nobody changes on the way, so
     /// never `content-length`, which Envoy writes after us, and none that [`sign`] gives back.
     pub headers: &'a [(&'a str, &'a str)],
@@ -163,7 +172,7 @@ pub fn sign(
     canonical.push_str(request.method);
     canonical.push('\n');
     path(request.path, &mut canonical)?;
-    canonical.push_str("\n\n");
+    canonical.extend(["\n", request.query, "\n"]);
     for (name, value) in &headers {
         canonical.extend([name.as_str(), ":", value, "\n"]);
     }
@@ -235,7 +244,8 @@ fn folded(value: &str) -> Cow<'_, str> {
     Cow::Owned(value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
-fn hex(bytes: &[u8], out: &mut String) {
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8], out: &mut String) {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
@@ -441,6 +451,7 @@ mod tests {
         method: "POST",
         host: "bedrock-runtime.us-east-1.amazonaws.com",
         path: "/model/m/converse",
+        query: "",
         headers: &[("content-type", "application/json")],
         body: b"{}",
     };
@@ -453,7 +464,7 @@ mod tests {
     fn signatures_are_those_of_botocore() {
         for vector in VECTORS {
             let Vector { what, method, host, path, headers, body, date, signed, signature, .. } = vector;
-            let request = Request { method, host, path, headers, body: body.as_bytes() };
+            let request = Request { method, host, path, query: "", headers, body: body.as_bytes() };
             let got =
                 sign(at(vector.seconds), &credentials(vector.token), vector.region, "bedrock", &request)
                     .unwrap();
