@@ -64,6 +64,10 @@ HOSTS = (
     (re.compile(r"metadata\.google\.internal"), "metadata"),
     (re.compile(r"api\.anthropic\.com"), "anthropic"),
     (re.compile(r"api\.openai\.com"), "openai"),
+    (re.compile(r"169\.254\.169\.254"), "imds"),
+    (re.compile(r"169\.254\.170\.(2|23)"), "container"),
+    # Google's is called sts.googleapis.com.
+    (re.compile(r"sts([.-].*)?\.amazonaws\.com(\.cn)?"), "sts"),
 )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qs
 
 from .http import Exchange, Request, json_bytes
+from .keys import Key
 from .scripts import CLOUDS, BadScript, Forced, parse
 from .state import State, readable
 
@@ -47,6 +49,10 @@ class Control:
                 return {"revoked": self._revoke(body.get("token"))}
             case "POST", "/control/tokens/issue":
                 return {"access_token": state.issue().value}
+            case "GET", "/control/keys":
+                return {"keys": [self._key(key) for key in state.keyring.issued()]}
+            case "POST", "/control/keys/revoke":
+                return {"revoked": state.keyring.revoke(state.aws_now(), body.get("access_key_id"))}
             case "GET", "/control/config":
                 return state.settings_json()
             case "PUT" | "POST", "/control/config":
@@ -68,6 +74,9 @@ class Control:
         chosen = list(kept[cloud]) if cloud else sorted(sum(map(list, kept.values()), []), key=lambda e: e["at"])
         limit = int(query.get("limit", 50))
         return [readable(entry) for entry in chosen[-limit:]] if limit > 0 else []
+
+    def _key(self, key: Key) -> dict[str, Any]:
+        return asdict(key) | {"valid": self._state.aws_now() < key.expires}
 
     def _revoke(self, value: str | None) -> int:
         chosen = [token for token in self._state.tokens if token.valid and value in (None, token.value)]

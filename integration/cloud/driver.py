@@ -64,6 +64,10 @@ class StandIn:
     def counters(self) -> dict[str, int]:
         return self.control("GET", "/counters")
 
+    def keys(self) -> list[dict[str, Any]]:
+        """The AWS keys that were handed out, oldest first, secrets and all."""
+        return self.control("GET", "/keys")["keys"]
+
     def config(self, **changes: Any) -> dict[str, Any]:
         return self.control("PUT", "/config", changes)
 

@@ -10,6 +10,7 @@ import struct
 import sys
 import traceback
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, Awaitable, Callable
 
 from .strict import Refused
@@ -62,6 +63,8 @@ class Exchange:
         self._reader = reader
         self._writer = writer
         self.status: int | None = None
+        #: What the header `Date` tells; None when there is to be none.
+        self.clock: Callable[[], float | None] = lambda: None
 
     async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Send a complete reply with a content length."""
@@ -71,6 +74,9 @@ class Exchange:
     async def head(self, status: int, headers: dict[str, str]) -> None:
         """Send the status line and headers."""
         self.status = status
+        now = self.clock()
+        if now is not None:
+            headers = headers | {"Date": formatdate(now, usegmt=True)}
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         await self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")

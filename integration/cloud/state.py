@@ -7,12 +7,14 @@ import json
 import secrets
 import time
 from collections import Counter, deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
+from .aws_settings import AwsSettings, ContainerSettings, ImdsSettings, StsSettings
 from .http import Request
+from .keys import Keyring
 from .scripts import CLOUDS, Stage
-from .sigv4 import BEARER
+from .sigv4 import BEARER, Known
 from .strict import Refused
 
 #: Requests kept for each cloud since the last reset; more than any one test sends.
@@ -42,6 +44,10 @@ class Settings:
     #: Header names (lower case) that are let through although they are not on the allow list.
     allow_headers: list[str] = field(default_factory=list)
     metadata: MetadataSettings = field(default_factory=MetadataSettings)
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    imds: ImdsSettings = field(default_factory=ImdsSettings)
+    container: ContainerSettings = field(default_factory=ContainerSettings)
+    sts: StsSettings = field(default_factory=StsSettings)
 
 
 class Token:
@@ -64,13 +70,14 @@ class State:
         self._allow_headers = allow_headers
         self.stage = Stage()
         self.tokens: list[Token] = []
+        self.keyring = Keyring()
         self.reset()
 
     def reset(self) -> None:
-        """Forget records, counters, scripts and settings. Tokens stay valid, since gateways cache them."""
+        """Forget records, counters, scripts and settings. Tokens and keys stay valid, since gateways cache them."""
         self.settings = Settings(allow_headers=list(self._allow_headers))
         self.requests: dict[str, deque[dict[str, Any]]] = {
-            cloud: deque(maxlen=KEPT) for cloud in (*CLOUDS, "metadata")
+            cloud: deque(maxlen=KEPT) for cloud in (*CLOUDS, "metadata", "imds", "container", "sts")
         }
         self.refusals: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.counters: Counter[str] = Counter()
@@ -88,6 +95,7 @@ class State:
             "body": request.body if len(request.body) <= KEPT_BODY else b"",
             "body_bytes": len(request.body),
             "script": None,
+            "caller": None,
             "status": None,
             "outcome": "open",
         }
@@ -120,17 +128,30 @@ class State:
         self.tokens = [old for old in self.tokens if old.valid] + [token]
         return token
 
+    def aws_now(self) -> float:
+        """AWS's clock, in seconds since 1970."""
+        return time.time() + self.settings.aws.clock_offset_s
+
+    def known(self, bearers: set[str] | None = None) -> Known:
+        """What AWS knows of those who sign."""
+        return Known(self.keyring, set(self.settings.regions), self.aws_now(), bearers)
+
     def settings_json(self) -> dict[str, Any]:
         return asdict(self.settings)
 
     def change(self, wanted: dict[str, Any]) -> None:
         """Apply a partial change of the settings; unknown names raise KeyError."""
-        for target, values in ((self.settings, wanted), (self.settings.metadata, wanted.get("metadata", {}))):
-            for name, value in values.items():
-                if name not in vars(target):
-                    raise KeyError(name)
-                if name != "metadata":
-                    setattr(target, name, value)
+        _change(self.settings, wanted)
+
+
+def _change(target: Any, wanted: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if name not in vars(target):
+            raise KeyError(name)
+        if is_dataclass(getattr(target, name)):
+            _change(getattr(target, name), value)
+        else:
+            setattr(target, name, value)
 
 
 def readable(entry: dict[str, Any]) -> dict[str, Any]:

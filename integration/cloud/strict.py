@@ -43,6 +43,10 @@ COMMON_HEADERS = frozenset(
 #: A client's user agent is a leak; the gateway's own is not.
 OUR_USER_AGENT = re.compile(r"fairlead(/[0-9A-Za-z.+-]+)?")
 
+#: The types of bodies.
+JSON = re.compile(r"application/json(; ?charset=utf-8)?", re.IGNORECASE)
+FORM = re.compile(r"application/x-www-form-urlencoded(; ?charset=utf-8)?", re.IGNORECASE)
+
 #: A host name that tells nothing of the endpoint that was meant.
 LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?")
 
@@ -50,11 +54,12 @@ ACCEPTABLE = frozenset({"*/*", "application/json", "text/event-stream", "applica
 
 
 def check_headers(
-    headers: list[tuple[str, str]], own: Iterable[str], tolerated: Iterable[str]
+    headers: list[tuple[str, str]], own: Iterable[str], tolerated: Iterable[str], kind: re.Pattern[str] | None = JSON
 ) -> dict[str, str]:
     """Refuse duplicates and anything outside the allow list; return the headers by lower-case name.
 
-    `own` are the cloud's own headers, `tolerated` are those a test has allowed through the control port.
+    `own` are the cloud's own headers, `tolerated` are those a test has allowed through the control port; `kind` is the
+    content type that there must be, None where there is no body.
     """
     allowed = COMMON_HEADERS | set(own)
     tolerated = set(tolerated)
@@ -73,9 +78,9 @@ def check_headers(
         raise Refused("headers", "header user-agent is not the gateway's own")
     if found.get("connection", "keep-alive").lower() not in ("keep-alive", "close"):
         raise Refused("headers", "header connection names other headers")
-    kind = found.get("content-type")
-    if kind is None or not re.fullmatch(r"application/json(; ?charset=utf-8)?", kind, re.IGNORECASE):
-        raise Refused("headers", f"header content-type must be application/json, not {kind!r}")
+    told = found.get("content-type")
+    if (kind is None) != (told is None) or (kind is not None and not kind.fullmatch(told)):
+        raise Refused("headers", f"header content-type is {told!r}, which this endpoint does not take")
     accept = found.get("accept")
     if accept is not None and "accept" not in tolerated and accept not in ACCEPTABLE:
         raise Refused("headers", f"header accept is {accept!r}, which this endpoint does not produce")
