@@ -299,8 +299,9 @@ impl Source {
         self.count(host, Outcome::Ok);
         self.change(host, |slot| {
             let ahead = expires.saturating_sub(now).min(millis(AHEAD).saturating_mul(2)) / 2;
-            // Who has a clock has dice enough for this.
-            let chance = host.now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos()));
+            // Fractions of a second are chance; clocks that count milliseconds only are mixed (Knuth's constant).
+            let nanos = host.now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos()));
+            let chance = nanos.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
             let jitter = chance % (ahead / JITTER).max(1);
             slot.lease = 0;
             slot.fetched = now;
