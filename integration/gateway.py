@@ -62,6 +62,10 @@ HOSTS = (
     (re.compile(r"bedrock-(runtime|mantle)[-.].*"), "bedrock"),
     (re.compile(r"(.*[-.])?aiplatform\..*"), "vertex"),
     (re.compile(r"metadata\.google\.internal"), "metadata"),
+    (re.compile(r"oauth2\.googleapis\.com"), "oauth2"),
+    (re.compile(r"sts\.googleapis\.com"), "google_sts"),
+    (re.compile(r"iamcredentials\.googleapis\.com"), "iam"),
+    (re.compile(r".*\.actions\.githubusercontent\.com"), "subject"),
     (re.compile(r"api\.anthropic\.com"), "anthropic"),
     (re.compile(r"api\.openai\.com"), "openai"),
 )
