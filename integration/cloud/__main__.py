@@ -13,19 +13,23 @@ from .anthropic import Anthropic
 from .bedrock import Bedrock
 from .container import Container
 from .control import Control
+from .google_sts import GoogleSts
 from .http import Server
+from .iam import Iam
 from .imds import Imds
 from .metadata import Metadata
+from .oauth2 import Oauth2
 from .openai import OpenAI
 from .state import State
 from .strict import Refused
 from .sts import Sts
+from .subject import Subject
 from .vertex import Vertex
 
 #: Role -> its distance from --port-base.
 ROLES = {
     "bedrock": 0, "vertex": 1, "metadata": 2, "control": 3, "anthropic": 4, "openai": 5,
-    "imds": 6, "container": 7, "sts": 8,
+    "imds": 6, "container": 7, "sts": 8, "oauth2": 9, "google_sts": 10, "iam": 11, "subject": 12,
 }  # fmt: skip
 
 
@@ -61,6 +65,10 @@ async def serve(ports: dict[str, int], allow_headers: list[str]) -> None:
         "imds": Imds(state),
         "container": Container(state),
         "sts": Sts(state),
+        "oauth2": Oauth2(state),
+        "google_sts": GoogleSts(state),
+        "iam": Iam(state),
+        "subject": Subject(state),
     }
     servers = []
     bound = {}

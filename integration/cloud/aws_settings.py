@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .keys import ACCOUNT
+from .trouble import Trouble
 from .web_tokens import POD_TOKEN, STS_TOKEN
 
 
@@ -14,20 +15,6 @@ class AwsSettings:
 
     #: How far AWS's clock is ahead of this machine's.
     clock_offset_s: float = 0
-
-
-@dataclass
-class Trouble:
-    """What stands in the way of a service's answer."""
-
-    delay_s: float = 0
-    status: int = 200
-    #: Sent instead of the answer when set, whatever it is.
-    body: str | None = None
-    #: Of `body`; None: as the service's answers have it.
-    content_type: str | None = None
-    #: The one call that these are for, as the counters name it; None: all.
-    only: str | None = None
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 from . import keys
 from .delivery import Whole
 from .frame import CALL_HEADERS, Refusal
-from .http import Exchange, Request, json_bytes
-from .identity import Identity, refuse, timestamp
+from .http import Exchange, Request, json_bytes, timestamp
+from .identity import Identity, refuse
 from .strict import LOOPBACK, Refused, check_headers
 from .web_tokens import POD_AUDIENCE, claims
 
@@ -36,7 +36,7 @@ class Container(Identity):
 
     async def answer(self, request: Request, exchange: Exchange, entry: dict[str, Any]) -> None:
         try:
-            headers = check_headers(request.headers, CALL_HEADERS, self.state.settings.allow_headers, kind=None)
+            headers = check_headers(request.headers, CALL_HEADERS, self.state.settings.allow_headers, None)
             if request.body:
                 raise Refused("http", f"a body on {request.method}")
             if request.method != "GET":

@@ -84,6 +84,7 @@ class Cloud(Port):
 
     async def answer(self, request: Request, exchange: Exchange, entry: dict[str, Any]) -> None:
         api = self._api(request)
+        api.entry = entry
         try:
             try:
                 api.place = self.enter(request, api)
@@ -121,6 +122,8 @@ class Api:
     query = ""
 
     turn: Turn
+    #: The record of the request, for what only its cloud knows of it.
+    entry: dict[str, Any]
     #: Where the request went, as the default script says it.
     place: str
     #: Whose credentials it came with, for the record; only AWS's are told.

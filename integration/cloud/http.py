@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import itertools
 import json
 import socket
@@ -124,6 +125,11 @@ class Exchange:
 
 
 Handler = Callable[[Request, Exchange], Awaitable[None]]
+
+
+def timestamp(seconds: float) -> str:
+    """A moment as both clouds write it in bodies."""
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def json_bytes(value: Any) -> bytes:

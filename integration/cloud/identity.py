@@ -1,18 +1,18 @@
-"""What AWS's identity services have alike: troubles that a test ordered, and keys that are handed out."""
+"""What AWS's identity services have alike: calls that are counted, and keys that are handed out."""
 
 from __future__ import annotations
 
-import datetime
 import math
 import time
 
-from .aws_settings import ContainerSettings, ImdsSettings, Trouble
+from .aws_settings import ContainerSettings, ImdsSettings
 from .delivery import Whole
 from .frame import Port, Refusal
 from .http import Exchange
 from .keys import Caller, Key
 from .state import State
 from .strict import Refused
+from .trouble import Trouble
 
 
 class Identity(Port):
@@ -29,14 +29,7 @@ class Identity(Port):
     async def call(self, name: str, settings: Trouble, exchange: Exchange) -> Whole | None:
         """Count a call, and do what a test ordered for it; returns what to send instead of the answer."""
         self.state.counters[f"{self.name}.{name}_calls"] += 1
-        if settings.only not in (None, name):
-            return None
-        if settings.delay_s:
-            await exchange.wait(settings.delay_s)
-        if settings.body is None and settings.status == 200:
-            return None
-        headers = {"Content-Type": settings.content_type} if settings.content_type else {}
-        return settings.status, headers, (settings.body or "").encode()
+        return await settings.instead(name, exchange)
 
     def keys(self, caller: Caller, settings: ImdsSettings | ContainerSettings) -> Key:
         """Keys for a role: new ones, or the last ones while those are not to be rotated."""
@@ -52,11 +45,6 @@ class Identity(Port):
     def issue(self, caller: Caller, lifetime_s: float) -> Key:
         """New keys; they expire on a whole second, since that is what can be told of it."""
         return self.state.keyring.issue(caller, math.floor(self.clock() + lifetime_s))
-
-
-def timestamp(seconds: float) -> str:
-    """As AWS writes it in JSON and XML."""
-    return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def refuse(kind: str, detail: str, answer: Whole) -> Refusal:

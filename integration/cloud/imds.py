@@ -12,8 +12,8 @@ from typing import Any, Callable
 from . import keys
 from .delivery import Whole
 from .frame import CALL_HEADERS
-from .http import REASONS, Exchange, Request
-from .identity import Identity, refuse, timestamp
+from .http import REASONS, Exchange, Request, timestamp
+from .identity import Identity, refuse
 from .state import State
 from .strict import LOOPBACK, Refused, check_headers
 
@@ -48,7 +48,7 @@ class Imds(Identity):
     async def answer(self, request: Request, exchange: Exchange, entry: dict[str, Any]) -> None:
         own = (*CALL_HEADERS, LIFETIME if request.method == "PUT" else SESSION)
         try:
-            headers = check_headers(request.headers, own, self.state.settings.allow_headers, kind=None)
+            headers = check_headers(request.headers, own, self.state.settings.allow_headers, None)
             if "authorization" in headers:
                 raise Refused("headers", "header authorization must not reach the metadata service")
             if not HOST.fullmatch(headers["host"]) and not LOOPBACK.fullmatch(headers["host"]):

@@ -6,7 +6,6 @@ import functools
 import re
 import unicodedata
 from typing import Any
-from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from botocore.model import ListShape, Shape, StructureShape
@@ -15,22 +14,6 @@ from .strict import Refused
 
 #: The error for every parameter that is not as the model says.
 INVALID = "ValidationError"
-
-#: Most fields of one form; 50 tags are 100.
-FIELDS = 256
-
-
-def fields(text: str) -> dict[str, str]:
-    """The fields of a form or of a query; none may come twice."""
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=FIELDS)
-    except ValueError as error:
-        raise Refused("shape", f"the parameters are no form: {error}", "MalformedQueryString") from None
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Refused("shape", "a parameter came twice", "MalformedQueryString")
-    return found
-
 
 def members(shape: StructureShape, told: dict[str, str]) -> dict[str, Any]:
     """The members of a structure, out of `Name`, `List.member.1` and `List.member.1.Name`; refuses what is wrong."""

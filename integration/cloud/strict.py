@@ -8,12 +8,13 @@ import json
 import math
 import re
 from typing import Any, Iterable
+from urllib.parse import unquote_plus
 
 
 class Refused(Exception):
     """A request that the stand-in does not accept.
 
-    `kind` is one word for tests to filter by: http, headers, path, json, shape, rule, signature, token.
+    `kind` is one word for tests to filter by: http, headers, path, json, form, shape, rule, signature, token.
     `error` overrides the error name that the cloud would use; None leaves the choice to the cloud.
     """
 
@@ -54,12 +55,15 @@ ACCEPTABLE = frozenset({"*/*", "application/json", "text/event-stream", "applica
 
 
 def check_headers(
-    headers: list[tuple[str, str]], own: Iterable[str], tolerated: Iterable[str], kind: re.Pattern[str] | None = JSON
+    headers: list[tuple[str, str]],
+    own: Iterable[str],
+    tolerated: Iterable[str],
+    content: re.Pattern[str] | None = JSON,
 ) -> dict[str, str]:
     """Refuse duplicates and anything outside the allow list; return the headers by lower-case name.
 
-    `own` are the cloud's own headers, `tolerated` are those a test has allowed through the control port; `kind` is the
-    content type that there must be, None where there is no body.
+    `own` are the cloud's own headers, `tolerated` are those a test has allowed through the control port, `content` is
+    the content type that there must be, None where there is no body.
     """
     allowed = COMMON_HEADERS | set(own)
     tolerated = set(tolerated)
@@ -78,9 +82,9 @@ def check_headers(
         raise Refused("headers", "header user-agent is not the gateway's own")
     if found.get("connection", "keep-alive").lower() not in ("keep-alive", "close"):
         raise Refused("headers", "header connection names other headers")
-    told = found.get("content-type")
-    if (kind is None) != (told is None) or (kind is not None and not kind.fullmatch(told)):
-        raise Refused("headers", f"header content-type is {told!r}, which this endpoint does not take")
+    kind = found.get("content-type")
+    if (content is None) != (kind is None) or (content is not None and not content.fullmatch(kind)):
+        raise Refused("headers", f"header content-type is {kind!r}, which this endpoint does not take")
     accept = found.get("accept")
     if accept is not None and "accept" not in tolerated and accept not in ACCEPTABLE:
         raise Refused("headers", f"header accept is {accept!r}, which this endpoint does not produce")
@@ -141,6 +145,27 @@ def _no_lone_surrogates(value: Any) -> None:
         for key, item in value.items():
             _no_lone_surrogates(key)
             _no_lone_surrogates(item)
+
+
+#: What https://url.spec.whatwg.org/#urlencoded-serializing leaves as it is; `~` is left by some, and means itself.
+FORM_TEXT = re.compile(r"(?:[A-Za-z0-9*._~+-]|%[0-9A-Fa-f]{2})*")
+
+
+def parse_form(body: bytes) -> dict[str, str]:
+    """Parse a form: every name once, nothing raw that a serialiser would have encoded."""
+    found: dict[str, str] = {}
+    for pair in body.decode("latin-1").split("&"):
+        name, equals, value = pair.partition("=")
+        if not name or not equals or not FORM_TEXT.fullmatch(name) or not FORM_TEXT.fullmatch(value):
+            raise Refused("form", f"parameter {name!r} is not form-urlencoded")
+        try:
+            name, value = (unquote_plus(text, errors="strict") for text in (name, value))
+        except UnicodeDecodeError:
+            raise Refused("form", f"parameter {name!r} is not UTF-8") from None
+        if name in found:
+            raise Refused("form", f"parameter {name!r} occurs twice")
+        found[name] = value
+    return found
 
 
 def decode_base64(text: str, where: str) -> bytes:

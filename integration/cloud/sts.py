@@ -10,11 +10,11 @@ from typing import Any
 from . import keys, query, sigv4
 from .delivery import Whole
 from .frame import CALL_HEADERS, Refusal
-from .http import Exchange, Request
-from .identity import Identity, timestamp
+from .http import Exchange, Request, timestamp
+from .identity import Identity
 from .keys import Caller, Key
 from .shapes import service
-from .strict import FORM, LOOPBACK, Refused, check_headers
+from .strict import FORM, LOOPBACK, Refused, check_headers, parse_form
 from .web_tokens import STS_AUDIENCE, claims
 
 SERVICE = "sts"
@@ -176,15 +176,12 @@ def _read(request: Request, tolerated: list[str]) -> tuple[dict[str, str], dict[
     # Only as Google passes it on does a call have its parameters in the query.
     passed_on = bool(request.query)
     own = (*OWN_HEADERS, TARGET) if passed_on else OWN_HEADERS
-    headers = check_headers(request.headers, own, tolerated, kind=None if passed_on else FORM)
+    headers = check_headers(request.headers, own, tolerated, None if passed_on else FORM)
     if request.method != "POST" or request.path != "/":
         raise Refused("path", f"{request.method} {request.target} is not POST /", "InvalidAction")
-    try:
-        told = query.fields(request.query if passed_on else request.body.decode())
-    except UnicodeDecodeError:
-        raise Refused("shape", "the form is not UTF-8", "MalformedQueryString") from None
+    told = parse_form(request.query.encode() if passed_on else request.body)
     if passed_on and (request.body or told.get("Action") != "GetCallerIdentity"):
-        raise Refused("shape", "parameters in the query", "MalformedQueryString")
+        raise Refused("form", "parameters in the query")
     return told, headers, _region(headers["host"])
 
 
@@ -227,6 +224,9 @@ def _tags(asked: dict[str, Any], caller: Caller) -> tuple[dict[str, str], tuple[
 
 
 def _error(refused: Refused, head: dict[str, str]) -> Whole:
-    code = (NAMES[refused.error] if refused.kind == "signature" else refused.error) or query.INVALID
+    if refused.kind == "form":
+        code = "MalformedQueryString"
+    else:
+        code = (NAMES[refused.error] if refused.kind == "signature" else refused.error) or query.INVALID
     message = "Request is missing Authentication Token" if code == "MissingAuthenticationToken" else refused.detail
     return ERRORS[code], head, query.error(NAMESPACE, code, message, head["x-amzn-RequestId"])
