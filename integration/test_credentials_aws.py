@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -264,12 +265,12 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_calls_bedrock(version: str, identities: StandIn, name: str) -> None:
+@pytest.mark.parametrize(("envoy", "name"), zip(itertools.cycle(["1.36.2", "1.40.0"]), EXAMPLES))
+def test_an_example_calls_bedrock(envoy: str, name: str, identities: StandIn) -> None:
     environment, files, arn = EXAMPLES[name]
     identities.reset()
     identities.config(sts={"external_ids": {ROLE: "fairlead-production"}} if name == "on-prem-aws" else {})
-    with platform(name, version, identities, environment=environment, files=files) as on:
+    with platform(name, envoy, identities, environment=environment, files=files) as on:
         assert caller(on.gate, "claude-sonnet")["arn"] == arn
         on.gate.verify()
 
