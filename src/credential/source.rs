@@ -123,6 +123,7 @@ impl Source {
     /// A source of a backend. `eager`: it is fetched before somebody asks for it.
     pub fn new(recipe: Recipe, backend: &str, eager: bool, clock: &Rc<Clock>) -> Self {
         let Recipe { name, identity, base, steps } = recipe;
+        let identity = Zeroizing::new(identity);
         let mut hash = Sha256::new();
         hash.update(identity.as_bytes());
         match &base {
@@ -272,8 +273,7 @@ impl Source {
         let outcome = step.read(&mut carry, &Answer { status, headers, body }, self.clock.now(host));
         // By a wrong clock requests are refused, and credentials have ended when they come.
         let has_ended = carry.expires.is_some_and(|end| end <= self.clock.now(host));
-        let is_told =
-            (matches!(status, 400 | 401 | 403) || has_ended) && self.clock.told(host, headers);
+        let is_told = (matches!(status, 400 | 401 | 403) || has_ended) && self.clock.told(host, headers);
         let next = match outcome {
             Ok(()) => Running { step: index.saturating_add(1), carry, is_corrected },
             Err(_) if is_told && !is_corrected => Running { step: index, carry, is_corrected: true },
