@@ -993,6 +993,15 @@ fn a_teams_own_role_is_taken_on_with_what_the_source_gives_and_not_with_the_back
 }
 
 #[test]
+fn a_backend_whose_sessions_are_all_teams_lacks_nothing_before_the_first_team_comes() {
+    let plan =
+        plan_with(&config(&assume_role(json!({ "per_team": true })), teams(&[("blue", json!(null))])), &KEYS);
+    let host = begin(&plan);
+    assert!(due(&plan, &host).is_empty());
+    assert_eq!(plan.backends()[0].standing(&host), Some(Standing::Good));
+}
+
+#[test]
 fn a_team_can_have_a_role_where_everyone_else_has_keys_that_never_end() {
     let credentials = json!({ "source": "environment", "clusters": { "sts": "sts" } });
     let own = json!({ "role_arn": "arn:aws:iam::210987654321:role/blue" });

@@ -99,9 +99,10 @@ struct Known {
 /// How a source stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// There is a credential, and it will be replaced in time as far as is known.
+    /// There is a credential, and it will be replaced in time as far as is known; or nobody has asked for one yet, and
+    /// nothing stands in the way.
     Good,
-    /// The first one is on its way, or nobody has asked for it yet.
+    /// The first one is on its way.
     Waiting,
     /// There is one, and it could not be replaced.
     Ending,
@@ -200,10 +201,12 @@ impl Source {
             (true, false) => Standing::Good,
             (true, true) => Standing::Ending,
             (false, true) => Standing::Failing,
+            // It is as ready as can be.
+            (false, false) if !self.is_asked_for() => {
+                self.base().map_or(Standing::Good, |base| base.standing(host))
+            }
             (false, false) => match self.base().map(|base| base.standing(host)) {
                 Some(Standing::Failing) => Standing::Failing,
-                // It is as ready as can be.
-                Some(standing) if !self.is_asked_for() => standing,
                 Some(Standing::Good | Standing::Waiting | Standing::Ending) | None => Standing::Waiting,
             },
         }
