@@ -7,6 +7,7 @@ pub mod sigv4;
 mod slot;
 pub mod source;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -17,7 +18,8 @@ use crate::base::error::Error;
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host};
 use crate::config::credentials::Credentials;
-use crate::config::{Environment, Problems, superfluous};
+use crate::config::teams::Team;
+use crate::config::{Environment, Problems, Secret, superfluous};
 use clock::Clock;
 pub use source::Source;
 
@@ -74,6 +76,8 @@ pub struct Shop<'a> {
     pub backend: &'a str,
     pub environment: &'a Environment,
     pub clock: &'a Rc<Clock>,
+    /// All teams, by their names.
+    pub teams: &'a BTreeMap<String, Team>,
 }
 
 impl Shop<'_> {
@@ -100,10 +104,20 @@ pub fn api_key(
             .add(&path, "is missing; write it, or {\"env\": \"NAME\"} to take it from Envoy's environment");
         return None;
     };
-    let key = Zeroizing::new(secret.resolve(environment, &path, problems)?);
+    token(secret, environment, &path, problems)
+}
+
+/// A key that goes into requests as it is, wherever it is written.
+fn token(
+    secret: &Secret,
+    environment: &Environment,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Credential> {
+    let key = Zeroizing::new(secret.resolve(environment, path, problems)?);
     // What cannot stand in a header would make Envoy drop the whole request.
     if !is_token(&key) {
-        problems.add(&path, "must be a key: letters, digits and marks, without blanks or line ends");
+        problems.add(path, "must be a key: letters, digits and marks, without blanks or line ends");
         return None;
     }
     Some(Credential::Fixed(Rc::new(Grant::Token(key))))
@@ -114,13 +128,14 @@ pub trait Step: fmt::Debug {
     /// What an operator reads when it fails, such as `AssumeRole of arn:aws:iam::123456789012:role/x`. No secret.
     fn name(&self) -> String;
 
-    /// The call to make. `None`: there is nothing to ask, and all was done in `carry`.
+    /// The call to make. `None`: there is nothing to ask, and all was done in `carry`. It is asked for once more
+    /// when the clock turns out to have been wrong, so what it is made of stays in `carry`.
     ///
     /// # Errors
     /// What the step before did not bring, or what cannot be signed.
     fn call(&self, carry: &mut Carry, now: SystemTime) -> Result<Option<Callout>, Problem>;
 
-    /// Takes what the next step goes on with from the answer.
+    /// Takes what the next step goes on with from the answer. Leaves `carry` alone when there is nothing to take.
     ///
     /// # Errors
     /// Why it is none.
@@ -164,6 +179,8 @@ pub enum Outcome {
     Unreachable,
     /// A status from 400 on: somebody has to change something.
     Refused,
+    /// What the first step began with was refused: it has ended, or is not known any more.
+    Stale,
     /// A status from 500 on, or too many calls.
     Failed,
     /// An answer that is none.
@@ -175,7 +192,7 @@ impl Outcome {
         match self {
             Outcome::Ok => "ok",
             Outcome::Unreachable => "unreachable",
-            Outcome::Refused => "refused",
+            Outcome::Refused | Outcome::Stale => "refused",
             Outcome::Failed => "failed",
             Outcome::Garbled => "garbled",
         }
@@ -203,8 +220,8 @@ impl Problem {
     }
 }
 
-/// No real token comes near this: AWS's session tokens and Google's access tokens are below 4 kB.
-const LONGEST: usize = 16 * 1024;
+/// AWS takes web identity tokens of up to so many characters (`clientTokenType` of its STS); no other token comes near.
+const LONGEST: usize = 20_000;
 
 /// Whether something can be a token or a key, and stand in a header as it is.
 pub fn is_token(text: &str) -> bool {

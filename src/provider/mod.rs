@@ -93,7 +93,12 @@ impl Backend {
                 "is empty; name the Envoy cluster that leads to this backend",
             );
         }
-        let shop = credential::Shop { backend: name, environment: around.environment, clock: around.clock };
+        let shop = credential::Shop {
+            backend: name,
+            environment: around.environment,
+            clock: around.clock,
+            teams: around.teams,
+        };
         let direct = |vendor, problems: &mut Problems| {
             let compiled = direct::Site::compile(vendor, written, around.environment, &path, problems);
             compiled.map(|(site, host, credential)| (Site::Direct(site), host, credential))
