@@ -196,3 +196,168 @@ def test_two_minutes_with_lives_of_five_seconds_and_no_request_fails(identities:
             assert elapsed / LIFETIME <= len(moments) <= elapsed / (0.4 * (LIFETIME - 1)) + 2, (what, len(moments))
         assert min(turns.values()) > SECONDS / 7 - 3
         on.gate.verify()
+
+
+# Sources that fail
+
+#: Credentials that cannot be had while `in_trouble`, and how `fairlead_credential_fetches_total` calls it.
+TROUBLED: dict[str, tuple[dict[str, Any], str]] = {
+    "down": (bedrock(AWS_BASES["instance"]), "unreachable"),
+    "slow": (bedrock(AWS_BASES["ecs"]), "unreachable"),
+    "no-file": (bedrock(AWS_BASES["eks"]), "refused"),
+    "garbage": (bedrock(AWS_BASES["web-identity"]), "garbled"),
+    "denied": (bedrock(assuming("static")), "refused"),
+    "busy": (vertex(GOOGLE_BASES["key"]), "failed"),
+    "unknown": (vertex(GOOGLE_BASES["file"]), "refused"),
+    "not-let-in": (vertex(being("machine")), "refused"),
+}
+UNTROUBLED = {"static": bedrock(AWS_BASES["static"]), "machine": vertex(GOOGLE_BASES["machine"])}
+
+#: Within this many seconds a request has its answer: a source's call may take three of them.
+IN_TIME = 6
+
+
+def in_trouble(cloud: StandIn) -> None:
+    """Lets every source of `TROUBLED` fail that does not by itself."""
+    cloud.reset()
+    cloud.config(
+        container={"delay_s": 10, "only": "ecs"},
+        sts={"body": "<html>no keys</html>", "only": "assume_role_with_web_identity", "external_ids": {EXTERNAL: "another"}},
+        oauth2={"status": 503, "body": "later"},
+        google_sts={"subject_tokens": {}},
+    )
+
+
+def test_a_source_that_fails_costs_clean_503s_until_it_recovers(
+    version: str, identities: StandIn, key: dict[str, Any]
+) -> None:
+    door = Door(identities.ports["imds"])
+    in_trouble(identities)
+    backends = {**{name: backend for name, (backend, _) in TROUBLED.items()}, **UNTROUBLED}
+    files = {IRSA_TOKEN: web_tokens.STS_TOKEN, FEDERATION_TOKEN: accounts.SUBJECT_TOKEN}
+    try:
+        with sources(
+            version, identities, "trouble", backends, environment=environment(key), files=files,
+            clusters={"aws_imds": door.port},
+        ) as on:  # fmt: skip
+            fails(on.gate)
+            # All is well again.
+            prepare(identities)
+            door.open()
+            on.projected(POD_IDENTITY_TOKEN).write(web_tokens.POD_TOKEN)
+            for name in TROUBLED:
+                until(f"{name} recovers", lambda: ask(on.gate, name).status == 200, 2 * IN_TIME)
+            assert health(on.gate) == {"status": "ok"}
+            on.gate.verify()
+    finally:
+        door.stop()
+
+
+def health(gate: Gate) -> Any:
+    """What the gateway says of itself; it lives in any case."""
+    answer = gate.call("GET", "/health")
+    assert answer.status == 200
+    return json.loads(answer.body)
+
+
+def fetched(gate: Gate, backend: str, **labels: str) -> int:
+    """Fetches of a backend's credentials, as Prometheus reads them."""
+    return metric(gate, "fairlead_credential_fetches_total", backend=backend, **labels)
+
+
+def fails(gate: Gate) -> None:
+    """Asks every model, and looks where an operator looks."""
+    gate.expected_errors = [rf"credentials of backend {name} \(" for name in TROUBLED]
+    gate.refusals_expected = True
+    for name in TROUBLED:
+        until(f"{name} has failed", lambda: fetched(gate, name))
+    assert health(gate) == {"status": "degraded", "credentials": {name: "failing" for name in sorted(TROUBLED)}}
+
+    def timed(model: str) -> tuple[Answer, float]:
+        begin = time.monotonic()
+        return ask(gate, model), time.monotonic() - begin
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = dict(zip([*TROUBLED, *UNTROUBLED], pool.map(timed, [*TROUBLED, *UNTROUBLED])))
+    for name, (_, outcome) in TROUBLED.items():
+        answer, took = answers[name]
+        unavailable(answer)
+        assert took < IN_TIME, (name, took)
+        assert fetched(gate, name, outcome=outcome) == fetched(gate, name) >= 1, name
+        assert f"credentials of backend {name} (" in gate.log()
+    for name in UNTROUBLED:
+        answer, took = answers[name]
+        assert answer.status == 200 and took < 2, f"{name} has noticed: {took:.1f} s"
+    # It is at once that nobody is kept waiting for what has failed just now.
+    assert min(took for name, (_, took) in answers.items() if name in TROUBLED) < 0.5
+    assert {request["caller"]["source"] for request in gate.requests("bedrock")} == {"static"}
+    assert {request["principal"] for request in gate.requests("vertex")} == {accounts.MACHINE}
+
+
+# What is revoked, and clocks that are wrong
+
+#: So long that a clock that is an hour off ends nothing.
+LONG = 40_000.0
+HOUR = 3600
+
+#: Whoever has never asked has no session yet.
+LATE = [f"late-{number}" for number in range(4)]
+LATE_TEAMS = {name: team(["*"], key=key_of(name)) for name in LATE}
+
+#: Two backends that have no credentials, each before one that has.
+PAIRS = {"rescued": ["nowhere", "machine"], "rescued-by-bedrock": ["nowhere-either", "instance"]}
+NOWHERE = {
+    "nowhere": bedrock({"source": "instance", "clusters": {"instance": "nowhere"}}),
+    "nowhere-either": vertex({"source": "metadata_server", "clusters": {"metadata": "nowhere"}}),
+}
+#: What Envoy's log says of them all the time.
+NOWHERE_FAILS = r"credentials of backend nowhere(-either)? \("
+
+#: A credential is old enough to be doubted when it is a little older than five seconds.
+OLD_ENOUGH = 5.3
+
+
+@pytest.fixture(scope="module", params=["whole", "gated"])
+def lasting(
+    version: str, request: pytest.FixtureRequest, identities: StandIn, key: dict[str, Any]
+) -> Iterator[tuple[Platform, bool]]:
+    """A gateway in either position, whose clock is an hour slow when it begins; whether a try can be repeated."""
+    prepare(identities, LONG)
+    identities.config(aws={"clock_offset_s": HOUR}, google={"clock_offset_s": HOUR})
+    backends = {**ALL, "static": UNTROUBLED["static"], **NOWHERE}
+    (closed,) = gateway.free_ports(1)
+    gated = request.param == "gated"
+
+    def edit(config: dict[str, Any]) -> None:
+        config["static_resources"]["clusters"].append(cluster("nowhere"))
+
+    with sources(
+        version, identities, request.param, backends, teams={**TEAMS, **LATE_TEAMS}, environment=environment(key),
+        files=FILES, gated=gated, pairs=PAIRS if gated else {}, clusters={"nowhere": closed}, edit=edit,
+    ) as on:  # fmt: skip
+        for name in ALL:
+            until(f"{name} is there", lambda: health(on.gate).get("credentials", {}).get(name) is None)
+        yield on, gated
+
+
+@pytest.fixture
+def held(lasting: tuple[Platform, bool]) -> Iterator[tuple[Platform, bool]]:
+    on, gated = lasting
+    offsets = on.gate.cloud.control("GET", "/config")
+    on.gate.fresh()
+    prepare(on.gate.cloud, LONG)
+    on.gate.cloud.config(aws=offsets["aws"], google={"clock_offset_s": offsets["google"]["clock_offset_s"]})
+    on.gate.expected_errors = [NOWHERE_FAILS]
+    yield on, gated
+    on.gate.verify()
+
+
+def test_a_clock_that_is_an_hour_slow_is_corrected_by_those_who_hand_out_credentials(
+    held: tuple[Platform, bool],
+) -> None:
+    on, _ = held
+    for model, key in ASKS:
+        answer = ask(on.gate, model, key)
+        assert answer.status == 200, (model, answer.body)
+    # Nothing has been refused since the gateway is ready: STS and the token endpoint have told the time before.
+    assert on.gate.cloud.refusals() == []
