@@ -60,12 +60,12 @@ pub struct Source {
     backend: String,
     /// Key of the shared value.
     key: String,
-    /// What the first step begins with; has no base itself.
+    /// What the first step begins with.
     base: Option<Credential>,
     steps: Vec<Box<dyn Step>>,
     clock: Rc<Clock>,
     /// Fetched though nobody has asked for it yet.
-    eager: bool,
+    eager: Cell<bool>,
     /// When a request has last asked for it on this worker.
     used: Cell<u64>,
     /// This worker has the lease.
@@ -120,8 +120,8 @@ pub struct Recipe {
 }
 
 impl Source {
-    /// A source of a backend. `eager`: it is fetched before somebody asks for it.
-    pub fn new(recipe: Recipe, backend: &str, eager: bool, clock: &Rc<Clock>) -> Self {
+    /// A source of a backend. It is fetched when somebody asks for it.
+    pub fn new(recipe: Recipe, backend: &str, clock: &Rc<Clock>) -> Self {
         let Recipe { name, identity, base, steps } = recipe;
         let mut hash = Sha256::new();
         hash.update(identity.as_bytes());
@@ -139,11 +139,16 @@ impl Source {
             base,
             steps,
             clock: Rc::clone(clock),
-            eager,
+            eager: Cell::new(false),
             used: Cell::new(0),
             running: RefCell::default(),
             known: RefCell::default(),
         }
+    }
+
+    /// It is fetched before somebody asks for it.
+    pub fn hurry(&self) {
+        self.eager.set(true);
     }
 
     /// Key of the shared value: others with the same key have the same credentials.
@@ -227,11 +232,11 @@ impl Source {
     /// Somebody wants it, or may want it soon. There may be hundreds of teams, and those that never come cost no look
     /// at the shared data.
     fn is_asked_for(&self) -> bool {
-        self.eager || self.used.get() > 0
+        self.eager.get() || self.used.get() > 0
     }
 
     fn is_wanted(&self, slot: &Slot) -> bool {
-        self.eager || self.used.get() > slot.fetched
+        self.eager.get() || self.used.get() > slot.fetched
     }
 
     /// The call to make now, if one is due and nobody else makes it. Whoever gets one must report to
@@ -272,8 +277,7 @@ impl Source {
         let outcome = step.read(&mut carry, &Answer { status, headers, body }, self.clock.now(host));
         // By a wrong clock requests are refused, and credentials have ended when they come.
         let has_ended = carry.expires.is_some_and(|end| end <= self.clock.now(host));
-        let is_told =
-            (matches!(status, 400 | 401 | 403) || has_ended) && self.clock.told(host, headers);
+        let is_told = (matches!(status, 400 | 401 | 403) || has_ended) && self.clock.told(host, headers);
         let next = match outcome {
             Ok(()) => Running { step: index.saturating_add(1), carry, is_corrected },
             Err(_) if is_told && !is_corrected => Running { step: index, carry, is_corrected: true },

@@ -41,6 +41,7 @@ pub struct Backend {
 pub struct Surroundings<'a> {
     pub environment: &'a Environment,
     pub clock: &'a Rc<Clock>,
+    pub sources: &'a credential::Sources,
     pub teams: &'a BTreeMap<String, Team>,
 }
 
@@ -93,12 +94,8 @@ impl Backend {
                 "is empty; name the Envoy cluster that leads to this backend",
             );
         }
-        let shop = credential::Shop {
-            backend: name,
-            environment: around.environment,
-            clock: around.clock,
-            teams: around.teams,
-        };
+        let Surroundings { environment, clock, sources, teams } = *around;
+        let shop = credential::Shop { backend: name, environment, clock, sources, teams };
         let direct = |vendor, problems: &mut Problems| {
             let compiled = direct::Site::compile(vendor, written, around.environment, &path, problems);
             compiled.map(|(site, host, credential)| (Site::Direct(site), host, credential))
