@@ -1,8 +1,10 @@
 //! AWS's credentials: from the configuration to keys, or to the steps by which they are fetched.
 
 use std::rc::Rc;
+use std::time::SystemTime;
 
-use super::{Credential, Grant, Shop, api_key, sigv4};
+use super::{Answer, Carry, Credential, Grant, Problem, Shop, Step, api_key, sigv4};
+use crate::base::host::Callout;
 use crate::config::credentials::{Credentials, Source, TeamCredentials};
 use crate::config::{Environment, Problems, Secret, superfluous, variable};
 
@@ -96,6 +98,49 @@ pub fn of_team(
     _problems: &mut Problems,
 ) -> Option<Credential> {
     None
+}
+
+/// What an external account of Google's begins with on AWS.
+pub struct Federated {
+    pub keys: Credential,
+    /// They leave the name of the region in [`Carry::name`].
+    pub region: Vec<Box<dyn Step>>,
+}
+
+/// Keys and region from Envoy's environment, where Google's own libraries look first: `_DefaultAwsSecurityCredentialsSupplier`
+/// of google-auth.
+pub fn federated(shop: &Shop<'_>, path: &str, problems: &mut Problems) -> Option<Federated> {
+    // To be joined with `instance`: where the environment has no keys they are those of the instance's role, and where it
+    // has no region that is the availability zone at …/latest/meta-data/placement/availability-zone without its last
+    // letter; both through `clusters.instance`.
+    let id = variable("AWS_ACCESS_KEY_ID", shop.environment, path, problems);
+    let secret = variable("AWS_SECRET_ACCESS_KEY", shop.environment, path, problems);
+    let filled = |name: &str| shop.environment.get(name).filter(|value| !value.is_empty());
+    let region = match filled("AWS_REGION").or_else(|| filled("AWS_DEFAULT_REGION")) {
+        Some(region) => Some(region.clone()),
+        None => variable("AWS_REGION", shop.environment, path, problems),
+    };
+    let keys = keys(&id?, &secret?, filled("AWS_SESSION_TOKEN").map(String::as_str), path, problems)?;
+    Some(Federated { keys, region: vec![Box::new(KnownRegion(region?))] })
+}
+
+/// The region is known beforehand.
+#[derive(Debug)]
+struct KnownRegion(String);
+
+impl Step for KnownRegion {
+    fn name(&self) -> String {
+        "the region".to_owned()
+    }
+
+    fn call(&self, carry: &mut Carry, _: SystemTime) -> Result<Option<Callout>, Problem> {
+        self.0.clone_into(&mut carry.name);
+        Ok(None)
+    }
+
+    fn read(&self, _: &mut Carry, _: &Answer<'_>, _: SystemTime) -> Result<(), Problem> {
+        Ok(())
+    }
 }
 
 fn key(

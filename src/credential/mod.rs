@@ -2,7 +2,9 @@
 
 pub mod aws;
 pub mod clock;
+mod form;
 pub mod google;
+mod hidden;
 pub mod sigv4;
 mod slot;
 pub mod source;
