@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,8 @@ def more_backends(plugin: dict[str, Any]) -> None:
 
 
 def routes(config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The routes of the one listener, to be edited."""
-    (listener,) = config["static_resources"]["listeners"]
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    """The routes of the listener that clients come to, to be edited."""
+    manager = gateway.front(config)["filter_chains"][0]["filters"][0]["typed_config"]
     return manager["route_config"]["virtual_hosts"][0]["routes"]
 
 
@@ -116,6 +115,7 @@ def running(
     file: str = "gateway.yaml",
     config: dict[str, Any] | None = None,
     wasm: Path = gateway.WASM,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Gate]:
     """An Envoy from a file of envoy/, or from `config`: `plugin` edits the plugin's JSON, `edit` the rest before it is made local."""
     config = gateway.load(file) if config is None else copy.deepcopy(config)
@@ -126,7 +126,7 @@ def running(
     )
     envoy = gateway.Envoy(
         gateway.envoys()[version], config, f"{name}-{version}", concurrency=concurrency,
-        component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": ANTHROPIC_KEY},
+        component_log_level="wasm:debug", environment={"ANTHROPIC_API_KEY": ANTHROPIC_KEY, **(environment or {})},
     )  # fmt: skip
     with envoy:
         gate = Gate(envoy, cloud)

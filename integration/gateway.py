@@ -62,8 +62,16 @@ HOSTS = (
     (re.compile(r"bedrock-(runtime|mantle)[-.].*"), "bedrock"),
     (re.compile(r"(.*[-.])?aiplatform\..*"), "vertex"),
     (re.compile(r"metadata\.google\.internal"), "metadata"),
+    (re.compile(r"oauth2\.googleapis\.com"), "oauth2"),
+    (re.compile(r"sts\.googleapis\.com"), "google_sts"),
+    (re.compile(r"iamcredentials\.googleapis\.com"), "iam"),
+    (re.compile(r".*\.actions\.githubusercontent\.com"), "subject"),
     (re.compile(r"api\.anthropic\.com"), "anthropic"),
     (re.compile(r"api\.openai\.com"), "openai"),
+    (re.compile(r"169\.254\.169\.254"), "imds"),
+    (re.compile(r"169\.254\.170\.(2|23)"), "container"),
+    # Google's is called sts.googleapis.com.
+    (re.compile(r"sts([.-].*)?\.amazonaws\.com(\.cn)?"), "sts"),
 )
 
 
@@ -83,8 +91,7 @@ def localise(
     cluster by its name, whatever its host. TLS is removed. `plugin` may edit the plugin's own JSON.
     """
     config["admin"]["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": admin_port}
-    (listener,) = config["static_resources"]["listeners"]
-    listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+    front(config)["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
     for cluster in config["static_resources"]["clusters"]:
         if "cluster_type" in cluster:
             # An aggregate: its members have the addresses.
@@ -93,6 +100,9 @@ def localise(
         cluster.pop("transport_socket", None)
         for locality in cluster.get("load_assignment", {}).get("endpoints", []):
             for endpoint in locality["lb_endpoints"]:
+                if "pipe" in endpoint["endpoint"]["address"]:
+                    # A listener of the same Envoy.
+                    continue
                 address = endpoint["endpoint"]["address"]["socket_address"]
                 local = (clusters or {}).get(cluster["name"]) or ports[_role(address["address"])]
                 address |= {"address": "127.0.0.1", "port_value": local}
@@ -103,6 +113,12 @@ def localise(
             plugin(value)
             settings["configuration"]["value"] = json.dumps(value)
     return config
+
+
+def front(config: dict[str, Any]) -> dict[str, Any]:
+    """The listener that clients come to, to be edited; beside it there may be some that only Envoy itself reaches."""
+    (listener,) = (each for each in config["static_resources"]["listeners"] if "socket_address" in each["address"])
+    return listener
 
 
 def _role(host: str) -> str:
@@ -197,8 +213,7 @@ class Envoy:
 
     @property
     def port(self) -> int:
-        (listener,) = self.config["static_resources"]["listeners"]
-        return listener["address"]["socket_address"]["port_value"]
+        return front(self.config)["address"]["socket_address"]["port_value"]
 
     @property
     def url(self) -> str:

@@ -325,3 +325,21 @@ def test_a_position_that_does_not_exist_is_refused_by_name(version: str, tmp_pat
         settings["root_id"] = "fairled"
     code, said = validate(version, config, tmp_path)
     assert code != 0 and "`fairled`; it must be `fairlead`" in said, said[-2000:]
+
+
+def test_a_gate_that_says_that_a_latch_follows_is_refused(version: str, tmp_path: Path) -> None:
+    config = gateway.load("fallback.yaml")
+    for settings in gateway.wasm_settings(config):
+        settings["vm_config"]["code"]["local"]["filename"] = str(gateway.WASM)
+        if settings.get("root_id") == "fairlead.gate":
+            plugin = json.loads(settings["configuration"]["value"])
+            settings["configuration"]["value"] = json.dumps(plugin | {"latch": True})
+    code, log = validate(version, config, tmp_path)
+    assert code != 0
+    assert "latch: is for the position fairlead alone; set allow_on_headers_stop_iteration" in log, log
+
+
+def test_both_envoys_are_there_to_be_tested() -> None:
+    """`gateway.envoys` lists what set-up has brought: a version that is not there would be left out in silence."""
+    assert {"1.36.2", "1.40.0"} <= gateway.envoys().keys()
+    assert all(path.exists() for path in gateway.envoys().values())

@@ -19,7 +19,7 @@ from .cloud.driver import StandIn
 from .cloud.embeddings import vector
 
 #: What Envoy's log says of a source that fails; nothing else may be wrong there.
-SOURCE_FAILS = r"the token source behind cluster gcp_metadata answered"
+SOURCE_FAILS = r"credentials of backend vertex-us-central1 \(metadata_server, cluster gcp_metadata\)"
 
 WORKERS = 4
 

@@ -344,6 +344,10 @@ pub fn superfluous(given: &[(&str, bool)], path: &str, owner: &str, problems: &m
     }
 }
 
+/// How an environment variable comes to the plugin.
+pub const HAND_OVER: &str =
+    "set it for Envoy's process and name it in vm_config.environment_variables.host_env_keys";
+
 /// Looks up an environment variable that must be there.
 pub fn variable(
     name: &str,
@@ -353,13 +357,7 @@ pub fn variable(
 ) -> Option<String> {
     let value = environment.get(name).filter(|value| !value.is_empty());
     if value.is_none() {
-        problems.add(
-            path,
-            format!(
-                "the environment variable {name} is not set; set it for Envoy's process and name it in \
-                 vm_config.environment_variables.host_env_keys"
-            ),
-        );
+        problems.add(path, format!("the environment variable {name} is not set; {HAND_OVER}"));
     }
     value.cloned()
 }

@@ -603,11 +603,89 @@ fn keys_of_aws_sign_the_question_who_they_are() {
         signed(&Gateway::of(&config, &variables).only())["url"].as_str().unwrap().to_owned()
     };
     assert!(region("AWS_DEFAULT_REGION", "us-east-2").starts_with("https://sts.us-east-2.amazonaws.com?"));
-    let found = compile(&config, &[]).unwrap_err().0;
-    let named = |name: &str| {
-        found.iter().any(|(path, problem)| path == "backends.gcp.credentials" && problem.contains(name))
+}
+
+/// The credentials of EC2 through the cluster that leads to its metadata service.
+fn on_ec2() -> Value {
+    let clusters = json!({ "sts": "google_sts", "instance": "aws_imds" });
+    with_json("external_account", &external_account(aws_source()), clusters)
+}
+
+#[test]
+fn the_role_of_an_instance_signs_in_the_instances_region() {
+    let gateway = Gateway::new(on_ec2());
+    let at = |call: &Call, method: &str, path: &str| {
+        assert_eq!(call.place(), ("aws_imds", method, "169.254.169.254", path));
     };
-    assert!(named("AWS_ACCESS_KEY_ID") && named("AWS_SECRET_ACCESS_KEY") && named("AWS_REGION"), "{found:?}");
+    let call = gateway.only();
+    at(&call, "PUT", "/latest/api/token");
+    let call = gateway.answer(&call, 200, "imds-session").unwrap();
+    at(&call, "GET", "/latest/meta-data/iam/security-credentials/");
+    let call = gateway.answer(&call, 200, "gateway").unwrap();
+    at(&call, "GET", "/latest/meta-data/iam/security-credentials/gateway");
+    let keys = json!({
+        "Code": "Success", "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "S3CRET-aws", "Token": "c2Vzc2lvbg==",
+        "Expiration": "2026-01-02T09:04:05Z"
+    });
+    assert!(gateway.answer(&call, 200, &keys.to_string()).is_none());
+
+    let call = gateway.only();
+    at(&call, "PUT", "/latest/api/token");
+    let call = gateway.answer(&call, 200, "imds-session").unwrap();
+    at(&call, "GET", "/latest/meta-data/placement/availability-zone");
+    assert_eq!(call.header("x-aws-ec2-metadata-token"), Some("imds-session"));
+    let call = gateway.answer(&call, 200, "us-west-2b").unwrap();
+    assert_eq!(call.place(), ("google_sts", "POST", "sts.googleapis.com", "/v1/token"));
+    let subject = call.form()["subject_token"].clone();
+    let subject = percent_decode_str(&subject).decode_utf8().unwrap().into_owned();
+    assert!(subject.contains("https://sts.us-west-2.amazonaws.com?Action=GetCallerIdentity"), "{subject}");
+    assert!(subject.contains("Credential=ASIAEXAMPLE/20260102/us-west-2/sts/aws4_request"), "{subject}");
+    gateway.answer(&call, 200, &token("ya29.first", 3599));
+    assert_eq!(gateway.token(0, None).as_deref(), Some("ya29.first"));
+
+    gateway.host.advance(Duration::from_secs(3590));
+    at(&gateway.only(), "PUT", "/latest/api/token");
+    assert_eq!(gateway.log(), "");
+}
+
+#[test]
+fn a_zone_tells_its_region_and_nothing_else_does() {
+    let region = |zone: &str| {
+        let config = configuration(on_ec2());
+        let keys = [("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "S3CRET-aws")];
+        let gateway = Gateway::of(&config, &keys);
+        let call = gateway.answer(&gateway.only(), 200, "imds-session").unwrap();
+        let call = gateway.answer(&call, 200, zone);
+        let said = gateway.log();
+        assert_eq!(call.is_none(), said.contains("answered with something that is no zone"), "{said}");
+        let subject = call?.form()["subject_token"].clone();
+        let host = subject.split("sts.").nth(1)?.split(".amazonaws").next()?.to_owned();
+        Some(host)
+    };
+    for (zone, expected) in [
+        ("us-west-2b", Some("us-west-2")),
+        ("us-gov-west-1a\n", Some("us-gov-west-1")),
+        ("us-west-2-lax-1a", Some("us-west-2")),
+        ("", None),
+        ("nowhere", None),
+        ("<html> 1", None),
+        ("us-west.evil.example/2b", None),
+    ] {
+        assert_eq!(region(zone).as_deref(), expected, "{zone}");
+    }
+}
+
+#[test]
+fn keys_of_aws_come_from_somewhere() {
+    let json = external_account(aws_source());
+    let config = configuration(with_json("external_account", &json, json!({ "sts": "google_sts" })));
+    let (id, secret) = (("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "S3CRET-aws"));
+    for variables in [&[][..], &[id], &[secret], &[id, secret], &[("AWS_REGION", "us-west-2")]] {
+        let found = compile(&config, variables).unwrap_err().0;
+        let [(path, problem)] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(path, "backends.gcp.credentials.clusters.instance");
+        assert!(problem.contains("169.254.169.254:80") && problem.contains("AWS_REGION"), "{problem}");
+    }
 }
 
 #[test]

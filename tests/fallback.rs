@@ -299,6 +299,79 @@ fn refused_credentials_and_unknown_models_are_tried_elsewhere_and_not_where_ther
 }
 
 #[test]
+fn what_was_signed_by_a_wrong_clock_is_signed_again_by_the_clouds_and_tried_at_the_same_place() {
+    let (plan, host) = (plan(), envoy());
+    let (mut story, _) = Story::routed(&plan, &host, &chat("bedrock/us.amazon.nova-lite-v1:0"));
+    let date = |outgoing: &Outgoing| outgoing.headers.get("x-amz-date").unwrap().to_owned();
+    let an_hour_later = headers(&[
+        (":status", "403"),
+        ("content-type", "application/json"),
+        ("x-amzn-errortype", "InvalidSignatureException"),
+        ("date", "Fri, 02 Jan 2026 04:04:05 GMT"),
+    ]);
+    let body: &[u8] =
+        br#"{"message":"Signature expired: 20260102T030405Z is now earlier than 20260102T035905Z"}"#;
+    assert_eq!(story.fails("east", an_hour_later.clone(), &[body]), (503, true));
+    let (_, outgoing) = story.sent("east");
+    assert_eq!(date(&outgoing), "20260102T040405Z");
+    story.succeeds("east");
+    let log = host.take_log();
+    assert!(log.len() == 1 && log[0].1.contains("3600 s slow"), "{log:?}");
+
+    // Who is refused by the right clock gets no further try, and who is refused once more neither.
+    let (story, _) = Story::routed(&plan, &host, &chat("bedrock/us.amazon.nova-lite-v1:0"));
+    assert_eq!(story.fails("east", an_hour_later, &[body]), (403, false));
+
+    // Another worker has heard of it; and a clock that is mended is believed again.
+    let other = host.worker();
+    let fresh = compile(&config().to_string());
+    fresh.look(&other);
+    let (story, _) = Story::routed(&fresh, &other, &chat("bedrock/us.amazon.nova-lite-v1:0"));
+    assert_eq!(date(&story.sent("east").1), "20260102T040405Z");
+    let right = headers(&[
+        (":status", "403"),
+        ("x-amzn-errortype", "InvalidSignatureException:http://internal.amazon.com/"),
+        ("date", "Fri, 02 Jan 2026 03:04:06 GMT"),
+    ]);
+    assert_eq!(story.fails("east", right, &[]), (503, true));
+    assert_eq!(date(&story.sent("east").1), "20260102T030405Z");
+}
+
+#[test]
+fn a_token_that_was_revoked_is_fetched_again_and_its_try_repeated_once() {
+    let plan = compile(
+        &json!({
+            "backends": { "google": {
+                "provider": "vertex", "project": "p", "location": "global", "cluster": "google",
+                "credentials": { "source": "metadata_server", "cluster": "metadata" }
+            } },
+            "models": [{ "name": "gemini", "backend": "google", "model": "vertex_ai/gemini-2.5-flash" }],
+            "chains": [{ "cluster": "chain", "backends": ["google"] }]
+        })
+        .to_string(),
+    );
+    let host = envoy();
+    client::sign_in(&plan, &host);
+    host.advance(Duration::from_secs(60));
+    let (story, _) = Story::routed(&plan, &host, &chat("gemini"));
+    let refused = headers(&[(":status", "401"), ("content-type", "application/json")]);
+    let body: &[u8] = br#"{"error":{"code":401,"message":"no","status":"UNAUTHENTICATED"}}"#;
+    assert_eq!(story.fails("google", refused.clone(), &[body]), (503, true));
+
+    let (mut trial, step) = story.trial("google");
+    assert_eq!(step, Step::Park, "the next token is on its way");
+    assert!(client::fetch(&plan, &host).is_some());
+    client::answer(&plan.sources()[0], &host, Some((200, &client::token("second", 3599))));
+    let Step::Forward(outgoing) = trial.wake(&host) else { panic!("the token is there") };
+    assert_eq!(outgoing.headers.get("authorization"), Some("Bearer second"));
+    let step = trial.response_headers(&host, refused, true);
+    assert!(
+        matches!(&step, ReplyStep::Fail(headers) if headers.get("x-fairlead-retry").is_none()),
+        "{step:?}"
+    );
+}
+
+#[test]
 fn a_stream_that_begins_with_an_exception_is_had_elsewhere_and_one_that_has_begun_is_not() {
     let (plan, host) = (plan(), envoy());
     let body = chat("claude").replace("\"messages\"", "\"stream\":true,\"messages\"");

@@ -719,6 +719,54 @@ fn routes_of_ours_that_are_called_wrongly_are_answered_at_once() {
     assert_eq!((got.status, got.body.as_str()), (200, r#"{"status":"ok"}"#));
 }
 
+#[test]
+fn the_health_of_a_gateway_names_the_backends_that_have_no_credentials() {
+    let plan = vertex();
+    let host = &process(&plan, 1)[0];
+    let health = || {
+        let request = headers(&[(":method", "GET"), (":path", "/health")]);
+        let got = answered(Whole::new(Rc::clone(&plan)).request_headers(host, &request, true));
+        assert_eq!(got.status, 200, "a restart would not help");
+        (got.json()["status"].clone(), got.json()["credentials"]["cloud"].clone())
+    };
+    assert_eq!(health(), ("degraded".into(), "waiting".into()));
+    assert!(client::fetch(&plan, host).is_some());
+    answer(&plan, host, None);
+    assert_eq!(health(), ("degraded".into(), "failing".into()));
+    host.advance(seconds(1));
+    client::sign_in(&plan, host);
+    assert_eq!(health(), ("ok".into(), serde_json::Value::Null));
+    host.advance(seconds(3599 - 100));
+    assert!(client::fetch(&plan, host).is_some());
+    answer(&plan, host, Some((500, b"")));
+    assert_eq!(health(), ("degraded".into(), "ending".into()));
+    let fetches: Vec<(String, u64)> =
+        host.counts().into_iter().filter(|(name, _)| name.contains("credential")).collect();
+    let name = |outcome: &str| format!("fairlead_credential_fetches_total;backend=cloud;outcome={outcome}");
+    assert_eq!(fetches, [(name("failed"), 1), (name("ok"), 1), (name("unreachable"), 1)]);
+}
+
+#[test]
+fn tokens_that_came_together_are_replaced_apart() {
+    let plan = vertex();
+    let dues: std::collections::BTreeSet<u64> = (0..20)
+        .map(|part| {
+            let host = &process(&plan, 1)[0];
+            host.advance(Duration::from_millis(part * 50));
+            client::sign_in(&plan, host);
+            let begin = 3599 - 300;
+            host.advance(seconds(begin));
+            assert!(client::fetch(&plan, host).is_none(), "the source has no new one before");
+            (begin..3599).find(|_| {
+                host.advance(seconds(1));
+                client::fetch(&plan, host).is_some()
+            })
+        })
+        .map(Option::unwrap)
+        .collect();
+    assert!(dues.len() > 5 && *dues.last().unwrap() <= 3599 - 240, "{dues:?}");
+}
+
 // What is left out.
 
 const LOSSY: &[u8] =

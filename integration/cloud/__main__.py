@@ -11,21 +11,31 @@ import sys
 
 from .anthropic import Anthropic
 from .bedrock import Bedrock
+from .container import Container
 from .control import Control
+from .google_sts import GoogleSts
 from .http import Server
+from .iam import Iam
+from .imds import Imds
 from .metadata import Metadata
+from .oauth2 import Oauth2
 from .openai import OpenAI
 from .state import State
 from .strict import Refused
+from .sts import Sts
+from .subject import Subject
 from .vertex import Vertex
 
 #: Role -> its distance from --port-base.
-ROLES = {"bedrock": 0, "vertex": 1, "metadata": 2, "control": 3, "anthropic": 4, "openai": 5}
+ROLES = {
+    "bedrock": 0, "vertex": 1, "metadata": 2, "control": 3, "anthropic": 4, "openai": 5,
+    "imds": 6, "container": 7, "sts": 8, "oauth2": 9, "google_sts": 10, "iam": 11, "subject": 12,
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m integration.cloud", description=__doc__)
-    parser.add_argument("--port-base", type=int, metavar="N", help="take ports N to N+5 (default: free ports)")
+    parser.add_argument("--port-base", type=int, metavar="N", help=f"take ports N to N+{len(ROLES) - 1} (default: free ports)")
     for role, offset in ROLES.items():
         parser.add_argument(f"--{role}-port", type=int, metavar="N", help=f"default: port base + {offset}; 0: a free one")
     parser.add_argument(
@@ -52,6 +62,13 @@ async def serve(ports: dict[str, int], allow_headers: list[str]) -> None:
         "control": Control(state),
         "anthropic": Anthropic(state),
         "openai": OpenAI(state),
+        "imds": Imds(state),
+        "container": Container(state),
+        "sts": Sts(state),
+        "oauth2": Oauth2(state),
+        "google_sts": GoogleSts(state),
+        "iam": Iam(state),
+        "subject": Subject(state),
     }
     servers = []
     bound = {}

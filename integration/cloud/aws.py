@@ -25,7 +25,11 @@ class Api(frame.Api):
         return {"x-amzn-RequestId": str(uuid.uuid4())}
 
     def refusal(self, refused: Refused) -> Whole:
-        return front_end(refused.error or "ValidationException", refused.detail)
+        status, headers, body = front_end(refused.error or "ValidationException", refused.detail)
+        if refused.kind == "token":
+            # The check of API keys writes its message with a capital letter.
+            body = json_bytes({"Message": refused.detail})
+        return status, headers, body
 
     def error(self, error: Error) -> Whole:
         """An error of the service behind, whose name carries a suffix in real life."""

@@ -27,8 +27,12 @@ class Bedrock(Cloud):
         if host is None and not LOOPBACK.fullmatch(headers["host"]):
             raise Refused("headers", f"host {headers['host']!r} does not serve {request.path}")
         region = host.group(1) if host else None
-        sigv4.check(request, headers, region, api.service, set(settings.regions), set(settings.bearer_tokens))
+        known = self.state.known(set(settings.bearer_tokens))
+        api.caller = sigv4.check(request, headers, region, api.service, known).record()
         return f"Amazon Bedrock ({region or 'no region'})"
+
+    def clock(self) -> float:
+        return self.state.aws_now()
 
     def refusal(self, refused: Refused) -> Whole:
         return aws.front_end("UnknownOperationException", refused.detail)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qs
 
+from .accounts import KEYED
 from .http import Exchange, Request, json_bytes
+from .keys import Key
+from .metadata import issue
 from .scripts import CLOUDS, BadScript, Forced, parse
-from .state import State, readable
+from .state import State, Token, readable
 
 
 class Control:
@@ -42,11 +46,20 @@ class Control:
             case "GET", "/control/counters":
                 return dict(sorted(state.counters.items()))
             case "GET", "/control/tokens":
-                return {"tokens": [{"value": token.value, "valid": token.valid} for token in state.tokens]}
+                return {"tokens": [_shown(token) for token in state.tokens]}
             case "POST", "/control/tokens/revoke":
-                return {"revoked": self._revoke(body.get("token"))}
+                return {"revoked": self._revoke(body)}
             case "POST", "/control/tokens/issue":
-                return {"access_token": state.issue().value}
+                return {"access_token": issue(state).value}
+            case "GET", "/control/keys":
+                return {"keys": [self._key(key) for key in state.keyring.issued()]}
+            case "POST", "/control/keys/revoke":
+                return {"revoked": state.keyring.revoke(state.aws_now(), body.get("access_key_id"))}
+            case "POST", "/control/service_accounts":
+                return state.account_keys.create(body.get("email", KEYED))
+            case "POST", "/control/service_accounts/delete":
+                state.account_keys.delete(body.get("private_key_id"))
+                return {}
             case "GET", "/control/config":
                 return state.settings_json()
             case "PUT" | "POST", "/control/config":
@@ -69,8 +82,19 @@ class Control:
         limit = int(query.get("limit", 50))
         return [readable(entry) for entry in chosen[-limit:]] if limit > 0 else []
 
-    def _revoke(self, value: str | None) -> int:
-        chosen = [token for token in self._state.tokens if token.valid and value in (None, token.value)]
+    def _key(self, key: Key) -> dict[str, Any]:
+        return asdict(key) | {"valid": self._state.aws_now() < key.expires}
+
+    def _revoke(self, wanted: dict[str, Any]) -> int:
+        if unknown := wanted.keys() - {"token", "principal"}:
+            raise ValueError(f"unknown: {sorted(unknown)}")
+        chosen = [
+            token
+            for token in self._state.tokens
+            if token.valid
+            and wanted.get("token") in (None, token.value)
+            and wanted.get("principal") in (None, token.principal)
+        ]
         for token in chosen:
             token.revoked = True
         return len(chosen)
@@ -82,3 +106,7 @@ class Control:
         parse(script)
         self._state.stage.forced.append(Forced(cloud, script, times))
         return {"queued": len(self._state.stage.forced)}
+
+
+def _shown(token: Token) -> dict[str, Any]:
+    return {"value": token.value, "principal": token.principal, "valid": token.valid}

@@ -64,9 +64,17 @@ class StandIn:
     def counters(self) -> dict[str, int]:
         return self.control("GET", "/counters")
 
+    def keys(self) -> list[dict[str, Any]]:
+        """The AWS keys that were handed out, oldest first, secrets and all."""
+        return self.control("GET", "/keys")["keys"]
+
     def config(self, **changes: Any) -> dict[str, Any]:
         return self.control("PUT", "/config", changes)
 
     def script(self, script: str, cloud: str | None = None, times: int = 1) -> None:
         """Order a script for the next `times` requests, whatever their text says."""
         self.control("POST", "/script", {"cloud": cloud, "script": script, "times": times})
+
+    def service_account(self, email: str | None = None) -> dict[str, Any]:
+        """The file of a new key of a service account, as Google's console gives it."""
+        return self.control("POST", "/service_accounts", {"email": email} if email else {})

@@ -156,9 +156,10 @@ def aws_body(name: str, message: str | None) -> dict[str, Any]:
     return body
 
 
-def google_body(name: str, message: str | None) -> dict[str, Any]:
-    """Google's error body."""
-    return {"error": {"code": GOOGLE[name], "message": message or GOOGLE_MESSAGES.get(name, name), "status": name}}
+def google_body(name: str, message: str | None, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Google's error body: a google.rpc.Status."""
+    error = {"code": GOOGLE[name], "message": message or GOOGLE_MESSAGES.get(name, name), "status": name}
+    return {"error": error | ({"details": details} if details else {})}
 
 
 def anthropic_body(name: str, message: str | None) -> dict[str, Any]:

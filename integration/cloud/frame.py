@@ -32,6 +32,7 @@ class Port:
 
     async def __call__(self, request: Request, exchange: Exchange) -> None:
         entry = self.state.arrived(self.name, request)
+        exchange.clock = self.clock
         outcome = "crashed"
         try:
             await self.answer(request, exchange, entry)
@@ -52,6 +53,10 @@ class Port:
     async def answer(self, request: Request, exchange: Exchange, entry: dict[str, Any]) -> None:
         """Answer the request, or raise `Refusal`."""
         raise NotImplementedError
+
+    def clock(self) -> float | None:
+        """What time it is here, for the header `Date`; None: it is not told."""
+        return None
 
 
 class Refusal(Exception):
@@ -79,9 +84,11 @@ class Cloud(Port):
 
     async def answer(self, request: Request, exchange: Exchange, entry: dict[str, Any]) -> None:
         api = self._api(request)
+        api.entry = entry
         try:
             try:
                 api.place = self.enter(request, api)
+                entry["caller"] = api.caller
                 api.route()
                 api.turn = api.admit(parse_json(request.body))
                 entry["script"], answer = self.state.stage.answer(api.turn)
@@ -115,8 +122,12 @@ class Api:
     query = ""
 
     turn: Turn
+    #: The record of the request, for what only its cloud knows of it.
+    entry: dict[str, Any]
     #: Where the request went, as the default script says it.
     place: str
+    #: Whose credentials it came with, for the record; only AWS's are told.
+    caller: dict[str, Any] | None = None
 
     def __init__(self, cloud: str, request: Request, found: re.Match[str]) -> None:
         self.cloud = cloud

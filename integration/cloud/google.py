@@ -6,12 +6,12 @@ import json
 import re
 from typing import Any
 
-from . import frame
+from . import bearer, frame
+from .bearer import JSON
 from .delivery import Whole
 from .errors import GOOGLE, google_body, google_name
 from .replies import Error
-
-JSON = "application/json; charset=UTF-8"
+from .strict import Refused
 
 MODEL = r"(?P<model>[a-zA-Z0-9][a-zA-Z0-9._@-]*)"
 
@@ -23,6 +23,11 @@ class Api(frame.Api):
 
     def head(self) -> dict[str, str]:
         return {"Vary": "Origin", "X-Content-Type-Options": "nosniff"}
+
+    def refusal(self, refused: Refused) -> Whole:
+        if isinstance(refused, bearer.Denied):
+            return bearer.answer(refused, self.head())
+        return super().refusal(refused)
 
     def error(self, error: Error) -> Whole:
         return told(error, self.head())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import itertools
 import json
 import socket
@@ -10,6 +11,7 @@ import struct
 import sys
 import traceback
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any, Awaitable, Callable
 
 from .strict import Refused
@@ -62,6 +64,8 @@ class Exchange:
         self._reader = reader
         self._writer = writer
         self.status: int | None = None
+        #: What the header `Date` tells; None when there is to be none.
+        self.clock: Callable[[], float | None] = lambda: None
 
     async def whole(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Send a complete reply with a content length."""
@@ -71,6 +75,9 @@ class Exchange:
     async def head(self, status: int, headers: dict[str, str]) -> None:
         """Send the status line and headers."""
         self.status = status
+        now = self.clock()
+        if now is not None:
+            headers = headers | {"Date": formatdate(now, usegmt=True)}
         lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         await self.send("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
@@ -118,6 +125,11 @@ class Exchange:
 
 
 Handler = Callable[[Request, Exchange], Awaitable[None]]
+
+
+def timestamp(seconds: float) -> str:
+    """A moment as both clouds write it in bodies."""
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def json_bytes(value: Any) -> bytes:

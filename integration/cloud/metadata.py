@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .bearer import CLOUD_PLATFORM
 from .delivery import Whole
-from .frame import Port, Refusal
-from .http import Exchange, Request, json_bytes
+from .http import Request, json_bytes
+from .issuer import Issuer, page
+from .state import State, Token
 from .strict import Refused
-
-HEAD = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
 
 TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 
@@ -20,34 +20,31 @@ HOST = re.compile(r"(metadata\.google\.internal|metadata|169\.254\.169\.254|127\
 LEAKS = ("authorization", "x-api-key", "api-key", "cookie", "x-goog-api-key", "openai-organization")
 
 
-class Metadata(Port):
+class Metadata(Issuer):
     """Handler of the metadata port."""
 
     name = "metadata"
 
-    async def answer(self, request: Request, exchange: Exchange, entry: dict[str, Any]) -> None:
-        try:
-            _check(request)
-        except Refused as refused:
-            raise Refusal(refused, _page(refused)) from None
-        self.state.counters["metadata.token_calls"] += 1
-        settings = self.state.settings.metadata
-        if settings.delay_s:
-            await exchange.wait(settings.delay_s)
-        if settings.body is not None or settings.status != 200:
-            body = (settings.body or "").encode()
-        else:
-            token = self.state.issue()
-            body = json_bytes(
-                {"access_token": token.value, "expires_in": int(settings.lifetime_s), "token_type": "Bearer"}
-            )
-        await exchange.whole(settings.status, HEAD | {"Content-Type": settings.content_type}, body)
+    def check(self, request: Request, entry: dict[str, Any]) -> None:
+        _check(request)
+
+    def give(self, asked: None, entry: dict[str, Any]) -> bytes:
+        token = issue(self.state)
+        entry["principal"] = token.principal
+        lifetime = int(self.state.settings.metadata.lifetime_s)
+        return json_bytes({"access_token": token.value, "expires_in": lifetime, "token_type": "Bearer"})
+
+    def refusal(self, refused: Refused) -> Whole:
+        return page(404 if refused.kind == "path" else 403, refused, self.head())
+
+    def head(self) -> dict[str, str]:
+        return {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
 
 
-def _page(refused: Refused) -> Whole:
-    status = 404 if refused.kind == "path" else 403
-    page = f"<!DOCTYPE html><title>Error {status}</title><p>{refused.detail}".encode()
-    return status, HEAD | {"Content-Type": "text/html; charset=UTF-8"}, page
+def issue(state: State) -> Token:
+    """A new token of the machine's account."""
+    settings = state.settings.metadata
+    return state.issue(settings.email, frozenset({CLOUD_PLATFORM}), settings.lifetime_s)
 
 
 def _check(request: Request) -> None:

@@ -8,12 +8,13 @@ import json
 import math
 import re
 from typing import Any, Iterable
+from urllib.parse import unquote_plus
 
 
 class Refused(Exception):
     """A request that the stand-in does not accept.
 
-    `kind` is one word for tests to filter by: http, headers, path, json, shape, rule, signature, token.
+    `kind` is one word for tests to filter by: http, headers, path, json, form, shape, rule, signature, token.
     `error` overrides the error name that the cloud would use; None leaves the choice to the cloud.
     """
 
@@ -43,6 +44,10 @@ COMMON_HEADERS = frozenset(
 #: A client's user agent is a leak; the gateway's own is not.
 OUR_USER_AGENT = re.compile(r"fairlead(/[0-9A-Za-z.+-]+)?")
 
+#: The types of bodies.
+JSON = re.compile(r"application/json(; ?charset=utf-8)?", re.IGNORECASE)
+FORM = re.compile(r"application/x-www-form-urlencoded(; ?charset=utf-8)?", re.IGNORECASE)
+
 #: A host name that tells nothing of the endpoint that was meant.
 LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost)(:\d+)?")
 
@@ -50,11 +55,15 @@ ACCEPTABLE = frozenset({"*/*", "application/json", "text/event-stream", "applica
 
 
 def check_headers(
-    headers: list[tuple[str, str]], own: Iterable[str], tolerated: Iterable[str]
+    headers: list[tuple[str, str]],
+    own: Iterable[str],
+    tolerated: Iterable[str],
+    content: re.Pattern[str] | None = JSON,
 ) -> dict[str, str]:
     """Refuse duplicates and anything outside the allow list; return the headers by lower-case name.
 
-    `own` are the cloud's own headers, `tolerated` are those a test has allowed through the control port.
+    `own` are the cloud's own headers, `tolerated` are those a test has allowed through the control port, `content` is
+    the content type that there must be, None where there is no body.
     """
     allowed = COMMON_HEADERS | set(own)
     tolerated = set(tolerated)
@@ -74,8 +83,8 @@ def check_headers(
     if found.get("connection", "keep-alive").lower() not in ("keep-alive", "close"):
         raise Refused("headers", "header connection names other headers")
     kind = found.get("content-type")
-    if kind is None or not re.fullmatch(r"application/json(; ?charset=utf-8)?", kind, re.IGNORECASE):
-        raise Refused("headers", f"header content-type must be application/json, not {kind!r}")
+    if (content is None) != (kind is None) or (content is not None and not content.fullmatch(kind)):
+        raise Refused("headers", f"header content-type is {kind!r}, which this endpoint does not take")
     accept = found.get("accept")
     if accept is not None and "accept" not in tolerated and accept not in ACCEPTABLE:
         raise Refused("headers", f"header accept is {accept!r}, which this endpoint does not produce")
@@ -136,6 +145,27 @@ def _no_lone_surrogates(value: Any) -> None:
         for key, item in value.items():
             _no_lone_surrogates(key)
             _no_lone_surrogates(item)
+
+
+#: What https://url.spec.whatwg.org/#urlencoded-serializing leaves as it is; `~` is left by some, and means itself.
+FORM_TEXT = re.compile(r"(?:[A-Za-z0-9*._~+-]|%[0-9A-Fa-f]{2})*")
+
+
+def parse_form(body: bytes) -> dict[str, str]:
+    """Parse a form: every name once, nothing raw that a serialiser would have encoded."""
+    found: dict[str, str] = {}
+    for pair in body.decode("latin-1").split("&"):
+        name, equals, value = pair.partition("=")
+        if not name or not equals or not FORM_TEXT.fullmatch(name) or not FORM_TEXT.fullmatch(value):
+            raise Refused("form", f"parameter {name!r} is not form-urlencoded")
+        try:
+            name, value = (unquote_plus(text, errors="strict") for text in (name, value))
+        except UnicodeDecodeError:
+            raise Refused("form", f"parameter {name!r} is not UTF-8") from None
+        if name in found:
+            raise Refused("form", f"parameter {name!r} occurs twice")
+        found[name] = value
+    return found
 
 
 def decode_base64(text: str, where: str) -> bytes:

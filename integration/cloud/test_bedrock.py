@@ -19,7 +19,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from . import sigv4
+from . import keys, sigv4
 from .driver import StandIn
 from .replies import seal
 from .scripts import UNICODE
@@ -48,7 +48,7 @@ def say(text: str, **more: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"text": text}]}]} | more
 
 
-def sdk(cloud: StandIn, key: sigv4.Key = sigv4.KEYS[1]) -> Any:
+def sdk(cloud: StandIn, key: keys.Key = keys.KEYS[1]) -> Any:
     """A real boto3 client; the headers that only SDKs send are let through for it."""
     cloud.config(allow_headers=["user-agent", "accept-encoding", "amz-sdk-invocation-id", "amz-sdk-request"])
     return boto3.client(
@@ -67,7 +67,7 @@ def post(
     body: Any = HELLO,
     *,
     path: str = f"/model/{quote(MODEL, safe='')}/converse",
-    key: sigv4.Key = sigv4.KEYS[0],
+    key: keys.Key = keys.KEYS[0],
     region: str = "us-east-1",
     service: str = "bedrock",
     host: str = "bedrock-runtime.us-east-1.amazonaws.com",
@@ -112,7 +112,7 @@ def refused(cloud: StandIn, reply: tuple[int, dict[str, str], bytes], kind: str,
 
 
 def test_boto3_converses_with_and_without_a_session_token(cloud: StandIn) -> None:
-    for key in sigv4.KEYS:
+    for key in keys.KEYS:
         reply = sdk(cloud, key).converse(modelId=MODEL, messages=HELLO["messages"], system=[{"text": "Be kind"}])
         assert reply["stopReason"] == "end_turn"
         assert "“Hello”" in reply["output"]["message"]["content"][0]["text"]
@@ -251,8 +251,22 @@ def test_a_bedrock_api_key_works_instead_of_a_signature(cloud: StandIn) -> None:
     path = f"/model/{quote(MODEL, safe='')}/converse"
     headers = {"host": "127.0.0.1", "content-type": "application/json", "authorization": "Bearer " + sigv4.BEARER}
     assert send(cloud, path, headers, json.dumps(HELLO).encode())[0] == 200
-    headers["authorization"] = "Bearer sk-of-the-client"
-    refused(cloud, send(cloud, path, headers, json.dumps(HELLO).encode()), "signature", "bearer", "AccessDeniedException")
+    (record,) = cloud.requests("bedrock")
+    assert record["caller"]["source"] == "bearer" and record["caller"]["arn"] is None
+
+
+def test_an_unknown_api_key_is_refused_in_the_words_of_its_check(cloud: StandIn) -> None:
+    headers = {"host": "127.0.0.1", "content-type": "application/json"}
+    for token, about in (("sk-of-the-client", "pre-defined prefix"), ("ABSKnobody", "API Key is valid")):
+        for path in (f"/model/{quote(MODEL, safe='')}/converse", "/anthropic/v1/messages"):
+            raw = json.dumps(HELLO).encode()
+            status, told, body = send(cloud, path, headers | {"authorization": f"Bearer {token}"}, raw)
+            assert (status, told["x-amzn-errortype"]) == (403, "AccessDeniedException")
+            (message,) = json.loads(body).items()
+            assert message[0] == "Message" and about in message[1]
+    assert {one["kind"] for one in cloud.refusals()} == {"token"}
+    cloud.config(bearer_tokens=[])
+    assert send(cloud, path, headers | {"authorization": f"Bearer {sigv4.BEARER}"}, raw)[0] == 403
 
 
 SIGNATURE_CASES = {
@@ -266,14 +280,14 @@ SIGNATURE_CASES = {
     "wrong region": (dict(region="us-west-2"), "InvalidSignatureException"),
     "unknown region": (dict(region="mars-1", host="127.0.0.1"), "InvalidSignatureException"),
     "wrong service": (dict(service="bedrock-runtime"), "InvalidSignatureException"),
-    "unknown key": (dict(key=sigv4.Key("AKIDNOBODY", "x")), "UnrecognizedClientException"),
-    "wrong secret": (dict(key=sigv4.Key(sigv4.KEYS[0].access_key_id, "x")), "InvalidSignatureException"),
+    "unknown key": (dict(key=keys.Key("AKIDNOBODY", "x")), "UnrecognizedClientException"),
+    "wrong secret": (dict(key=keys.Key(keys.KEYS[0].access_key_id, "x")), "InvalidSignatureException"),
     "session token forgotten": (
-        dict(key=sigv4.Key(sigv4.KEYS[1].access_key_id, sigv4.KEYS[1].secret_access_key)),
+        dict(key=keys.Key(keys.KEYS[1].access_key_id, keys.KEYS[1].secret_access_key)),
         "UnrecognizedClientException",
     ),
     "session token of nobody": (
-        dict(key=sigv4.Key(sigv4.KEYS[0].access_key_id, sigv4.KEYS[0].secret_access_key, "token")),
+        dict(key=keys.Key(keys.KEYS[0].access_key_id, keys.KEYS[0].secret_access_key, "token")),
         "UnrecognizedClientException",
     ),
     "no authorization": (dict(tamper=lambda h, raw: h.pop("authorization") and None), "MissingAuthenticationTokenException"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from . import embeddings, google
+from . import bearer, embeddings, google
 from .delivery import Whole
 from .frame import Cloud
 from .gemini import CountTokens, Gemini
@@ -14,6 +14,8 @@ from .open_models import Mistral, OpenModels
 from .replies import Error
 from .strict import LOOPBACK, Refused, check_headers
 from .vertex_images import GeminiImages, Imagen
+
+SERVICE = "aiplatform.googleapis.com"
 
 #: Regional, global and multi-region endpoints.
 HOST = re.compile(r"(?:([a-z0-9-]+)-)?aiplatform\.googleapis\.com|aiplatform\.([a-z]+)\.rep\.googleapis\.com")
@@ -26,26 +28,22 @@ class Vertex(Cloud):
     apis = (GeminiImages, Imagen, Gemini, CountTokens, CountRawPredict, RawPredict, OpenModels, Mistral, *embeddings.VERTEX)
 
     def enter(self, request: Request, api: google.Api) -> str:
-        headers = check_headers(request.headers, api.more_headers, self.state.settings.allow_headers)
+        own = (*api.more_headers, bearer.USER_PROJECT)
+        headers = check_headers(request.headers, own, self.state.settings.allow_headers)
         project, location = api.found["project"], api.found["location"]
         _host(headers["host"], location)
-        self._token(headers.get("authorization"))
+        method = f"google.cloud.aiplatform.v1.PredictionService.{_method(request.path)}"
+        bearer.check(self.state, headers, api.entry, SERVICE, method, frozenset({bearer.CLOUD_PLATFORM}))
         return f"Google Vertex AI ({project}, {location})"
 
     def refusal(self, refused: Refused) -> Whole:
         return google.told(Error("NOT_FOUND", refused.detail), {})
 
-    def _token(self, authorization: str | None) -> None:
-        sent = authorization.removeprefix("Bearer ") if authorization else None
-        if sent is None or sent == authorization or not any(
-            token.value == sent and token.valid for token in self.state.tokens
-        ):
-            raise Refused(
-                "token",
-                "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
-                "valid authentication credential.",
-                "UNAUTHENTICATED",
-            )
+
+def _method(path: str) -> str:
+    """The name that Google's errors have for what was called; a path without a verb is that of the open models."""
+    verb = path.rpartition(":")[2]
+    return "ChatCompletions" if "/" in verb else verb[:1].upper() + verb[1:]
 
 
 def _host(host: str, location: str) -> None:

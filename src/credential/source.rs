@@ -99,9 +99,10 @@ struct Known {
 /// How a source stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// There is a credential, and it will be replaced in time as far as is known.
+    /// There is a credential, and it will be replaced in time as far as is known; or nobody has asked for one yet, and
+    /// nothing stands in the way.
     Good,
-    /// The first one is on its way, or nobody has asked for it yet.
+    /// The first one is on its way.
     Waiting,
     /// There is one, and it could not be replaced.
     Ending,
@@ -123,6 +124,7 @@ impl Source {
     /// A source of a backend. It is fetched when somebody asks for it.
     pub fn new(recipe: Recipe, backend: &str, clock: &Rc<Clock>) -> Self {
         let Recipe { name, identity, base, steps } = recipe;
+        let identity = Zeroizing::new(identity);
         let mut hash = Sha256::new();
         hash.update(identity.as_bytes());
         match &base {
@@ -204,10 +206,12 @@ impl Source {
             (true, false) => Standing::Good,
             (true, true) => Standing::Ending,
             (false, true) => Standing::Failing,
+            // It is as ready as can be.
+            (false, false) if !self.is_asked_for() => {
+                self.base().map_or(Standing::Good, |base| base.standing(host))
+            }
             (false, false) => match self.base().map(|base| base.standing(host)) {
                 Some(Standing::Failing) => Standing::Failing,
-                // It is as ready as can be.
-                Some(standing) if !self.is_asked_for() => standing,
                 Some(Standing::Good | Standing::Waiting | Standing::Ending) | None => Standing::Waiting,
             },
         }
@@ -335,8 +339,9 @@ impl Source {
         self.count(host, Outcome::Ok);
         self.change(host, |slot| {
             let ahead = expires.saturating_sub(now).min(millis(AHEAD).saturating_mul(2)) / 2;
-            // Who has a clock has dice enough for this.
-            let chance = host.now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos()));
+            // Fractions of a second are chance; clocks that count milliseconds only are mixed (Knuth's constant).
+            let nanos = host.now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos()));
+            let chance = nanos.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
             let jitter = chance % (ahead / JITTER).max(1);
             slot.lease = 0;
             slot.fetched = now;

@@ -394,15 +394,13 @@ pub fn made(asked: &Asked, withheld: u64, body: Vec<u8>) -> Reply {
 /// The error behind the answer to one of several calls. Envoy answers with plain text when it could not reach
 /// the cloud, and the clouds never do.
 pub fn call_refused(asked: &Asked, plan: &Plan, host: &dyn Host, headers: &Headers, body: &[u8]) -> Error {
-    if let Ok(backend) = plan.backend(asked.backend) {
-        backend.renews(&asked.credential, host, headers);
-    }
+    let is_renewed = renews(asked, plan, host, headers);
     if headers.media_type() == "text/plain" && matches!(headers.status(), 503 | 504) {
         let text = std::str::from_utf8(body).unwrap_or_default();
         let details = if text.contains("overflow") { "overflow" } else { "" };
         return of_envoy(host, headers, details);
     }
-    of_cloud(asked, headers, body.get(..MOST_REFUSAL).unwrap_or(body))
+    of_cloud(asked, headers, body.get(..MOST_REFUSAL).unwrap_or(body), is_renewed)
 }
 
 /// The error behind a reply that is none: the cloud's own, or what Envoy says in its place.
@@ -413,7 +411,7 @@ fn refusal(asked: Option<&Asked>, host: &dyn Host, headers: &Headers, body: &[u8
     // https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/http/http_conn_man/response_code_details
     if let Some(asked) = asked.filter(|_| details.is_empty() || details.starts_with("via_upstream")) {
         asked.meter.failed();
-        return of_cloud(asked, headers, body);
+        return of_cloud(asked, headers, body, asked.is_renewed);
     }
     let error = of_envoy(host, headers, &details);
     if let Some(asked) = asked.filter(|_| error.kind != Kind::TimedOut) {
@@ -437,19 +435,21 @@ pub fn is_own(host: &dyn Host) -> bool {
 
 /// Looks whether a refusal is of the credentials. `true`: the next request goes out with others.
 pub fn renew(asked: &mut Asked, plan: &Plan, host: &dyn Host, refusal: &Headers) -> bool {
-    if !asked.is_renewed && matches!(refusal.status(), 400 | 401 | 403) {
-        let backend = plan.backend(asked.backend);
-        asked.is_renewed = backend.is_ok_and(|backend| backend.renews(&asked.credential, host, refusal));
-    }
+    asked.is_renewed = asked.is_renewed || renews(asked, plan, host, refusal);
     asked.is_renewed
+}
+
+fn renews(asked: &Asked, plan: &Plan, host: &dyn Host, refusal: &Headers) -> bool {
+    matches!(refusal.status(), 400 | 401 | 403)
+        && plan.backend(asked.backend).is_ok_and(|backend| backend.renews(&asked.credential, host, refusal))
 }
 
 /// What a cloud's refusal is by its head alone.
 pub fn kind_of_head(asked: &Asked, headers: &Headers) -> Kind {
-    of_cloud(asked, headers, &[]).kind
+    of_cloud(asked, headers, &[], asked.is_renewed).kind
 }
 
-fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
+fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8], is_renewed: bool) -> Error {
     let mut error = match &asked.expects {
         Expects::Chat { .. }
         | Expects::Relay { .. }
@@ -465,7 +465,7 @@ fn of_cloud(asked: &Asked, headers: &Headers, body: &[u8]) -> Error {
     if let Some(id) = upstream_id(headers) {
         error.message.push_str(&format!(" (request id {id})"));
     }
-    if asked.is_renewed && error.kind == Kind::Denied {
+    if is_renewed && error.kind == Kind::Denied {
         error.kind = Kind::NoCredentials;
     }
     if error.kind == Kind::NoCredentials {

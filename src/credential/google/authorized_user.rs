@@ -71,7 +71,7 @@ impl Step for Refresh {
             ("client_secret", &*self.client_secret),
             ("refresh_token", &*self.refresh_token),
         ];
-        Ok(Some(self.endpoint.post(form::CONTENT_TYPE, [], form::write(&fields))))
+        Ok(Some(self.endpoint.post(form::CONTENT_TYPE, [], form::write(&fields).as_bytes())))
     }
 
     fn read(&self, carry: &mut Carry, answer: &Answer<'_>, now: SystemTime) -> Result<(), Problem> {

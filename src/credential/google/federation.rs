@@ -197,7 +197,7 @@ impl Step for Exchange {
         ];
         fields.extend(self.options.as_deref().map(|options| ("options", options)));
         let headers = self.authorization.iter().map(|value| ("authorization", (**value).to_owned()));
-        Ok(Some(self.endpoint.post(form::CONTENT_TYPE, headers, form::write(&fields))))
+        Ok(Some(self.endpoint.post(form::CONTENT_TYPE, headers, form::write(&fields).as_bytes())))
     }
 
     fn read(&self, carry: &mut Carry, answer: &Answer<'_>, now: SystemTime) -> Result<(), Problem> {

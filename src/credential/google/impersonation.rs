@@ -155,7 +155,7 @@ impl Step for Impersonation {
         let body = serde_json::to_vec(&asked).map_err(|_| failed())?;
         let project = self.quota_project.iter().map(|project| (QUOTA_PROJECT, project.clone()));
         let headers = std::iter::once(("authorization", ["Bearer ", token].concat())).chain(project);
-        Ok(Some(self.endpoint.post("application/json", headers, body)))
+        Ok(Some(self.endpoint.post("application/json", headers, &body)))
     }
 
     fn read(&self, carry: &mut Carry, answer: &Answer<'_>, now: SystemTime) -> Result<(), Problem> {

@@ -51,7 +51,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// A call that asks.
     pub fn get(&self, headers: impl IntoIterator<Item = (&'static str, String)>) -> Callout {
-        self.call("GET", headers, Vec::new())
+        self.call("GET", headers, b"")
     }
 
     /// A call that tells.
@@ -59,7 +59,7 @@ impl Endpoint {
         &self,
         content_type: &str,
         headers: impl IntoIterator<Item = (&'static str, String)>,
-        body: Vec<u8>,
+        body: &[u8],
     ) -> Callout {
         let content_type = [("content-type", content_type.to_owned())];
         self.call("POST", content_type.into_iter().chain(headers), body)
@@ -69,13 +69,13 @@ impl Endpoint {
         &self,
         method: &str,
         headers: impl IntoIterator<Item = (&'static str, String)>,
-        body: Vec<u8>,
+        body: &[u8],
     ) -> Callout {
         let Place { host, target } = &self.place;
         let pseudo =
             [(":method", method.to_owned()), (":path", target.clone()), (":authority", host.clone())];
         let headers = pseudo.into_iter().chain(headers).collect();
-        Callout { cluster: self.cluster.clone(), headers, body, timeout: CALL }
+        Callout { cluster: self.cluster.clone(), headers, body: body.to_vec(), timeout: CALL }
     }
 }
 

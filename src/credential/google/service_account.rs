@@ -81,7 +81,7 @@ impl Step for Assertion {
         let assertion = self.signer.assertion(now)?;
         let fields =
             [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", &*assertion)];
-        Ok(Some(self.endpoint.post(form::CONTENT_TYPE, [], form::write(&fields))))
+        Ok(Some(self.endpoint.post(form::CONTENT_TYPE, [], form::write(&fields).as_bytes())))
     }
 
     fn read(&self, carry: &mut Carry, answer: &Answer<'_>, now: SystemTime) -> Result<(), Problem> {

@@ -42,7 +42,7 @@ struct Format {
 
 /// What a subject token takes.
 pub struct Shown {
-    /// The cluster that it comes through; of what is made with other keys these tell.
+    /// The cluster that it comes through.
     pub cluster: String,
     pub base: Option<Credential>,
     pub steps: Vec<Box<dyn Step>>,
@@ -92,7 +92,7 @@ impl CredentialSource {
             }
             (None, _, Some(_)) => {
                 refuse_all_but("clusters.instance", "an account of AWS", clusters, report);
-                self.of_aws(shop, report)
+                self.of_aws(shop, written, report)
             }
             _ => {
                 report.of_file("its `credential_source` must have one of `file`, `url` and `environment_id`");
@@ -145,7 +145,7 @@ impl CredentialSource {
         }))
     }
 
-    fn of_aws(self, shop: &Shop<'_>, report: &mut Report<'_>) -> Option<Shown> {
+    fn of_aws(self, shop: &Shop<'_>, written: &Credentials, report: &mut Report<'_>) -> Option<Shown> {
         // google-auth knows one version, too.
         if self.environment_id.as_deref() != Some("aws1") {
             report.of_file("its `credential_source.environment_id` must be `aws1`");
@@ -170,8 +170,9 @@ impl CredentialSource {
             );
             return None;
         };
-        let aws::Federated { keys, region } = aws::federated(shop, report.path, report.problems)?;
-        Some(Shown { cluster: String::new(), base: Some(keys), steps: region, identity: Some(identity) })
+        let aws::Federated { keys, region } = aws::federated(shop, written, report.path, report.problems)?;
+        let cluster = written.clusters.instance.clone().unwrap_or_default();
+        Some(Shown { cluster, base: Some(keys), steps: region, identity: Some(identity) })
     }
 }
 
