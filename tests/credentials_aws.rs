@@ -766,6 +766,40 @@ fn keys_that_sts_does_not_know_any_more_are_fetched_anew() {
 }
 
 #[test]
+fn backends_share_what_they_have_in_common_and_nothing_else() {
+    let keys = |id: &str, role: &str| {
+        json!({
+            "source": "static", "access_key_id": id, "secret_access_key": "S3CRET", "clusters": { "sts": "sts" },
+            "assume_role": { "role_arn": format!("arn:aws:iam::123456789012:role/{role}") }
+        })
+    };
+    let instance = |role_name: &str| {
+        json!({
+            "source": "instance", "clusters": { "instance": "imds", "sts": "sts" }, "role_name": role_name,
+            "assume_role": { "role_arn": ROLE }
+        })
+    };
+    for (credentials, sources) in [
+        (vec![keys("AKIDONE", "x"), keys("AKIDONE", "x")], 1),
+        (vec![keys("AKIDONE", "x"), keys("AKIDTWO", "x")], 2),
+        (vec![keys("AKIDONE", "x"), keys("AKIDONE", "y")], 2),
+        (vec![instance("x"), instance("x")], 2),
+        (vec![instance("x"), instance("y")], 4),
+    ] {
+        let mut config = config(&credentials[0], json!({}));
+        let mut other = config["backends"]["aws"].clone();
+        other["credentials"] = credentials[1].clone();
+        config["backends"]["other"] = other;
+        let plan = plan_with(&config, &[]);
+        let mut keys: Vec<String> = plan.sources().iter().map(|source| source.key().to_owned()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!((keys.len(), plan.sources().len()), (sources, sources), "{credentials:?}");
+        assert!(keys.iter().all(|key| !key.contains("S3CRET") && !key.contains("AKID")), "{keys:?}");
+    }
+}
+
+#[test]
 fn the_service_is_the_regions_own_and_with_fips_where_bedrocks_is() {
     for (region, endpoint, sts, bedrock) in [
         (

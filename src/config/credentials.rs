@@ -40,7 +40,7 @@ pub struct Credentials {
     /// Google: a service account that is taken on with what the source gives.
     #[serde(default, deserialize_with = "optional")]
     pub impersonate: Option<Impersonate>,
-    /// Google: the project that quota and bill go to, where it is not that of the caller.
+    /// Google: the project that quota and bill go to, where it is not that of the caller; the JSON's own when absent.
     pub quota_project: Option<String>,
 }
 
@@ -163,6 +163,6 @@ pub struct TeamCredentials {
     pub role_arn: Option<String>,
     /// AWS: what the role's trust policy demands.
     pub external_id: Option<Secret>,
-    /// Google: its own service account.
+    /// Google: its own service account, which the backend's source takes on in the place of `impersonate`'s.
     pub service_account: Option<String>,
 }

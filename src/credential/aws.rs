@@ -2,6 +2,7 @@
 
 mod chain;
 mod container;
+mod federated;
 mod file;
 mod first;
 mod instance;
@@ -15,6 +16,7 @@ use super::source::Recipe;
 use super::{Credential, Shop, api_key};
 use crate::config::credentials::{Credentials, Source};
 use crate::config::{Problems, superfluous};
+pub use federated::{Federated, federated};
 pub use place::{Area, domain};
 use role::Start;
 use sts::{AssumeRole, Role, Sts};

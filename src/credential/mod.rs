@@ -2,12 +2,15 @@
 
 pub mod aws;
 pub mod clock;
+mod form;
 pub mod google;
+mod hidden;
 pub mod sigv4;
 mod slot;
 pub mod source;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -78,12 +81,25 @@ pub struct Shop<'a> {
     pub clock: &'a Rc<Clock>,
     /// All teams, by their names.
     pub teams: &'a BTreeMap<String, Team>,
+    pub sources: &'a Sources,
 }
 
+/// The sources of a plan, by their keys: what several backends would fetch alike is one source, and who asks any of
+/// them for it asks that.
+#[derive(Debug, Default)]
+pub struct Sources(RefCell<HashMap<String, Rc<Source>>>);
+
 impl Shop<'_> {
-    /// A source for the backend itself, or for one of its teams, who may never ask.
+    /// A source for the backend itself (`eager`: it is fetched before somebody asks), or for one of its teams, who may
+    /// never ask.
     fn source(&self, recipe: source::Recipe, eager: bool) -> Credential {
-        Credential::Fetched(Rc::new(Source::new(recipe, self.backend, eager, self.clock)))
+        let source = Rc::new(Source::new(recipe, self.backend, self.clock));
+        let mut known = self.sources.0.borrow_mut();
+        let source = known.entry(source.key().to_owned()).or_insert(source);
+        if eager {
+            source.hurry();
+        }
+        Credential::Fetched(Rc::clone(source))
     }
 }
 

@@ -60,12 +60,12 @@ pub struct Source {
     backend: String,
     /// Key of the shared value.
     key: String,
-    /// What the first step begins with; has no base itself.
+    /// What the first step begins with.
     base: Option<Credential>,
     steps: Vec<Box<dyn Step>>,
     clock: Rc<Clock>,
     /// Fetched though nobody has asked for it yet.
-    eager: bool,
+    eager: Cell<bool>,
     /// When a request has last asked for it on this worker.
     used: Cell<u64>,
     /// This worker has the lease.
@@ -121,8 +121,8 @@ pub struct Recipe {
 }
 
 impl Source {
-    /// A source of a backend. `eager`: it is fetched before somebody asks for it.
-    pub fn new(recipe: Recipe, backend: &str, eager: bool, clock: &Rc<Clock>) -> Self {
+    /// A source of a backend. It is fetched when somebody asks for it.
+    pub fn new(recipe: Recipe, backend: &str, clock: &Rc<Clock>) -> Self {
         let Recipe { name, identity, base, steps } = recipe;
         let identity = Zeroizing::new(identity);
         let mut hash = Sha256::new();
@@ -141,11 +141,16 @@ impl Source {
             base,
             steps,
             clock: Rc::clone(clock),
-            eager,
+            eager: Cell::new(false),
             used: Cell::new(0),
             running: RefCell::default(),
             known: RefCell::default(),
         }
+    }
+
+    /// It is fetched before somebody asks for it.
+    pub fn hurry(&self) {
+        self.eager.set(true);
     }
 
     /// Key of the shared value: others with the same key have the same credentials.
@@ -231,11 +236,11 @@ impl Source {
     /// Somebody wants it, or may want it soon. There may be hundreds of teams, and those that never come cost no look
     /// at the shared data.
     fn is_asked_for(&self) -> bool {
-        self.eager || self.used.get() > 0
+        self.eager.get() || self.used.get() > 0
     }
 
     fn is_wanted(&self, slot: &Slot) -> bool {
-        self.eager || self.used.get() > slot.fetched
+        self.eager.get() || self.used.get() > slot.fetched
     }
 
     /// The call to make now, if one is due and nobody else makes it. Whoever gets one must report to

@@ -62,7 +62,7 @@ impl Reader<'_> {
             self.add("role_name", "must be the name of a role: 1 to 64 letters, digits and `_+=,.@-`");
             return None;
         }
-        let cluster = self.cluster("instance", "EC2's metadata service, 169.254.169.254:80")?;
+        let cluster = self.metadata_service()?;
         Some(self.shop.source(
             Recipe {
                 name: format!("instance, cluster {cluster}"),
@@ -72,6 +72,11 @@ impl Reader<'_> {
             },
             true,
         ))
+    }
+
+    /// The way to it.
+    pub fn metadata_service(&mut self) -> Option<String> {
+        self.cluster("instance", "EC2's metadata service, 169.254.169.254:80")
     }
 
     fn container(&mut self) -> Option<Credential> {

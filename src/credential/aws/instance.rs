@@ -16,6 +16,9 @@ use crate::credential::{Answer, Carry, Problem, Step, is_token};
 /// Where the names of roles are, and below them their keys.
 const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 
+/// Where the instance's availability zone is.
+const ZONE: &str = "/latest/meta-data/placement/availability-zone";
+
 /// How long a session lasts, in seconds: it is for the next two calls.
 const SESSION: &str = "60";
 
@@ -28,6 +31,12 @@ pub fn steps(cluster: &str, role: Option<&str>) -> Vec<Box<dyn Step>> {
     }
     steps.push(Box::new(Keys { cluster, role: role.map(str::to_owned) }));
     steps
+}
+
+/// The way to the name of the region, which goes into `carry.name`.
+pub fn region(cluster: &str) -> Vec<Box<dyn Step>> {
+    let cluster = cluster.to_owned();
+    vec![Box::new(Session { cluster: cluster.clone() }), Box::new(Zone { cluster })]
 }
 
 /// What the name of a role may be: `roleNameType` of AWS's IAM.
@@ -45,6 +54,12 @@ struct Session {
 /// Takes the name of the instance's role into `carry.name`.
 #[derive(Debug)]
 struct RoleName {
+    cluster: String,
+}
+
+/// Takes the name of the instance's region into `carry.name`.
+#[derive(Debug)]
+struct Zone {
     cluster: String,
 }
 
@@ -106,6 +121,29 @@ impl Step for Keys {
 
     fn read(&self, carry: &mut Carry, answer: &Answer<'_>, _: SystemTime) -> Result<(), Problem> {
         keys::read(carry, answer)
+    }
+}
+
+impl Step for Zone {
+    fn name(&self) -> String {
+        "the availability zone at EC2's metadata service".to_owned()
+    }
+
+    fn call(&self, carry: &mut Carry, _: SystemTime) -> Result<Option<Callout>, Problem> {
+        Ok(Some(call(&self.cluster, "GET", ZONE.to_owned(), session(carry))))
+    }
+
+    fn read(&self, carry: &mut Carry, answer: &Answer<'_>, _: SystemTime) -> Result<(), Problem> {
+        // `us-west-2b`; local zones, `us-west-2-lax-1a`, have more behind their region.
+        let zone = text(answer)?;
+        let end = zone.find(|c: char| c.is_ascii_digit()).map_or(zone.len(), |digit| digit + 1);
+        let region = zone.get(..end).unwrap_or_default();
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !region.ends_with(|c: char| c.is_ascii_digit()) || !region.chars().all(is_word) {
+            return Err(Problem::garbled("with something that is no zone"));
+        }
+        region.clone_into(&mut carry.name);
+        Ok(())
     }
 }
 

@@ -6,14 +6,13 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use roxmltree::{Document, Node};
 use zeroize::Zeroizing;
 
 use super::{Area, is_of_credentials, keys};
 use crate::base::host::Callout;
 use crate::credential::source::CALL;
-use crate::credential::{Answer, Carry, Grant, Outcome, Problem, Step, sigv4};
+use crate::credential::{Answer, Carry, Grant, Outcome, Problem, Step, form, sigv4};
 
 /// The service of a region.
 #[derive(Clone, Debug)]
@@ -35,9 +34,6 @@ pub struct Role {
 
 /// As botocore writes it.
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
-
-/// What needs no code in a form: RFC 3986 section 2.3.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Names of errors with status 400 by which the service says that another try may do: AWS's common ones, and that the
 /// identity provider could not be asked.
@@ -153,15 +149,9 @@ impl Step for AssumeRole {
 
 /// A call as the query protocol has it.
 fn form(action: &str, fields: &[(&str, &str)]) -> Zeroizing<String> {
-    // A buffer that grows would leave pieces of a token behind. A code takes three letters.
-    let room: usize = fields.iter().map(|(name, value)| name.len() + 3 * value.len() + 2).sum();
-    let mut form = Zeroizing::new(String::with_capacity(room + action.len() + 32));
-    form.extend(["Action=", action, "&Version=2011-06-15"]);
-    for (name, value) in fields {
-        form.extend(["&", name, "="]);
-        form.extend(utf8_percent_encode(value, ENCODED));
-    }
-    form
+    let fields: Vec<(&str, &str)> =
+        [("Action", action), ("Version", "2011-06-15")].iter().chain(fields).copied().collect();
+    form::write(&fields)
 }
 
 /// Takes the keys out of an answer.
