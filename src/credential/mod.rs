@@ -130,7 +130,7 @@ fn token(
     path: &str,
     problems: &mut Problems,
 ) -> Option<Credential> {
-    let key = Zeroizing::new(secret.resolve(environment, path, problems)?);
+    let key = secret.resolve(environment, path, problems)?;
     // What cannot stand in a header would make Envoy drop the whole request.
     if !is_token(&key) {
         problems.add(path, "must be a key: letters, digits and marks, without blanks or line ends");

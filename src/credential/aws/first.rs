@@ -228,7 +228,7 @@ impl Reader<'_> {
     fn key(&mut self, field: &str, secret: Option<&Secret>) -> Option<Zeroizing<String>> {
         let path = format!("{}.{field}", self.path);
         match secret {
-            Some(secret) => secret.resolve(self.shop.environment, &path, self.problems).map(Zeroizing::new),
+            Some(secret) => secret.resolve(self.shop.environment, &path, self.problems),
             None => {
                 let problem =
                     "is missing; write it, or {\"env\": \"NAME\"} to take it from Envoy's environment";

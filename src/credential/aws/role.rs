@@ -141,7 +141,7 @@ pub fn external_id(
     path: &str,
     problems: &mut Problems,
 ) -> Option<Zeroizing<String>> {
-    let id = Zeroizing::new(secret.resolve(environment, path, problems)?);
+    let id = secret.resolve(environment, path, problems)?;
     let sound = |c: char| is_of_session(c) || ":/".contains(c);
     if !(2..=1224).contains(&id.len()) || !id.chars().all(sound) {
         problems.add(path, "must have 2 to 1224 letters, digits and `_+=,.@:/-`");

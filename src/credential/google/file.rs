@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 use super::super::{Shop, sigv4};
 use crate::base::json;
@@ -91,7 +90,7 @@ impl Report<'_> {
             return None;
         };
         let at = format!("{}.json", self.path);
-        let text = Zeroizing::new(secret.resolve(shop.environment, &at, self.problems)?);
+        let text = secret.resolve(shop.environment, &at, self.problems)?;
         let common: Common = self.parse(&text)?;
         let kind = self.required(common.kind.as_deref(), "type")?;
         if kind != source {
