@@ -950,6 +950,54 @@ fn a_teams_account_is_paid_for_by_the_project_of_the_one_that_takes_it_on() {
     assert_eq!(gateway.only().header("x-goog-user-project"), Some("its-project"));
 }
 
+#[test]
+fn backends_share_what_they_have_in_common_and_nothing_else() {
+    let federation = |clusters: Value, file: &str| {
+        with_json("external_account", &external_account(json!({ "file": file })), clusters)
+    };
+    let plain = federation(json!({ "file": "f", "sts": "s" }), "/t");
+    let being = and(
+        federation(json!({ "file": "f", "sts": "s", "iam": "i" }), "/t"),
+        json!({ "impersonate": { "service_account": EMAIL } }),
+    );
+    let user = |token: &str| {
+        let file = and(authorized_user(), json!({ "refresh_token": token }));
+        with_json("authorized_user", &file, json!({ "token": "t" }))
+    };
+    let named = |cluster: &str| {
+        let url =
+            json!({ "service_account_impersonation_url": format!("{IAM}/{EMAIL}:generateAccessToken") });
+        let file = and(external_account(json!({ "file": "/t" })), url);
+        with_json("external_account", &file, json!({ "file": "f", "sts": "s", "iam": cluster }))
+    };
+    let metadata = |cluster: &str| json!({ "source": "metadata_server", "cluster": cluster });
+    for (one, other, sources) in [
+        (plain.clone(), plain.clone(), 1),
+        (plain.clone(), being.clone(), 2),
+        (being.clone(), and(being.clone(), json!({ "quota_project": "q" })), 2),
+        (
+            being.clone(),
+            and(being, json!({ "impersonate": { "service_account": EMAIL, "lifetime_seconds": 9 } })),
+            3,
+        ),
+        (plain.clone(), federation(json!({ "file": "f", "sts": "s" }), "/u"), 2),
+        (plain.clone(), federation(json!({ "file": "f", "sts": "t" }), "/t"), 2),
+        (plain, federation(json!({ "file": "g", "sts": "s" }), "/t"), 2),
+        (named("i"), named("i"), 1),
+        (named("i"), named("j"), 2),
+        (user("one"), user("one"), 1),
+        (user("one"), user("two"), 2),
+        (metadata("m"), metadata("m"), 1),
+        (metadata("m"), metadata("n"), 2),
+    ] {
+        let mut config = configuration(one);
+        config["backends"]["other"] = config["backends"]["gcp"].clone();
+        config["backends"]["other"]["credentials"] = other;
+        let plan = compile(&config, &[]).unwrap();
+        assert_eq!(plan.sources().len(), sources, "{config}");
+    }
+}
+
 // Refusals of the configuration.
 
 /// The one problem of a configuration: its path below the backend's credentials, and its words.

@@ -37,7 +37,7 @@ pub fn compile(shop: &Shop<'_>, written: &Credentials, report: &mut Report<'_>) 
         (cluster?, client_id?, client_secret?, refresh_token?);
     let recipe = Recipe {
         name: format!("authorized_user, cluster {cluster}"),
-        identity: format!("authorized_user {cluster} {fingerprint}"),
+        identity: format!("authorized_user {:?}", (&cluster, &fingerprint)),
         base: None,
         steps: vec![Box::new(Refresh {
             endpoint: Endpoint { cluster, place },

@@ -109,13 +109,13 @@ pub fn compile(
     };
     let Shown { cluster: shown_by, base, mut steps, identity } = shown?;
     let (cluster, audience, kind, place) = (cluster?, audience?, kind?, place?);
-    let iam = written.clusters.iam.as_deref().unwrap_or_default();
     let name = format!("external_account, cluster {cluster}");
-    let recipe_identity = format!("external_account {cluster} {iam} {shown_by} {fingerprint}");
+    let iam = impersonation.as_ref().map(Impersonation::cluster);
+    let alike = format!("external_account {:?}", (&cluster, iam, &shown_by, &fingerprint));
     let endpoint = Endpoint { cluster, place };
     steps.push(Box::new(Exchange { endpoint, audience, kind, options, authorization, identity }));
     steps.extend(impersonation.map(|step| Box::new(step) as Box<dyn Step>));
-    let recipe = Recipe { name, identity: recipe_identity, base, steps };
+    let recipe = Recipe { name, identity: alike, base, steps };
     Some(Made { recipe, quota_project })
 }
 

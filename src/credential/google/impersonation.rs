@@ -85,15 +85,19 @@ impl Impersonation {
         Some(Self { endpoint, account, delegates: Vec::new(), lifetime, quota_project })
     }
 
+    /// The way there.
+    pub fn cluster(&self) -> &str {
+        &self.endpoint.cluster
+    }
+
     /// A source of its own. `base` is who takes the account on.
     pub fn recipe(self, base: Credential) -> Recipe {
         let Self { endpoint: Endpoint { cluster, place }, account, delegates, lifetime, quota_project } =
             &self;
-        let quota_project = quota_project.as_deref().unwrap_or_default();
-        let by = delegates.join(",");
+        let alike = (cluster, place, delegates, lifetime, quota_project);
         Recipe {
             name: format!("impersonate {account}, cluster {cluster}"),
-            identity: format!("impersonate {cluster} {} {by} {lifetime} {quota_project}", place.target),
+            identity: format!("impersonate {alike:?}"),
             base: Some(base),
             steps: vec![Box::new(self)],
         }

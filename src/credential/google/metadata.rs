@@ -24,7 +24,7 @@ pub fn compile(written: &Credentials, report: &mut Report<'_>) -> Option<Made> {
     };
     let recipe = Recipe {
         name: format!("metadata_server, cluster {cluster}"),
-        identity: format!("metadata_server {cluster}"),
+        identity: format!("metadata_server {cluster:?}"),
         base: None,
         steps: vec![Box::new(MetadataServer(Endpoint { cluster, place }))],
     };

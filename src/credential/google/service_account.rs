@@ -58,7 +58,7 @@ pub fn compile(shop: &Shop<'_>, written: &Credentials, report: &mut Report<'_>) 
     let (cluster, place) = (cluster?, place?);
     let recipe = Recipe {
         name: format!("service_account, cluster {cluster}"),
-        identity: format!("service_account {cluster} {fingerprint}"),
+        identity: format!("service_account {:?}", (&cluster, &fingerprint)),
         base: None,
         steps: vec![Box::new(Assertion { endpoint: Endpoint { cluster, place }, signer })],
     };
