@@ -109,7 +109,8 @@ pub fn compile(
     };
     let Shown { cluster: shown_by, base, mut steps, identity } = shown?;
     let (cluster, audience, kind, place) = (cluster?, audience?, kind?, place?);
-    let iam = written.clusters.iam.as_deref().unwrap_or_default();
+    // Who takes an account on afterwards has the same token of the pool's as who does not.
+    let iam = written.clusters.iam.as_deref().filter(|_| impersonation.is_some()).unwrap_or_default();
     let name = format!("external_account, cluster {cluster}");
     let recipe_identity = format!("external_account {cluster} {iam} {shown_by} {fingerprint}");
     let endpoint = Endpoint { cluster, place };
