@@ -701,6 +701,20 @@ fn gateways_with_other_keys_of_aws_have_tokens_of_their_own() {
 }
 
 #[test]
+fn whoever_takes_an_account_on_begins_with_the_same_token_as_who_does_not() {
+    let json = external_account(json!({ "file": "/var/run/token" }));
+    let clusters = json!({ "sts": "google_sts", "file": "token_files" });
+    let plain = with_json("external_account", &json, clusters.clone());
+    let taking_on = and(
+        with_json("external_account", &json, and(clusters, json!({ "iam": "google_iam" }))),
+        json!({ "impersonate": { "service_account": EMAIL } }),
+    );
+    let mut config = configuration(plain);
+    config["backends"]["other"] = configuration(taking_on)["backends"]["gcp"].take();
+    assert_eq!(Gateway::of(&config, &[]).plan.sources().len(), 2, "the pool's token, and the account's");
+}
+
+#[test]
 fn a_file_that_names_a_service_account_ends_with_a_token_of_its() {
     let json = and(
         external_account(json!({ "file": "/t" })),
