@@ -428,6 +428,16 @@ impl Plan {
         self.backends.iter().any(|backend| backend.own(api).is_some())
     }
 
+    /// Whether any place passes a test of those where a request for a model may go, by the operator's lists.
+    pub fn may_lead(&self, asked: &str, passes: impl Fn(&Backend, dialect::Model<'_>) -> bool) -> bool {
+        let others = self.rules.fallbacks(asked).iter().chain(self.rules.wider(asked)).map(String::as_str);
+        let targets = std::iter::once(asked).chain(others).filter_map(|name| self.rules.targets(name).ok());
+        targets.flatten().any(|target| {
+            let model = dialect::Model { name: target.model, family: target.family };
+            self.backend(target.backend).is_ok_and(|backend| passes(backend, model))
+        })
+    }
+
     /// The backend of an index that [`Plan::find`] gave.
     pub fn backend(&self, index: usize) -> Result<&Backend, Error> {
         self.backends
@@ -504,5 +514,40 @@ fn check_family(family: Option<&str>, path: &str, problems: &mut Problems) {
         let problem = "is no family that is known here; name the base model, such as `claude-sonnet-4-5`, \
             `nova-pro` or `meta.llama3-3-70b-instruct`";
         problems.add(&format!("{path}.family"), problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_may_lead_wherever_it_and_those_that_stand_in_for_it_go() {
+        let json = br#"{"backends":{
+            "aws":{"provider":"bedrock","region":"us-east-1","cluster":"aws",
+                "credentials":{"source":"static","access_key_id":"AKID","secret_access_key":"secret"}},
+            "own":{"provider":"openai","cluster":"own","credentials":{"source":"api_key","api_key":"secret"}}},
+            "models":[
+                {"name":"bedrock/*","backend":"aws"},
+                {"name":"openai/*","backend":"own"},
+                {"name":"two","targets":[{"backend":"aws","model":"bedrock/amazon.nova-lite-v1:0"},
+                    {"backend":"own","model":"openai/gpt-5","weight":0}]},
+                {"name":"held","backend":"aws","model":"bedrock/amazon.nova-lite-v1:0","fallbacks":["openai/gpt-5"]},
+                {"name":"wide","backend":"aws","model":"bedrock/amazon.nova-lite-v1:0",
+                    "context_window_fallbacks":["openai/gpt-5"]}]}"#;
+        let plan = Plan::compile(json, &Environment::default()).unwrap();
+        let speaks = |backend: &Backend, model: dialect::Model<'_>| {
+            backend.upstream(Client::OpenAi, model.base()).speaks(Client::OpenAi)
+        };
+        for (model, leads) in [
+            ("bedrock/amazon.nova-lite-v1:0", false),
+            ("openai/gpt-5", true),
+            ("two", true),
+            ("held", true),
+            ("wide", true),
+            ("nobody's", false),
+        ] {
+            assert_eq!(plan.may_lead(model, speaks), leads, "{model}");
+        }
     }
 }
