@@ -202,7 +202,8 @@ impl Plan {
         asked: &str,
         wish: &Wish,
     ) -> Result<Vec<Choice>, Error> {
-        let mut dice = Dice::new(&caller.request_id, host.now());
+        let now = || host.now();
+        let mut dice = Dice::new(&caller.request_id, &now);
         let mut choices = Vec::new();
         self.add(&mut choices, caller, asked, false, &mut dice)?;
         if !wish.disable_fallbacks {
@@ -242,7 +243,7 @@ impl Plan {
         caller: &Caller,
         asked: &str,
         wider: bool,
-        dice: &mut Dice,
+        dice: &mut Dice<'_>,
     ) -> Result<(), Error> {
         let mut targets: Vec<Target<'_>> = self.rules.targets(asked)?.collect();
         caller.may_use(asked)?;
