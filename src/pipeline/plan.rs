@@ -381,6 +381,7 @@ impl Plan {
         self.hear(host, *index, outcome(failure.error.kind));
         let asks = matches!(failure.error.kind, Kind::Throttled | Kind::Overloaded);
         if let (true, Some(seconds), Ok(backend)) = (asks, failure.error.retry_after, self.backend(*index)) {
+            let model = model.strip_prefix(backend.prefix).unwrap_or(model);
             choice::pause(host, &backend.name, model, Duration::from_secs(u64::from(seconds)));
         }
     }
