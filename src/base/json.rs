@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The inside of a JSON string literal: escaped, without the quotes.
@@ -407,6 +408,76 @@ pub fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
     serde_json::from_str(text).map_err(|_| explain::<T>(text))
 }
 
+/// Reads an array as [`read`] does, item by item.
+pub fn each<'a, T: Deserialize<'a>>(text: &'a str, take: impl FnMut(T)) -> Result<(), Unreadable> {
+    struct Items<T>(PhantomData<T>);
+    impl<'a, T: Deserialize<'a>> Deserialize<'a> for Items<T> {
+        fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            Each::new(|_: T| {}).deserialize(deserializer).map(|()| Self(PhantomData))
+        }
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = Each::new(take).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    read.map_err(|_| explain::<Items<T>>(text))
+}
+
+/// Takes the items of an array one by one, as they are read. They may be so many that a list of them would not fit;
+/// and a list of their raw texts has to be read once more.
+pub struct Each<T, F>(F, PhantomData<T>);
+
+impl<T, F: FnMut(T)> Each<T, F> {
+    pub fn new(take: F) -> Self {
+        Self(take, PhantomData)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T)> DeserializeSeed<'de> for Each<T, F> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for Each<T, F> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            (self.0)(item);
+        }
+        Ok(())
+    }
+}
+
+/// The first items of an array, and how many it has.
+#[derive(Debug)]
+pub struct First<T, const MOST: usize> {
+    pub items: Vec<T>,
+    pub count: usize,
+}
+
+impl<T, const MOST: usize> Default for First<T, MOST> {
+    fn default() -> Self {
+        Self { items: Vec::new(), count: 0 }
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MOST: usize> Deserialize<'de> for First<T, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut first = Self::default();
+        let take = |item: T| {
+            first.count = first.count.saturating_add(1);
+            if first.items.len() < MOST {
+                first.items.push(item);
+            }
+        };
+        Each::new(take).deserialize(deserializer)?;
+        Ok(first)
+    }
+}
+
 #[cold]
 fn explain<'a, T: Deserialize<'a>>(text: &'a str) -> Unreadable {
     let deserializer = &mut serde_json::Deserializer::from_str(text);
@@ -698,6 +769,32 @@ mod tests {
         ] {
             assert!(read::<Thing<'_>>(json).err().unwrap().syntax, "{json}");
         }
+    }
+
+    #[test]
+    fn items_are_taken_as_they_come_and_a_wrong_one_is_named_by_its_place() {
+        let taken = |json| {
+            let mut sizes = Vec::new();
+            let read = each(json, |thing: Thing<'_>| sizes.push(thing.size.map(Count::value)));
+            (sizes, read.map_err(|fault| (fault.path, fault.problem)))
+        };
+        assert_eq!(taken("[]"), (vec![], Ok(())));
+        assert_eq!(taken(r#" [{"size":1},{},{"size":3}] "#), (vec![Some(1), None, Some(3)], Ok(())));
+        let wrong = |path: &str, problem: &str| Err((path.to_owned(), problem.to_owned()));
+        let (_, fault) = taken(r#"[{},{"type":2},{}]"#);
+        assert_eq!(fault, wrong("[1].type", "expected a string, found a number"));
+        assert_eq!(taken(r#"{"size":1}"#).1, wrong("", "expected an array, found an object"));
+        assert!(taken("[{}").1.is_err());
+        assert!(taken("[{}] 1").1.is_err());
+    }
+
+    #[test]
+    fn of_an_array_the_first_items_are_kept_and_all_are_counted() {
+        for (json, kept, count) in [("[]", 0, 0), ("[1,2]", 2, 2), ("[1,2,3,4]", 2, 4)] {
+            let first: First<u8, 2> = read(json).unwrap();
+            assert_eq!((first.items.len(), first.count), (kept, count), "{json}");
+        }
+        assert_eq!(read::<First<u8, 1>>(r#"[1,"x"]"#).unwrap_err().path, "[1]");
     }
 
     #[test]

@@ -38,8 +38,8 @@ pub fn carry(id: &str, proof: Text<'_>) -> Option<String> {
 
 /// The id as it was before, and the proof it carried, if that is whole.
 pub fn split<'a>(id: Str<'a>) -> (Str<'a>, Option<Text<'a>>) {
-    let Some(at) = id.as_str().find(MARK).or_else(|| id.as_str().find(LITELLM_MARK)).filter(|&at| at > 0)
-    else {
+    let find = |mark| find(id.as_str(), mark);
+    let Some(at) = find(MARK).or_else(|| find(LITELLM_MARK)).filter(|&at| at > 0) else {
         return (id, None);
     };
     match id.0 {
@@ -53,6 +53,13 @@ pub fn split<'a>(id: Str<'a>) -> (Str<'a>, Option<Text<'a>>) {
             (Str(Cow::Owned(text)), None)
         }
     }
+}
+
+/// Where a mark begins. Conversations are full of ids, and `str::find` first makes a table of what it looks for.
+fn find(id: &str, mark: &str) -> Option<usize> {
+    id.match_indices('_')
+        .map(|(at, _)| at)
+        .find(|at| id.get(*at..).is_some_and(|rest| rest.starts_with(mark)))
 }
 
 fn proof(rest: &str) -> Option<&str> {

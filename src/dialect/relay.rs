@@ -13,6 +13,7 @@
 //! event, and a frame that was cut never reaches anybody. A whole reply is decoded for the same reasons
 //! and leaves as the bytes that came.
 
+use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::{Client, reading};
@@ -95,6 +96,47 @@ impl<'a> Body<'a> {
             }
         });
     }
+}
+
+/// How many members `model` a glance looks at; real bodies have one.
+const MOST_MODELS: usize = 8;
+
+/// The longest name that a glance reads, in bytes. Models' names have up to 2,048 characters, and some stand there
+/// percent-encoded; a longer one is left to those who read the body.
+const LONGEST_MODEL: usize = 8 * 1024;
+
+/// What [`Body::peek`] could find to be the model, without reading the body: the texts of all members of that name,
+/// however deep they stand. `None` where a glance cannot tell.
+pub fn models(body: &[u8]) -> Option<Vec<Str<'_>>> {
+    const NAME: &[u8] = br#""model""#;
+    // The letters of the name may be written as escapes, which nobody does: they are `\u0064` to `\u006f`.
+    if memmem::find(body, br"\u006").is_some() {
+        return None;
+    }
+    let mut names = Vec::new();
+    for at in memmem::find_iter(body, NAME) {
+        let (_, rest) = body.split_at_checked(at.saturating_add(NAME.len()))?;
+        let Some(value) = rest.trim_ascii_start().strip_prefix(b":") else { continue };
+        // What is no text is no name.
+        let Some(text) = value.trim_ascii_start().strip_prefix(b"\"") else { continue };
+        if names.len() == MOST_MODELS {
+            return None;
+        }
+        let text = std::str::from_utf8(inside(text)?).ok()?;
+        names.push(reading::model(Str(Text::from_escaped(text).unescape())));
+    }
+    Some(names)
+}
+
+/// The inside of a JSON string, given from behind its first quote.
+fn inside(text: &[u8]) -> Option<&[u8]> {
+    let mut escaped = false;
+    let end = text.iter().take(LONGEST_MODEL).position(|byte| {
+        let ends = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    })?;
+    text.get(..end)
 }
 
 /// Lets the frames of a stream pass.
@@ -189,6 +231,43 @@ mod tests {
         };
         assert!(Body::peek(many(MOST_MEMBERS).as_bytes()).is_some());
         assert!(Body::peek(many(MOST_MEMBERS + 1).as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_glance_finds_every_text_that_could_be_the_model() {
+        let found = |body: &[u8]| {
+            models(body).map(|names| names.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>())
+        };
+        let of = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        for (body, names) in [
+            (r#"{"model":"a"}"#, of(&["a"])),
+            ("{\"messages\":[],\n \"model\" :\t\"a\\/b\\n\\\"c\"}", of(&["a/b\n\"c"])),
+            (r#"{"model":"arn%3Aaws"}"#, of(&["arn:aws"])),
+            (r#"{"model":"a","metadata":{"model":"b"}}"#, of(&["a", "b"])),
+            (r#"{"model":"a","model":"b"}"#, of(&["a", "b"])),
+            // No members, or no names: nothing that `peek` would take for the model.
+            (r#"{"messages":[{"content":"\"model\":\"x\""}],"required":["model"]}"#, of(&[])),
+            (r#"{"model":{"type":"string"},"x":["model"]}"#, of(&[])),
+            ("", of(&[])),
+            // Perhaps the name, written otherwise.
+            (r#"{"\u006dodel":"a"}"#, None),
+            (r#"{"mo\u0064el":"a","model":"b"}"#, None),
+            // Cut off.
+            (r#"{"model":"a"#, None),
+            (r#"{"model":"a\"#, None),
+        ] {
+            assert_eq!(found(body.as_bytes()), names, "{body}");
+            if let (Some(names), Some(top)) = (&names, Body::peek(body.as_bytes())) {
+                assert!(names.iter().any(|name| name == top.model.as_str()), "{body}");
+            }
+        }
+        assert_eq!(found(b"{\"model\":\"\xff\"}"), None);
+        let many = |count: usize| r#"{"model":"a"}"#.repeat(count);
+        assert_eq!(found(many(MOST_MODELS).as_bytes()).map(|names| names.len()), Some(MOST_MODELS));
+        assert_eq!(found(many(MOST_MODELS + 1).as_bytes()), None);
+        let long = |length| format!("{{\"model\":\"{}\"}}", "x".repeat(length));
+        assert!(found(long(LONGEST_MODEL - 1).as_bytes()).is_some());
+        assert_eq!(found(long(LONGEST_MODEL).as_bytes()), None);
     }
 
     #[test]

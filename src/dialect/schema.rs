@@ -35,6 +35,10 @@ fn write_object(
     wrong: impl FnOnce(&str) -> Error,
     w: &mut Writer<'_>,
 ) -> Result<(), Error> {
+    if describes_object(schema.get()) {
+        w.raw(schema);
+        return Ok(());
+    }
     let Ok(members) = json::read::<Fields<'_>>(schema.get()) else {
         return Err(wrong("must be a JSON Schema that describes an object"));
     };
@@ -50,4 +54,49 @@ fn write_object(
         }),
     }
     Ok(())
+}
+
+/// Whether a schema says at its very end or beginning that it describes an object, as those of nearly all tools do: a
+/// glance, where splitting it would mean to read all of it. (Who says first that, and later something else, hears of it
+/// from the upstream.)
+fn describes_object(schema: &str) -> bool {
+    says_at_its_end(schema).is_some() || says_at_its_beginning(schema).is_some()
+}
+
+/// What stands before the last brace belongs to the outermost object, and what stands there last counts.
+fn says_at_its_end(schema: &str) -> Option<&str> {
+    let value = schema.strip_suffix('}')?.trim_end();
+    let colon = value.strip_suffix(r#""object""#)?.trim_end();
+    let name = colon.strip_suffix(':')?.trim_end();
+    name.strip_suffix(r#""type""#)?.trim_end().strip_suffix([',', '{'])
+}
+
+fn says_at_its_beginning(schema: &str) -> Option<&str> {
+    let name = schema.strip_prefix('{')?.trim_start();
+    let colon = name.strip_prefix(r#""type""#)?.trim_start();
+    let value = colon.strip_prefix(':')?.trim_start();
+    value.strip_prefix(r#""object""#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_of_an_object_is_known_by_either_end() {
+        for (schema, known) in [
+            (r#"{"type":"object"}"#, true),
+            (r#"{"type":"object","properties":{"a":{"type":"string"}}}"#, true),
+            (r#"{"properties":{},"type":"object"}"#, true),
+            (r#"{"properties":{"a":{"type":"object"}}}"#, false),
+            (r#"{"a,\"type":"object"}"#, false),
+            (r#"{ "type" : "object" , "properties": {} }"#, true),
+            ("{\n\"properties\": {},\n\"type\": \"object\"\n}", true),
+            (r#"{"type":"array"}"#, false),
+            (r#"{"type":"string","items":{}}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(describes_object(schema), known, "{schema}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ impl<'a> Talk<'a> {
     /// models give every call the same.)
     pub fn call(&mut self, place: Place, id: &Str<'a>, name: &Str<'a>) -> Result<(), Error> {
         if self.calls.len() >= MOST_TOOLS {
-            return Err(place.error(Kind::WrongValue, "", "is one call too many for a message"));
+            return Err(one_too_many(place));
         }
         reading::short(place, ".id", id)?;
         self.calls.push(Call { place, id: id.clone(), name: name.clone(), result: None });
@@ -92,6 +92,11 @@ impl<'a> Talk<'a> {
         };
         Err(Error::at(Kind::WrongValue, "messages", problem))
     }
+}
+
+/// The error about a message with more calls than [`MOST_TOOLS`].
+pub fn one_too_many(place: Place) -> Error {
+    place.error(Kind::WrongValue, "", "is one call too many for a message")
 }
 
 /// A tool result that is not yet matched to its call.

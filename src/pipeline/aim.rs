@@ -12,7 +12,7 @@ use super::caller::Caller;
 use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::credential::Credential;
-use crate::dialect::Client;
+use crate::dialect::{Client, Model, relay};
 use crate::policy::choice::Choice;
 use crate::policy::resolve::MOST_TARGETS;
 use crate::provider::Backend;
@@ -132,7 +132,10 @@ impl<'p> Aim<'p> {
             }
         };
         let none = || Error::new(Kind::Internal, "there is no place left where the request could go");
-        let choice = choices.get(self.at.get()).ok_or_else(none)?;
+        self.target(choices.get(self.at.get()).ok_or_else(none)?)
+    }
+
+    fn target<'c>(&'c self, choice: &'c Choice) -> Result<Target<'c>, Error> {
         let backend = self.plan.backend(choice.backend)?;
         Ok(Target {
             index: choice.backend,
@@ -142,6 +145,22 @@ impl<'p> Aim<'p> {
             family: choice.family.as_deref(),
             stands_in: choice.stands_in.as_deref(),
         })
+    }
+
+    /// Whether a body that nobody has read may go to a place that passes a test: a glance, which finds nearly always
+    /// that splitting the body first would be in vain. `true` also where it cannot tell.
+    pub fn may_lead(&self, body: &[u8], passes: impl Fn(&Backend, Model<'_>) -> bool) -> bool {
+        if let Some(choices) = self.choices.get() {
+            let target = choices.get(self.at.get()).and_then(|choice| self.target(choice).ok());
+            return target.is_some_and(|target| {
+                passes(target.backend, Model { name: target.model, family: target.family })
+            });
+        }
+        if self.wish.fallbacks.is_some() {
+            return true;
+        }
+        relay::models(body)
+            .is_none_or(|names| names.iter().any(|name| self.plan.may_lead(name.as_str(), &passes)))
     }
 
     /// Whether the place is one for requests that are too long for others.

@@ -61,8 +61,6 @@ pub struct Asked {
     /// The operator's name of the backend, and the backend's own name of the model: for response headers.
     pub backend_name: String,
     pub backend_model: String,
-    /// The same, as it is.
-    pub target_model: String,
     /// The model by its full name, such as `bedrock/us.amazon.nova-lite-v1:0`.
     pub full_model: String,
     /// How often Envoy has sent it; known when the reply begins.
@@ -289,8 +287,7 @@ impl Asked {
             attempts: 0,
             backend_name: target.backend.name.clone(),
             backend_model: header_value(target.model),
-            target_model: target.model.to_owned(),
-            full_model: format!("{}{}", target.backend.prefix, target.model),
+            full_model: [target.backend.prefix, target.model].concat(),
             given,
             model,
             stands_in: target.stands_in.map(str::to_owned),

@@ -6,6 +6,7 @@ use crate::chat::{Delivery, Sink};
 use crate::dialect::names::Names;
 use crate::dialect::{self, Client, Model, Passed, Title, Upstream, Written, fates, relay};
 use crate::policy::estimate;
+use crate::provider::Backend;
 
 use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
@@ -49,7 +50,8 @@ pub fn translate(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Attempt, 
 /// other way has to say what is wrong.
 fn pass(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Option<Attempt>, Error> {
     let caller = aim.caller();
-    if !aim.plan().may_speak(client) {
+    let speaks = |backend: &Backend, model: Model<'_>| backend.upstream(client, model.base()).speaks(client);
+    if !aim.plan().may_speak(client) || !aim.may_lead(body, speaks) {
         return Ok(None);
     }
     let Some(top) = relay::Body::peek(body) else { return Ok(None) };

@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Kind};
 use crate::dialect::{self, Client, Model, Upstream, fates, relay};
 use crate::policy::estimate;
+use crate::provider::Backend;
 
 use super::aim::Aim;
 use super::attempt::{Asked, Attempt, Expects};
@@ -36,7 +37,9 @@ pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Attempt, Error> {
 /// other way has to say what is wrong.
 fn pass(aim: &Aim<'_>, body: &[u8]) -> Result<Option<Attempt>, Error> {
     let caller = aim.caller();
-    if !aim.plan().may_speak(Client::Anthropic) {
+    let speaks =
+        |backend: &Backend, model: Model<'_>| backend.count_upstream(model.base()).speaks(Client::Anthropic);
+    if !aim.plan().may_speak(Client::Anthropic) || !aim.may_lead(body, speaks) {
         return Ok(None);
     }
     let Some(top) = relay::Body::peek(body) else { return Ok(None) };

@@ -18,7 +18,7 @@ use super::meter::Meter;
 /// # Errors
 /// What the API has no place for, named by its path.
 pub fn translate(aim: &Aim<'_>, api: Api, body: &[u8]) -> Result<Option<Attempt>, Error> {
-    if !aim.plan().may_pass(api) {
+    if !aim.plan().may_pass(api) || !aim.may_lead(body, |backend, _| backend.own(api).is_some()) {
         return Ok(None);
     }
     let Some(top) = relay::Body::peek(body) else { return Ok(None) };

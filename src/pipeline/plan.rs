@@ -216,7 +216,8 @@ impl Plan {
         asked: &str,
         wish: &Wish,
     ) -> Result<Vec<Choice>, Error> {
-        let mut dice = Dice::new(&caller.request_id, host.now());
+        let now = || host.now();
+        let mut dice = Dice::new(&caller.request_id, &now);
         let mut choices = Vec::new();
         self.add(&mut choices, caller, asked, false, &mut dice)?;
         if !wish.disable_fallbacks {
@@ -256,7 +257,7 @@ impl Plan {
         caller: &Caller,
         asked: &str,
         wider: bool,
-        dice: &mut Dice,
+        dice: &mut Dice<'_>,
     ) -> Result<(), Error> {
         let mut targets: Vec<Target<'_>> = self.rules.targets(asked)?.collect();
         caller.may_use(asked)?;
@@ -394,6 +395,7 @@ impl Plan {
         self.hear(host, *index, outcome(failure.error.kind));
         let asks = matches!(failure.error.kind, Kind::Throttled | Kind::Overloaded);
         if let (true, Some(seconds), Ok(backend)) = (asks, failure.error.retry_after, self.backend(*index)) {
+            let model = model.strip_prefix(backend.prefix).unwrap_or(model);
             choice::pause(host, &backend.name, model, Duration::from_secs(u64::from(seconds)));
         }
     }
@@ -440,6 +442,16 @@ impl Plan {
     /// Whether requests to an API of OpenAI's could pass to any backend.
     pub fn may_pass(&self, api: Api) -> bool {
         self.backends.iter().any(|backend| backend.own(api).is_some())
+    }
+
+    /// Whether any place passes a test of those where a request for a model may go, by the operator's lists.
+    pub fn may_lead(&self, asked: &str, passes: impl Fn(&Backend, dialect::Model<'_>) -> bool) -> bool {
+        let others = self.rules.fallbacks(asked).iter().chain(self.rules.wider(asked)).map(String::as_str);
+        let targets = std::iter::once(asked).chain(others).filter_map(|name| self.rules.targets(name).ok());
+        targets.flatten().any(|target| {
+            let model = dialect::Model { name: target.model, family: target.family };
+            self.backend(target.backend).is_ok_and(|backend| passes(backend, model))
+        })
     }
 
     /// The backend of an index that [`Plan::find`] gave.
@@ -532,5 +544,40 @@ fn check_family(family: Option<&str>, path: &str, problems: &mut Problems) {
         let problem = "is no family that is known here; name the base model, such as `claude-sonnet-4-5`, \
             `nova-pro` or `meta.llama3-3-70b-instruct`";
         problems.add(&format!("{path}.family"), problem);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_may_lead_wherever_it_and_those_that_stand_in_for_it_go() {
+        let json = br#"{"backends":{
+            "aws":{"provider":"bedrock","region":"us-east-1","cluster":"aws",
+                "credentials":{"source":"static","access_key_id":"AKID","secret_access_key":"secret"}},
+            "own":{"provider":"openai","cluster":"own","credentials":{"source":"api_key","api_key":"secret"}}},
+            "models":[
+                {"name":"bedrock/*","backend":"aws"},
+                {"name":"openai/*","backend":"own"},
+                {"name":"two","targets":[{"backend":"aws","model":"bedrock/amazon.nova-lite-v1:0"},
+                    {"backend":"own","model":"openai/gpt-5","weight":0}]},
+                {"name":"held","backend":"aws","model":"bedrock/amazon.nova-lite-v1:0","fallbacks":["openai/gpt-5"]},
+                {"name":"wide","backend":"aws","model":"bedrock/amazon.nova-lite-v1:0",
+                    "context_window_fallbacks":["openai/gpt-5"]}]}"#;
+        let plan = Plan::compile(json, &Environment::default()).unwrap();
+        let speaks = |backend: &Backend, model: dialect::Model<'_>| {
+            backend.upstream(Client::OpenAi, model.base()).speaks(Client::OpenAi)
+        };
+        for (model, leads) in [
+            ("bedrock/amazon.nova-lite-v1:0", false),
+            ("openai/gpt-5", true),
+            ("two", true),
+            ("held", true),
+            ("wide", true),
+            ("nobody's", false),
+        ] {
+            assert_eq!(plan.may_lead(model, speaks), leads, "{model}");
+        }
     }
 }

@@ -72,7 +72,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Failure {
     pub error: Error,
-    /// At which backend, and what model; `None` when it never left, or no backend is to blame.
+    /// At which backend, and what model by its full name; `None` when it never left, or no backend is to blame.
     pub place: Option<(usize, String)>,
     /// What is said of the request's way.
     pub about: Vec<(&'static str, String)>,
@@ -81,7 +81,7 @@ pub struct Failure {
 impl Failure {
     /// `asked` is absent when the request never left.
     pub fn new(asked: Option<&Asked>, error: Error) -> Self {
-        let place = asked.map(|asked| (asked.backend, asked.target_model.clone()));
+        let place = asked.map(|asked| (asked.backend, asked.full_model.clone()));
         Self { error, place, about: asked.map(about).unwrap_or_default() }
     }
 

@@ -33,24 +33,34 @@ impl Choice {
 }
 
 /// Chance, as far as weights need it. Not for secrets.
-pub struct Dice(u64);
+pub struct Dice<'d> {
+    request_id: &'d str,
+    now: &'d dyn Fn() -> SystemTime,
+    /// Absent until they are first thrown: most models have one place.
+    state: Option<u64>,
+}
 
-impl Dice {
+impl<'d> Dice<'d> {
     /// Envoy's id of the request is as good as random, and the time does where there is none.
-    pub fn new(request_id: &str, now: SystemTime) -> Self {
-        let time = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        #[allow(clippy::cast_possible_truncation, reason = "the lower half is what changes")]
-        let seed = hash(request_id.as_bytes()) ^ time as u64;
-        Self(seed)
+    pub fn new(request_id: &'d str, now: &'d dyn Fn() -> SystemTime) -> Self {
+        Self { request_id, now, state: None }
     }
 
     /// A number below `end`, which is not zero. SplitMix64: prng.di.unimi.it/splitmix64.c.
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        let state = self.state.unwrap_or_else(|| self.seed()).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state = Some(state);
+        let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)).checked_rem(end).unwrap_or_default()
+    }
+
+    fn seed(&self) -> u64 {
+        let time = (self.now)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        #[allow(clippy::cast_possible_truncation, reason = "the lower half is what changes")]
+        let seed = hash(self.request_id.as_bytes()) ^ time as u64;
+        seed
     }
 }
 
@@ -63,7 +73,7 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// Puts targets in the order in which they are tried: by their order, and among those of one order drawn by weight.
 /// Those without weight come last in it, as they are written.
-pub fn arrange(targets: &mut [Target<'_>], dice: &mut Dice) {
+pub fn arrange(targets: &mut [Target<'_>], dice: &mut Dice<'_>) {
     targets.sort_by_key(|target| target.order);
     let mut rest = targets;
     while let Some(first) = rest.first() {
@@ -124,7 +134,7 @@ mod tests {
         Target { backend, provider: "bedrock/", model: "m", owner: "bedrock", family: None, order, weight }
     }
 
-    fn drawn(targets: &[Target<'static>], dice: &mut Dice) -> Vec<usize> {
+    fn drawn(targets: &[Target<'static>], dice: &mut Dice<'_>) -> Vec<usize> {
         let mut targets = targets.to_vec();
         arrange(&mut targets, dice);
         targets.iter().map(|target| target.backend).collect()
@@ -136,7 +146,7 @@ mod tests {
         let mut first = [0u32; 4];
         for number in 0..10_000 {
             let id = format!("0af7-{number}");
-            let order = drawn(&targets, &mut Dice::new(&id, UNIX_EPOCH));
+            let order = drawn(&targets, &mut Dice::new(&id, &|| UNIX_EPOCH));
             assert_eq!(order.get(2..), Some(&[3, 1][..]), "{order:?}");
             first[order[0]] += 1;
         }
@@ -148,7 +158,7 @@ mod tests {
     fn equal_weights_order_every_way_alike() {
         let targets = [target(0, 1, 1), target(1, 1, 1), target(2, 1, 1)];
         let mut counts = std::collections::BTreeMap::new();
-        let mut dice = Dice::new("", UNIX_EPOCH);
+        let mut dice = Dice::new("", &|| UNIX_EPOCH);
         for _ in 0..6000 {
             *counts.entry(drawn(&targets, &mut dice)).or_insert(0) += 1;
         }

@@ -14,7 +14,7 @@ use crate::chat::{
     ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tier, Tool, ToolCall,
     ToolChoice,
 };
-use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
+use crate::dialect::reading::{self, Gather, Seen, Tools, all_tools, each, missing, read};
 use crate::dialect::talk::{Answer, Talk};
 use crate::dialect::{Asked, extra, proof};
 
@@ -77,11 +77,9 @@ fn parse_for<'a>(purpose: Purpose, body: &'a [u8], betas: &'a str) -> Result<Ask
         (Purpose::Answer, most) => most,
     };
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
-    let mut conversation = Conversation { system: system(body.system, &mut fields)?, ..Default::default() };
-    for (index, raw) in messages.into_iter().enumerate() {
-        conversation.message(index, raw, &mut fields)?;
-    }
-    let Conversation { system, mut talk } = conversation;
+    let mut system = system(body.system, &mut fields)?;
+    let Conversation { system: more, mut talk } = messages.finish(&mut fields)?;
+    system.extend(more);
     talk.results_are_in(UNANSWERED)?;
     let mut turns = talk.finish()?;
     if let Some(mark) = body.cache_control {
@@ -154,14 +152,15 @@ const UNANSWERED: &str = "has no result: a user message with its tool_result mus
 
 /// The conversation as it grows, message by message.
 #[derive(Default)]
-struct Conversation<'a> {
+pub struct Conversation<'a> {
     system: Vec<Part<'a>>,
     talk: Talk<'a>,
 }
 
-impl<'a> Conversation<'a> {
-    fn message(&mut self, index: usize, raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<(), Error> {
-        let message: wire::Message<'a> = read(raw, || format!("messages[{index}]"))?;
+impl<'a> Gather<'a> for Conversation<'a> {
+    type Item = wire::Message<'a>;
+
+    fn take(&mut self, index: usize, message: wire::Message<'a>, fields: &mut Seen<'a>) -> Result<(), Error> {
         fields.keep("messages[].", &message.other);
         let Some(role) = &message.role else {
             return Err(missing(&format!("messages[{index}].role"), "is user or assistant"));
@@ -189,25 +188,23 @@ impl<'a> Conversation<'a> {
             }
         }
     }
+}
 
+impl<'a> Conversation<'a> {
     fn user(&mut self, index: usize, content: &'a RawValue, fields: &mut Seen<'a>) -> Result<(), Error> {
         let mut parts = Vec::new();
         let mut answers = false;
-        match blocks(content, Place::Message(index))? {
-            Blocks::Text(text) => parts.extend(text_part(Place::Message(index), text)),
-            Blocks::List(raws) => {
-                for (number, raw) in raws.into_iter().enumerate() {
-                    let place = Place::Part(index, number);
-                    let block = Block::read(raw, place, fields)?;
-                    if block.kind.as_str() == "tool_result" {
-                        self.result(index, number, block, fields)?;
-                        answers = true;
-                    } else {
-                        parts.extend(block.shown(fields)?);
-                    }
-                }
+        let text = blocks(content, Place::Message(index), |number, wire| {
+            let block = Block::new(wire, Place::Part(index, number), fields)?;
+            if block.kind.as_str() == "tool_result" {
+                self.result(index, number, block, fields)?;
+                answers = true;
+            } else {
+                parts.extend(block.shown(fields)?);
             }
-        }
+            Ok(())
+        })?;
+        parts.extend(text.and_then(|text| text_part(Place::Message(index), text)));
         if parts.is_empty() {
             // The next message may answer the other calls.
             return if answers {
@@ -233,15 +230,13 @@ impl<'a> Conversation<'a> {
         let place = Place::Part(index, number);
         let id = block.wire.tool_use_id.unwrap_or_default();
         let mut parts = Vec::new();
-        match block.wire.content.map(|raw| blocks(raw, place)).transpose()? {
-            None => {}
-            Some(Blocks::Text(text)) => parts.extend(text_part(place, text)),
-            Some(Blocks::List(raws)) => {
-                for (inner, raw) in raws.into_iter().enumerate() {
-                    parts
-                        .extend(Block::read(raw, Place::Inner(index, number, inner), fields)?.shown(fields)?);
-                }
-            }
+        if let Some(content) = block.wire.content {
+            let text = blocks(content, place, |inner, wire| {
+                let block = Block::new(wire, Place::Inner(index, number, inner), fields)?;
+                parts.extend(block.shown(fields)?);
+                Ok(())
+            })?;
+            parts.extend(text.and_then(|text| text_part(place, text)));
         }
         // No cloud takes a mark inside of a result; behind it the same and a little more is kept.
         let cache = block.cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
@@ -252,17 +247,10 @@ impl<'a> Conversation<'a> {
 
     fn assistant(&mut self, index: usize, content: &'a RawValue, fields: &mut Seen<'a>) -> Result<(), Error> {
         let mut parts = Vec::new();
-        let raws = match blocks(content, Place::Message(index))? {
-            Blocks::Text(text) => {
-                parts.extend(text_part(Place::Message(index), text));
-                Vec::new()
-            }
-            Blocks::List(raws) => raws,
-        };
         let mut google = None;
-        for (number, raw) in raws.into_iter().enumerate() {
+        let text = blocks(content, Place::Message(index), |number, wire| {
             let place = Place::Part(index, number);
-            let block = Block::read(raw, place, fields)?;
+            let block = Block::new(wire, place, fields)?;
             let content = match block.kind.as_str() {
                 "tool_use" => Some(Content::ToolCall(self.call(block.wire, place, google.take())?)),
                 "thinking" => {
@@ -285,11 +273,13 @@ impl<'a> Conversation<'a> {
                 }
                 _ => {
                     parts.extend(block.shown(fields)?);
-                    continue;
+                    return Ok(());
                 }
             };
             parts.extend(content.map(|content| Part { place, content, cache: block.cache }));
-        }
+            Ok(())
+        })?;
+        parts.extend(text.and_then(|text| text_part(Place::Message(index), text)));
         // A reply that says nothing is left out.
         self.talk.push(Role::Assistant, parts);
         Ok(())
@@ -332,8 +322,7 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn read(raw: &'a RawValue, place: Place, fields: &mut Seen<'a>) -> Result<Self, Error> {
-        let mut wire: wire::Block<'a> = read(raw, || place.to_string())?;
+    fn new(mut wire: wire::Block<'a>, place: Place, fields: &mut Seen<'a>) -> Result<Self, Error> {
         let Some(kind) = wire.kind.take() else {
             return Err(missing(&format!("{place}.type"), "tells what the block is, such as text or image"));
         };
@@ -404,23 +393,22 @@ fn way_out(kind: &str) -> &'static str {
     }
 }
 
-/// `content` of a message or of a tool result.
-enum Blocks<'a> {
-    Text(Text<'a>),
-    List(Vec<&'a RawValue>),
-}
-
-fn blocks<'a>(content: &'a RawValue, place: Place) -> Result<Blocks<'a>, Error> {
+/// Reads `content` of a message or of a tool result: a text, which is given, or blocks, which are taken one by one.
+fn blocks<'a>(
+    content: &'a RawValue,
+    place: Place,
+    take: impl FnMut(usize, wire::Block<'a>) -> Result<(), Error>,
+) -> Result<Option<Text<'a>>, Error> {
     // A message is its content; a tool result is a block that has one.
     let below = if matches!(place, Place::Part(..)) { ".content" } else { "" };
     if let Some(text) = Text::from_raw(content) {
-        return Ok(Blocks::Text(text));
+        return Ok(Some(text));
     }
     if !content.get().starts_with('[') {
         let problem = wrong_type(content, "a string or an array of blocks");
         return Err(place.error(Kind::WrongType, below, &problem));
     }
-    Ok(Blocks::List(read(content, || format!("{place}{below}"))?))
+    each(content, || format!("{place}{below}"), take).map(|()| None)
 }
 
 fn text_part(place: Place, text: Text<'_>) -> Option<Part<'_>> {
@@ -439,19 +427,17 @@ fn texts<'a>(
     place: impl Fn(Option<usize>) -> Place,
     fields: &mut Seen<'a>,
 ) -> Result<Vec<Part<'a>>, Error> {
-    let raws = match blocks(content, place(None))? {
-        Blocks::Text(text) => return Ok(text_part(place(None), text).into_iter().collect()),
-        Blocks::List(raws) => raws,
-    };
-    let mut parts = Vec::with_capacity(raws.len());
-    for (number, raw) in raws.into_iter().enumerate() {
-        let block = Block::read(raw, place(Some(number)), fields)?;
+    let mut parts = Vec::new();
+    let text = blocks(content, place(None), |number, wire| {
+        let block = Block::new(wire, place(Some(number)), fields)?;
         if block.kind.as_str() != "text" {
             let problem = "must be text among instructions";
             return Err(block.place.error(Kind::Unsupported, ".type", problem));
         }
         parts.extend(block.shown(fields)?);
-    }
+        Ok(())
+    })?;
+    parts.extend(text.and_then(|text| text_part(place(None), text)));
     Ok(parts)
 }
 
@@ -598,15 +584,11 @@ fn cited(place: Place, raw: Option<&RawValue>) -> Result<bool, Error> {
     Ok(citations.enabled == Some(true))
 }
 
-fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<'a>>, Error> {
-    if raws.len() > MOST_TOOLS {
-        let problem = format!("holds {} tools; {MOST_TOOLS} is the most", raws.len());
-        return Err(Error::at(Kind::WrongValue, "tools", &problem));
-    }
-    let mut tools: Vec<Tool<'a>> = Vec::with_capacity(raws.len());
-    for (index, raw) in raws.into_iter().enumerate() {
+fn tools<'a>(given: Tools<wire::Tool<'a>>, fields: &mut Seen<'a>) -> Result<Vec<Tool<'a>>, Error> {
+    let given = all_tools(given)?;
+    let mut tools: Vec<Tool<'a>> = Vec::with_capacity(given.len());
+    for (index, tool) in given.into_iter().enumerate() {
         let place = Place::Tool(index);
-        let tool: wire::Tool<'a> = read(raw, || place.to_string())?;
         if tool.kind.as_ref().is_some_and(|kind| kind.as_str() != "custom") {
             let problem = "is a tool that Anthropic defines; describe one of your own with name, description \
                 and input_schema";

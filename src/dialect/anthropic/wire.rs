@@ -5,13 +5,14 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::request::Conversation;
 use crate::base::json::{Count, Number, Str, Text, object};
-use crate::dialect::reading::CacheControl;
+use crate::dialect::reading::{CacheControl, Gathered, Tools};
 
 object! {
     pub struct Body<'a> {
         model: Str<'a>,
-        messages: Vec<&'a RawValue>,
+        messages: Gathered<'a, Conversation<'a>>,
         system: &'a RawValue,
         max_tokens: Count<'a>,
         temperature: Number<'a>,
@@ -19,7 +20,7 @@ object! {
         top_k: Count<'a>,
         stop_sequences: Vec<Text<'a>>,
         stream: bool,
-        tools: Vec<&'a RawValue>,
+        tools: Tools<Tool<'a>>,
         tool_choice: ToolChoice<'a>,
         thinking: Thinking<'a>,
         output_config: OutputConfig<'a>,

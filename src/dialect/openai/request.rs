@@ -13,8 +13,8 @@ use crate::chat::{
     Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
     ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tier, Tool, ToolCall, ToolChoice,
 };
-use crate::dialect::reading::{self, MOST_TOOLS, Seen, missing, read};
-use crate::dialect::talk::{Answer, Talk};
+use crate::dialect::reading::{self, Gather, MOST_TOOLS, Seen, Tools, all_tools, each, missing, read};
+use crate::dialect::talk::{self, Answer, Talk};
 use crate::dialect::{Asked, extra, proof};
 
 /// What the parts of a chat completion request are called.
@@ -51,11 +51,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
-    let mut conversation = Conversation::default();
-    for (index, raw) in messages.into_iter().enumerate() {
-        conversation.message(index, raw, &mut fields)?;
-    }
-    let Conversation { system, mut talk } = conversation;
+    let Conversation { system, mut talk } = messages.finish(&mut fields)?;
     talk.results_are_in(UNANSWERED)?;
     let turns = talk.finish()?;
 
@@ -111,14 +107,20 @@ const UNANSWERED: &str = "has no result: a tool message with its id must follow 
 
 /// The conversation as it grows, message by message.
 #[derive(Default)]
-struct Conversation<'a> {
+pub struct Conversation<'a> {
     system: Vec<Part<'a>>,
     talk: Talk<'a>,
 }
 
-impl<'a> Conversation<'a> {
-    fn message(&mut self, index: usize, raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<(), Error> {
-        let mut message: wire::Message<'a> = read(raw, || format!("messages[{index}]"))?;
+impl<'a> Gather<'a> for Conversation<'a> {
+    type Item = wire::Message<'a>;
+
+    fn take(
+        &mut self,
+        index: usize,
+        mut message: wire::Message<'a>,
+        fields: &mut Seen<'a>,
+    ) -> Result<(), Error> {
         fields.keep("messages[].", &message.other);
         let Some(role) = &message.role else {
             return Err(missing(&format!("messages[{index}].role"), "is system, user, assistant or tool"));
@@ -166,8 +168,12 @@ impl<'a> Conversation<'a> {
                     let content = Content::Text(refusal);
                     parts.push(Part { place: Place::Message(index), content, cache: None });
                 }
-                for (call, raw) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
-                    parts.push(self.call(Place::Call(index, call), raw, fields)?);
+                let calls = message.tool_calls.unwrap_or_default();
+                for (call, wire) in calls.items.into_iter().enumerate() {
+                    parts.push(self.call(Place::Call(index, call), wire, fields)?);
+                }
+                if calls.count > MOST_TOOLS {
+                    return Err(talk::one_too_many(Place::Call(index, MOST_TOOLS)));
                 }
                 put(cache, &mut parts);
                 // A reply that says nothing (some clients keep them) is left out.
@@ -185,9 +191,15 @@ impl<'a> Conversation<'a> {
         }
         Ok(())
     }
+}
 
-    fn call(&mut self, place: Place, raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<Part<'a>, Error> {
-        let call: wire::ToolCall<'a> = read(raw, || place.to_string())?;
+impl<'a> Conversation<'a> {
+    fn call(
+        &mut self,
+        place: Place,
+        call: wire::ToolCall<'a>,
+        fields: &mut Seen<'a>,
+    ) -> Result<Part<'a>, Error> {
         fields.keep("messages[].tool_calls[].", &call.other);
         if let Some(kind) = call.kind.filter(|kind| kind.as_str() != "function") {
             let problem = if kind.as_str() == "custom" {
@@ -271,11 +283,9 @@ fn contents<'a>(
         let problem = wrong_type(content, "a string or an array of parts");
         return Err(Place::Message(index).error(Kind::WrongType, "", &problem));
     }
-    let raws: Vec<&'a RawValue> = read(content, || Place::Message(index).to_string())?;
-    let mut parts = Vec::with_capacity(raws.len());
-    for (number, raw) in raws.into_iter().enumerate() {
+    let mut parts = Vec::new();
+    let take = |number: usize, part: wire::Part<'a>| {
         let place = Place::Part(index, number);
-        let part: wire::Part<'a> = read(raw, || place.to_string())?;
         fields.keep("messages[].content[].", &part.other);
         let Some(kind) = part.kind else {
             return Err(missing(
@@ -315,7 +325,9 @@ fn contents<'a>(
         if !matches!(content, Content::Text(text) if text.is_blank()) {
             parts.push(Part { place, content, cache });
         }
-    }
+        Ok(())
+    };
+    each(content, || Place::Message(index).to_string(), take)?;
     Ok(parts)
 }
 
@@ -496,15 +508,11 @@ fn reasoning(effort: Option<&Str<'_>>) -> Result<Reasoning<'static>, Error> {
     Ok(Reasoning { mode: Some(ReasoningMode::Adaptive), effort: Some(effort), shown: None })
 }
 
-fn tools<'a>(raws: Vec<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Tool<'a>>, Error> {
-    if raws.len() > MOST_TOOLS {
-        let problem = format!("holds {} tools; {MOST_TOOLS} is the most", raws.len());
-        return Err(Error::at(Kind::WrongValue, "tools", &problem));
-    }
-    let mut tools: Vec<Tool<'a>> = Vec::with_capacity(raws.len());
-    for (index, raw) in raws.into_iter().enumerate() {
+fn tools<'a>(given: Tools<wire::Tool<'a>>, fields: &mut Seen<'a>) -> Result<Vec<Tool<'a>>, Error> {
+    let given = all_tools(given)?;
+    let mut tools: Vec<Tool<'a>> = Vec::with_capacity(given.len());
+    for (index, tool) in given.into_iter().enumerate() {
         let place = Place::Tool(index);
-        let tool: wire::Tool<'a> = read(raw, || place.to_string())?;
         fields.keep("tools[].", &tool.other);
         if tool.kind.as_ref().is_some_and(|kind| kind.as_str() != "function") {
             return Err(place.error(
@@ -718,4 +726,24 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
 
 fn is_object(text: &str) -> bool {
     text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_calls_so_many_tools_and_not_one_more() {
+        let call = r#"{"id":"","type":"function","function":{"name":"f","arguments":"{}"}}"#;
+        let parsed = |count| {
+            let (calls, result) =
+                (vec![call; count].join(","), r#",{"role":"tool","content":"ok"}"#.repeat(count));
+            let talk = r#"{"role":"user","content":"Go."},{"role":"assistant","tool_calls":["#;
+            let body = format!(r#"{{"model":"m","messages":[{talk}{calls}]}}{result}]}}"#);
+            parse(body.as_bytes()).map(|asked| asked.request.turns.len())
+        };
+        assert_eq!(parsed(MOST_TOOLS), Ok(3));
+        let fault = parsed(MOST_TOOLS + 1).unwrap_err();
+        assert_eq!(fault.param.as_deref(), Some("messages[1].tool_calls[512]"));
+    }
 }

@@ -4,13 +4,14 @@
 
 use serde_json::value::RawValue;
 
+use super::request::Conversation;
 use crate::base::json::{Count, Number, Str, Text, object};
-use crate::dialect::reading::CacheControl;
+use crate::dialect::reading::{CacheControl, Gathered, Tools};
 
 object! {
     pub struct Body<'a> {
         model: Str<'a>,
-        messages: Vec<&'a RawValue>,
+        messages: Gathered<'a, Conversation<'a>>,
         stream: bool,
         stream_options: StreamOptions<'a>,
         max_tokens: Count<'a>,
@@ -21,7 +22,7 @@ object! {
         seed: Number<'a>,
         presence_penalty: Number<'a>,
         frequency_penalty: Number<'a>,
-        tools: Vec<&'a RawValue>,
+        tools: Tools<Tool<'a>>,
         tool_choice: &'a RawValue,
         parallel_tool_calls: bool,
         response_format: ResponseFormat<'a>,
@@ -43,7 +44,7 @@ object! {
         role: Str<'a>,
         content: &'a RawValue,
         refusal: Text<'a>,
-        tool_calls: Vec<&'a RawValue>,
+        tool_calls: Tools<ToolCall<'a>>,
         tool_call_id: Str<'a>,
         function_call: &'a RawValue,
         audio: &'a RawValue,
