@@ -132,6 +132,7 @@ def running(
         gate = Gate(envoy, cloud)
         yield gate
         gate.client.close()
+        gate.keeps_secrets()
 
 
 def ready_for_tests(cloud: StandIn) -> tuple[dict[str, int], Edit]:

@@ -15,8 +15,11 @@ from typing import Any
 import openai
 
 from . import gateway
+from .cloud import accounts, web_tokens
+from .cloud.aws_settings import StsSettings
 from .cloud.driver import StandIn
 from .cloud.openai import KEY as OPENAI_KEY
+from .cloud.sigv4 import BEARER
 
 CHAT = "/v1/chat/completions"
 
@@ -36,7 +39,15 @@ SESSION_ACCESS_KEY_ID = "ASIDSTANDIN000000002"
 SESSION_SECRET = "stand-in-secret-two/not+a+real=key"
 SESSION_TOKEN = "stand-in-session-token/+=two"
 
-SECRETS = (PROMPT, ANSWER, CLIENT_KEY, gateway.AWS_SECRET_ACCESS_KEY, SESSION_SECRET, SESSION_TOKEN, OPENAI_KEY, "ya29.")
+#: How what clouds hand out begins: Google's access tokens, AWS's session tokens, sessions of its metadata service. What
+#: has no such beginning the stand-in tells, `StandIn.issued`.
+BEGINNINGS = ("ya29.", "IQoJb3JpZ2luX2Vj", "AQAEA")
+
+SECRETS = (
+    PROMPT, ANSWER, CLIENT_KEY, gateway.AWS_SECRET_ACCESS_KEY, SESSION_SECRET, SESSION_TOKEN, OPENAI_KEY, BEARER,
+    accounts.CLIENT_SECRET, accounts.REFRESH_TOKEN, accounts.SUBJECT_TOKEN, web_tokens.STS_TOKEN, web_tokens.POD_TOKEN,
+    *StsSettings().external_ids.values(), *BEGINNINGS,
+)  # fmt: skip
 
 #: What a fault of the plugin or of its use of the host looks like in Envoy's log.
 FAULTS = re.compile(
@@ -108,7 +119,11 @@ class Gate:
     expected_errors: list[str] = field(default_factory=list)
     #: Requests that the stand-in is expected to refuse in the present test.
     refusals_expected: bool = False
+    #: Secrets that a test has made up.
+    more_secrets: list[str] = field(default_factory=list)
     _log_read: int = 0
+    #: Heads and bodies of the replies of the present test.
+    _told: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.client = openai.OpenAI(
@@ -170,7 +185,9 @@ class Gate:
     def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Makes any call; an iterable body is sent chunked."""
         with self.open(method, path, body, headers) as response:
-            return Answer(response.status, headers_of(response), response.read())
+            answer = Answer(response.status, headers_of(response), response.read())
+        self._told += [json.dumps(answer.headers).encode(), answer.body]
+        return answer
 
     @contextmanager
     def open(
@@ -188,6 +205,18 @@ class Gate:
         """A connection of one's own."""
         return socket.create_connection(("127.0.0.1", self.envoy.port), timeout=PATIENCE)
 
+    # At the end
+
+    def keeps_secrets(self) -> None:
+        """No secret is on a page of Envoy's admin port that does not stand in the configuration as it was written."""
+        written = (self.envoy.folder / "envoy.json").read_text()
+        issued = [secret for secret in (*self.more_secrets, *self.cloud.issued()) if secret not in written]
+        known = [secret for secret in SECRETS if secret not in written]
+        for page in ("/stats", "/config_dump?include_eds", "/clusters", "/listeners", "/server_info", "/certs"):
+            text = self.admin("GET", page)
+            for secret in (*known, *issued):
+                assert secret not in text, f"{secret} is at {page}"
+
     # After each test
 
     def fresh(self) -> None:
@@ -195,6 +224,7 @@ class Gate:
         self.cloud.reset()
         self.expected_errors = []
         self.refusals_expected = False
+        self._told.clear()
         self._log_read = self.envoy.log.stat().st_size
 
     def log(self) -> str:
@@ -213,6 +243,10 @@ class Gate:
                 assert any(re.search(one, line) for one in self.expected_errors), f"an error in Envoy's log: {line}"
         for secret in SECRETS:
             assert secret not in log, f"{secret} is in Envoy's log"
+        issued = [*self.more_secrets, *self.cloud.issued()]
+        for secret in issued:
+            assert secret not in log, f"{secret} is in Envoy's log"
+            assert not any(secret.encode() in told for told in self._told), f"{secret} is in a reply"
         refusals = self.cloud.refusals()
         assert self.refusals_expected or not refusals, refusals
 

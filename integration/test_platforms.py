@@ -20,7 +20,7 @@ from .platform import ENVIRONMENT, FEDERATION_TOKEN, FOLDER, PLATFORMS, part, pl
 from .test_config import validate
 
 #: Whose `credentials` the plugin does not know yet. When it does, the test below says so.
-NOT_YET = {"ec2", "ecs", "eks-irsa", "eks-pod-identity", "federation", "gcp-key", "on-prem-aws"}
+NOT_YET = {"federation", "gcp-key"}
 
 
 def google_json(name: str) -> dict[str, str]:

@@ -41,19 +41,22 @@ class Local(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def get(on: Platform, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
     """Asks the listener for a path as it is, with nothing made tidy."""
-    connection = Local(on.file(SOCKET))
-    try:
+    with Local(on.file(SOCKET)) as connection:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
         connection.endheaders()
         response = connection.getresponse()
         return Answer(response.status, headers_of(response), response.read())
-    finally:
-        connection.close()
 
 
 def served(on: Platform, path: str) -> tuple[int, str]:

@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor};
+use zeroize::Zeroizing;
 
 /// The whole configuration.
 #[derive(Debug, Deserialize)]
@@ -217,10 +218,11 @@ fn request_bytes() -> usize {
     32 * 1024 * 1024
 }
 
-/// A value that is never shown: written down, or named as an environment variable of Envoy's process.
+/// A value that is never shown, and is wiped when it goes: written down, or named as an environment variable of Envoy's
+/// process.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
-    Written(String),
+    Written(Zeroizing<String>),
     Environment(String),
 }
 
@@ -242,7 +244,7 @@ impl<'de> Deserialize<'de> for Secret {
                 f.write_str("a string or {\"env\": \"NAME\"}")
             }
             fn visit_str<E>(self, text: &str) -> Result<Secret, E> {
-                Ok(Secret::Written(text.to_owned()))
+                Ok(Secret::Written(Zeroizing::new(text.to_owned())))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
                 let mut name = None;
@@ -327,10 +329,15 @@ pub type Environment = BTreeMap<String, String>;
 
 impl Secret {
     /// The value; a problem when the variable is not there.
-    pub fn resolve(&self, environment: &Environment, path: &str, problems: &mut Problems) -> Option<String> {
+    pub fn resolve(
+        &self,
+        environment: &Environment,
+        path: &str,
+        problems: &mut Problems,
+    ) -> Option<Zeroizing<String>> {
         match self {
             Secret::Written(value) => Some(value.clone()),
-            Secret::Environment(name) => variable(name, environment, path, problems),
+            Secret::Environment(name) => variable(name, environment, path, problems).map(Zeroizing::new),
         }
     }
 }
@@ -344,6 +351,10 @@ pub fn superfluous(given: &[(&str, bool)], path: &str, owner: &str, problems: &m
     }
 }
 
+/// How an environment variable comes to the plugin.
+pub const HAND_OVER: &str =
+    "set it for Envoy's process and name it in vm_config.environment_variables.host_env_keys";
+
 /// Looks up an environment variable that must be there.
 pub fn variable(
     name: &str,
@@ -353,13 +364,7 @@ pub fn variable(
 ) -> Option<String> {
     let value = environment.get(name).filter(|value| !value.is_empty());
     if value.is_none() {
-        problems.add(
-            path,
-            format!(
-                "the environment variable {name} is not set; set it for Envoy's process and name it in \
-                 vm_config.environment_variables.host_env_keys"
-            ),
-        );
+        problems.add(path, format!("the environment variable {name} is not set; {HAND_OVER}"));
     }
     value.cloned()
 }

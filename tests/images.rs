@@ -261,7 +261,7 @@ fn play(plan: &Rc<Plan>, host: &FakeHost, request: &[u8], answers: &[Answer], cu
             loop {
                 let (number, call) = calls.pop_front().expect("a call is under way");
                 path = call.headers.iter().find(|(name, _)| *name == ":path").unwrap().1.clone();
-                told(call.body);
+                told(call.body.clone());
                 let (headers, answer) = answers.get(made).or(answers.last()).unwrap();
                 made += 1;
                 match exchange.whole.called(host, number, Some((&client::headers(headers), answer))) {

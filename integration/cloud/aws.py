@@ -16,8 +16,12 @@ from .strict import Refused
 class Api(frame.Api):
     """An API that AWS's own front end serves."""
 
-    #: The host that serves this API; its group is the region.
-    host = re.compile(r"bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
+    #: The host that serves this API. That of an endpoint in a VPC is as in
+    #: https://docs.aws.amazon.com/vpc/latest/privatelink/privatelink-access-aws-services.html.
+    host = re.compile(
+        r"(?:(?P<vpc>vpce-[0-9a-f]{17}-[a-z0-9]{8}(?:-[a-z0-9-]+)?)\.)?bedrock-runtime(?:-fips)?"
+        r"\.(?P<region>(?:(?P<china>cn-)|(?!cn-))[a-z0-9-]+)(?(vpc)\.vpce)\.amazonaws\.com(?(china)\.cn)"
+    )
     #: The service that the signature is for.
     service = sigv4.SERVICE
 

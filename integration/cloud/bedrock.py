@@ -26,7 +26,7 @@ class Bedrock(Cloud):
         host = api.host.fullmatch(headers["host"])
         if host is None and not LOOPBACK.fullmatch(headers["host"]):
             raise Refused("headers", f"host {headers['host']!r} does not serve {request.path}")
-        region = host.group(1) if host else None
+        region = host["region"] if host else None
         known = self.state.known(set(settings.bearer_tokens))
         api.caller = sigv4.check(request, headers, region, api.service, known).record()
         return f"Amazon Bedrock ({region or 'no region'})"

@@ -25,6 +25,8 @@ class StandIn:
             self.stop()
             raise RuntimeError("the stand-in cloud did not start")
         self.ports: dict[str, int] = json.loads(line.removeprefix("stand-in cloud ready "))
+        #: What only the file of a service account's key has.
+        self._private_keys: list[str] = []
 
     def __enter__(self) -> StandIn:
         return self
@@ -68,6 +70,14 @@ class StandIn:
         """The AWS keys that were handed out, oldest first, secrets and all."""
         return self.control("GET", "/keys")["keys"]
 
+    def issued(self) -> list[str]:
+        """Every secret that was handed out, as it may be found anywhere: AWS's, Google's tokens, lines of private keys."""
+        keys = [secret for key in self.keys() for secret in (key["secret_access_key"], key["session_token"])]
+        tokens = [token["value"] for token in self.control("GET", "/tokens")["tokens"]]
+        # The first and the last line are the same in every key.
+        lines = [line for key in self._private_keys for line in key.splitlines()[2:-2]]
+        return keys + tokens + lines
+
     def config(self, **changes: Any) -> dict[str, Any]:
         return self.control("PUT", "/config", changes)
 
@@ -77,4 +87,6 @@ class StandIn:
 
     def service_account(self, email: str | None = None) -> dict[str, Any]:
         """The file of a new key of a service account, as Google's console gives it."""
-        return self.control("POST", "/service_accounts", {"email": email} if email else {})
+        key = self.control("POST", "/service_accounts", {"email": email} if email else {})
+        self._private_keys.append(key["private_key"])
+        return key

@@ -184,7 +184,7 @@ class Mantle(aws.Api, Messages):
     """Bedrock's own edition of the API, at a host of its own."""
 
     path = re.compile(r"/anthropic/v1/messages")
-    host = re.compile(r"bedrock-mantle\.([a-z0-9-]+)\.api\.aws")
+    host = re.compile(r"bedrock-mantle\.(?P<region>[a-z0-9-]+)\.api\.aws")
     service = "bedrock-mantle"
     more_headers = ("anthropic-version", "anthropic-beta")
     top = EVERYWHERE | {"model", "stream", "user_profile_id"}

@@ -247,6 +247,26 @@ def test_a_script_that_does_not_exist_is_a_loud_mistake(cloud: StandIn) -> None:
     refused(cloud, post(cloud, say("[[script: text sise=3]]")), "script", "unknown argument 'sise'")
 
 
+VPC = "vpce-0fe5b17a0707d6abc-29p5708s"
+
+
+def test_hosts_of_every_kind_are_known_by_their_region(cloud: StandIn) -> None:
+    cloud.config(regions=["us-east-1", "us-gov-west-1", "cn-north-1"])
+    for host, region in (
+        ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
+        ("bedrock-runtime.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        (f"{VPC}.bedrock-runtime.us-east-1.vpce.amazonaws.com", "us-east-1"),
+        (f"{VPC}-us-east-1a.bedrock-runtime.us-east-1.vpce.amazonaws.com", "us-east-1"),
+    ):
+        assert post(cloud, host=host, region=region)[0] == 200, host
+        assert post(cloud, host=host, region="eu-central-1")[0] == 403, host
+    for host in (
+        "bedrock-runtime.cn-north-1.amazonaws.com", "bedrock-runtime.us-east-1.amazonaws.com.cn",
+        f"{VPC}.bedrock-runtime.us-east-1.amazonaws.com", "bedrock-runtime.us-east-1.vpce.amazonaws.com",
+    ):  # fmt: skip
+        assert post(cloud, host=host)[0] == 400, host
+
+
 def test_a_bedrock_api_key_works_instead_of_a_signature(cloud: StandIn) -> None:
     path = f"/model/{quote(MODEL, safe='')}/converse"
     headers = {"host": "127.0.0.1", "content-type": "application/json", "authorization": "Bearer " + sigv4.BEARER}

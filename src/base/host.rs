@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use zeroize::Zeroize;
+
 use super::headers::Headers;
 use super::metric::{Counter, Histogram};
 
@@ -104,11 +106,19 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// A call of our own, made through one of Envoy's clusters.
+/// A call of our own, made through one of Envoy's clusters. It may carry keys and tokens: its memory is wiped when it
+/// goes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Callout {
     pub cluster: String,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
     pub timeout: std::time::Duration,
+}
+
+impl Drop for Callout {
+    fn drop(&mut self) {
+        self.headers.iter_mut().for_each(|(_, value)| value.zeroize());
+        self.body.zeroize();
+    }
 }

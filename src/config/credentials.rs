@@ -28,7 +28,8 @@ pub struct Credentials {
     pub role_arn: Option<String>,
     /// `web_identity`: the name of the session; `AWS_ROLE_SESSION_NAME` or `fairlead` when absent.
     pub session_name: Option<String>,
-    /// `container`: the path of the credentials; that of AWS's environment variables when absent.
+    /// `container`: the path of the credentials; that of AWS's environment variables when absent. `/v1/credentials` is that
+    /// of EKS's agent, every other one of ECS's.
     pub path: Option<String>,
     /// `web_identity` and `container`: the file with the token, as a path on the listener that serves it; that of AWS's
     /// environment variables when absent.
@@ -39,7 +40,7 @@ pub struct Credentials {
     /// Google: a service account that is taken on with what the source gives.
     #[serde(default, deserialize_with = "optional")]
     pub impersonate: Option<Impersonate>,
-    /// Google: the project that quota and bill go to, where it is not that of the caller.
+    /// Google: the project that quota and bill go to, where it is not that of the caller; the JSON's own when absent.
     pub quota_project: Option<String>,
 }
 
@@ -131,9 +132,9 @@ pub struct AssumeRole {
     pub external_id: Option<Secret>,
     /// `fairlead` when absent.
     pub session_name: Option<String>,
-    /// How long the keys live; an hour when absent.
+    /// How long the keys live; an hour when absent, and at most where the source's own keys are a role's.
     pub duration_seconds: Option<u64>,
-    /// Session tags.
+    /// Session tags, of teams' sessions too.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
     /// Each team has a session of its own, with its name as the session's and as the tag `team`.
@@ -158,10 +159,10 @@ pub struct Impersonate {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeamCredentials {
-    /// AWS: its own role.
+    /// AWS: its own role, taken on with what the backend's source gives.
     pub role_arn: Option<String>,
     /// AWS: what the role's trust policy demands.
     pub external_id: Option<Secret>,
-    /// Google: its own service account.
+    /// Google: its own service account, which the backend's source takes on in the place of `impersonate`'s.
     pub service_account: Option<String>,
 }

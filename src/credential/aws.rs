@@ -1,130 +1,184 @@
 //! AWS's credentials: from the configuration to keys, or to the steps by which they are fetched.
 
-use std::rc::Rc;
+mod chain;
+mod container;
+mod federated;
+mod file;
+mod first;
+mod instance;
+mod keys;
+mod place;
+mod role;
+mod sts;
+mod team;
 
-use super::{Credential, Grant, Shop, api_key, sigv4};
-use crate::config::credentials::{Credentials, Source, TeamCredentials};
-use crate::config::{Environment, Problems, Secret, superfluous, variable};
+use super::source::Recipe;
+use super::{Credential, Shop, api_key};
+use crate::config::credentials::{Credentials, Source};
+use crate::config::{Problems, superfluous};
+pub use federated::{Federated, federated};
+pub use place::{Area, domain};
+use role::Start;
+use sts::{AssumeRole, Role, Sts};
+pub use team::of_team;
 
-/// Where in AWS.
-#[derive(Clone, Copy, Debug)]
-pub struct Area<'a> {
-    pub region: &'a str,
-    /// FIPS endpoints are wanted.
-    pub fips: bool,
-}
-
-/// The domain of a region's hosts; China's regions have one of their own:
-/// docs.aws.amazon.com/general/latest/gr/rande.html.
-pub fn domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
-}
-
-/// What an operator reads who has written one of them for another provider.
+/// What an operator reads who has written one of them for another provider or source.
 const OWNER: &str = "this source of AWS keys";
 
-/// Checks the credentials of a backend of AWS's.
+/// The names of errors (without the `Exception` that some end in) by which AWS says that keys have ended or are unknown,
+/// or that a signature is of another time:
+/// docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html and
+/// docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html.
+const OF_CREDENTIALS: &[&str] = &[
+    "ExpiredToken",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClient",
+];
+
+/// Whether an error of this name may be of the credentials rather than of the request.
+pub fn is_of_credentials(name: &str) -> bool {
+    OF_CREDENTIALS.contains(&name.strip_suffix("Exception").unwrap_or(name))
+}
+
+/// Checks the credentials of a backend of AWS's. With `assume_role` they are those of the role, and begin with those of
+/// the source ([`super::Source::base`]).
 pub fn compile(
     shop: &Shop<'_>,
-    _area: &Area<'_>,
+    area: &Area<'_>,
     written: &Credentials,
     path: &str,
     problems: &mut Problems,
 ) -> Option<Credential> {
-    let refuse = |known: &[&str], problems: &mut Problems| {
-        let others: Vec<(&str, bool)> =
-            written.given().into_iter().filter(|(name, _)| !known.contains(name)).collect();
-        superfluous(&others, path, OWNER, problems);
+    let Some((begin, fields)) = known(written.source) else {
+        let problem = "must be `static`, `environment`, `instance`, `container`, `web_identity`, `default` or \
+                       `api_key` for provider `bedrock`";
+        problems.add(&format!("{path}.source"), problem);
+        return None;
     };
-    match written.source {
-        Source::Static => {
-            refuse(&["access_key_id", "secret_access_key", "session_token"], problems);
-            let id = key(
-                written.access_key_id.as_ref(),
-                shop.environment,
-                &format!("{path}.access_key_id"),
-                problems,
-            );
-            let secret = key(
-                written.secret_access_key.as_ref(),
-                shop.environment,
-                &format!("{path}.secret_access_key"),
-                problems,
-            );
-            let token = match &written.session_token {
-                Some(_) => {
-                    let path = format!("{path}.session_token");
-                    Some(key(written.session_token.as_ref(), shop.environment, &path, problems)?)
-                }
-                None => None,
-            };
-            keys(&id?, &secret?, token.as_deref(), path, problems)
+    if written.source == Source::ApiKey {
+        return api_key(written, "an API key of Amazon Bedrock", shop.environment, path, problems);
+    }
+    let others: Vec<(&str, bool)> =
+        written.given().into_iter().filter(|(name, _)| !fields.contains(name)).collect();
+    superfluous(&others, path, OWNER, problems);
+    let (begin, because) = begin.map_or_else(|| chain::first(shop), |begin| (begin, String::new()));
+    Reader { shop, area, written, begin, because, path, problems }.credential()
+}
+
+/// What gives the first keys: a source of AWS's, when it is known which one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Begin {
+    Written,
+    Environment,
+    Instance,
+    Container,
+    WebIdentity,
+    ApiKey,
+}
+
+/// What a source begins with, unless the environment decides, and its fields. `None`: it is another cloud's.
+const fn known(source: Source) -> Option<(Option<Begin>, &'static [&'static str])> {
+    Some(match source {
+        Source::Static => (
+            Some(Begin::Written),
+            &["access_key_id", "secret_access_key", "session_token", "clusters.sts", "assume_role"],
+        ),
+        Source::Environment => (Some(Begin::Environment), &["clusters.sts", "assume_role"]),
+        Source::Instance => {
+            (Some(Begin::Instance), &["clusters.instance", "clusters.sts", "role_name", "assume_role"])
         }
-        Source::Environment => {
-            refuse(&[], problems);
-            let id = variable("AWS_ACCESS_KEY_ID", shop.environment, path, problems);
-            let secret = variable("AWS_SECRET_ACCESS_KEY", shop.environment, path, problems);
-            let token = shop.environment.get("AWS_SESSION_TOKEN").filter(|token| !token.is_empty());
-            keys(&id?, &secret?, token.map(String::as_str), path, problems)
-        }
-        Source::ApiKey => api_key(written, "an API key of Amazon Bedrock", shop.environment, path, problems),
-        Source::Instance
-        | Source::Container
-        | Source::WebIdentity
-        | Source::Default
-        | Source::MetadataServer
+        Source::Container => (
+            Some(Begin::Container),
+            &["clusters.container", "clusters.file", "clusters.sts", "path", "token_path", "assume_role"],
+        ),
+        Source::WebIdentity => (
+            Some(Begin::WebIdentity),
+            &["clusters.file", "clusters.sts", "role_arn", "session_name", "token_path", "assume_role"],
+        ),
+        Source::Default => (
+            None,
+            &["clusters.instance", "clusters.container", "clusters.file", "clusters.sts", "assume_role"],
+        ),
+        Source::ApiKey => (Some(Begin::ApiKey), &["api_key"]),
+        Source::MetadataServer
         | Source::ServiceAccount
         | Source::AuthorizedUser
-        | Source::ExternalAccount => {
-            problems.add(
-                &format!("{path}.source"),
-                "must be `static`, `environment` or `api_key` for provider `bedrock`",
-            );
-            None
+        | Source::ExternalAccount => return None,
+    })
+}
+
+/// What the operator has written, and all that it is checked with.
+struct Reader<'a> {
+    shop: &'a Shop<'a>,
+    area: &'a Area<'a>,
+    written: &'a Credentials,
+    begin: Begin,
+    /// Why it is that, behind the words of a problem.
+    because: String,
+    path: &'a str,
+    problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    fn credential(&mut self) -> Option<Credential> {
+        let first = self.first();
+        if self.begin == Begin::ApiKey {
+            if self.written.assume_role.is_some() {
+                let problem = format!(
+                    "cannot be done with an API key of Amazon Bedrock{}; remove it, or choose a `source` of keys",
+                    self.because
+                );
+                self.add("assume_role", &problem);
+            }
+            return first;
         }
+        let of_teams = team::check(self.shop, self.written, self.problems);
+        let sts = match &self.written.assume_role {
+            Some(_) => self.sts("`assume_role`"),
+            None if of_teams => self.sts("a team's own role"),
+            None => {
+                let is_used = matches!(self.written.source, Source::WebIdentity | Source::Default);
+                if !is_used && self.written.clusters.sts.is_some() {
+                    self.add(
+                        "clusters.sts",
+                        "has no meaning without `assume_role` or a role of a team's; remove it",
+                    );
+                }
+                return first;
+            }
+        };
+        let Some(written) = &self.written.assume_role else { return first.filter(|_| sts.is_some()) };
+        let path = format!("{}.assume_role", self.path);
+        let start = match self.begin {
+            Begin::Instance | Begin::Container | Begin::WebIdentity => Start::Role,
+            Begin::Written | Begin::Environment | Begin::ApiKey => Start::Keys,
+        };
+        if written.per_team && self.shop.teams.is_empty() {
+            self.add(
+                "assume_role.per_team",
+                "has no meaning without `teams`; remove it, or write down who they are",
+            );
+        }
+        if of_teams {
+            role::check_room_for_team(&written.tags, &format!("{path}.tags"), self.problems);
+        }
+        let role = role::compile(written, start, self.area, self.shop.environment, &path, self.problems);
+        // With a session for each team this one is nobody's: it is not fetched before somebody asks.
+        Some(assume(self.shop, sts?, &role?, "assume_role", first?, !written.per_team))
     }
 }
 
-/// What a team calls a backend as, if it is not what everyone does.
-pub fn of_team(
-    _shop: &Shop<'_>,
-    _area: &Area<'_>,
-    _written: &Credentials,
-    _base: &Credential,
-    (_team, _own): (&str, Option<&TeamCredentials>),
-    _path: &str,
-    _problems: &mut Problems,
-) -> Option<Credential> {
-    None
-}
-
-fn key(
-    secret: Option<&Secret>,
-    environment: &Environment,
-    path: &str,
-    problems: &mut Problems,
-) -> Option<String> {
-    match secret {
-        Some(secret) => secret.resolve(environment, path, problems),
-        None => {
-            problems.add(
-                path,
-                "is missing; write it, or {\"env\": \"NAME\"} to take it from Envoy's environment",
-            );
-            None
-        }
-    }
-}
-
-fn keys(
-    id: &str,
-    secret: &str,
-    token: Option<&str>,
-    path: &str,
-    problems: &mut Problems,
-) -> Option<Credential> {
-    sigv4::Credentials::new(id, secret, token)
-        .map_err(|problem| problems.add(path, problem.to_string()))
-        .ok()
-        .map(|keys| Credential::Fixed(Rc::new(Grant::Keys(keys))))
+/// A role that is taken on with what `base` gives.
+fn assume(shop: &Shop<'_>, sts: Sts, role: &Role, name: &str, base: Credential, eager: bool) -> Credential {
+    let step = AssumeRole::new(sts, role);
+    let recipe = Recipe {
+        name: name.to_owned(),
+        identity: step.identity(),
+        base: Some(base),
+        steps: vec![Box::new(step)],
+    };
+    shop.source(recipe, eager)
 }

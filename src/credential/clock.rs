@@ -45,7 +45,7 @@ impl Clock {
     /// A cloud has refused a request, and says in its `date` what time it has. `true`: the clock was wrong, and now
     /// it is not.
     pub fn told(&self, host: &dyn Host, refusal: &Headers) -> bool {
-        let Some(there) = refusal.get("date").and_then(moment) else { return false };
+        let Some(there) = date(refusal) else { return false };
         let ahead = difference(there, host.now());
         let tolerance = i64::try_from(TOLERANCE.as_millis()).unwrap_or(i64::MAX);
         if ahead.saturating_sub(self.ahead.get()).abs() < tolerance {
@@ -65,9 +65,9 @@ impl Clock {
     }
 }
 
-/// A `date` header: RFC 9110 section 5.6.7.
-fn moment(date: &str) -> Option<SystemTime> {
-    let seconds = OffsetDateTime::parse(date, &Rfc2822).ok()?.unix_timestamp();
+/// What time an answer says that it is, in its `date`: RFC 9110 section 5.6.7.
+pub fn date(answer: &Headers) -> Option<SystemTime> {
+    let seconds = OffsetDateTime::parse(answer.get("date")?, &Rfc2822).ok()?.unix_timestamp();
     UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 

@@ -2,11 +2,15 @@
 
 pub mod aws;
 pub mod clock;
+mod form;
 pub mod google;
+mod hidden;
 pub mod sigv4;
 mod slot;
 pub mod source;
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -17,7 +21,8 @@ use crate::base::error::Error;
 use crate::base::headers::Headers;
 use crate::base::host::{Callout, Host};
 use crate::config::credentials::Credentials;
-use crate::config::{Environment, Problems, superfluous};
+use crate::config::teams::Team;
+use crate::config::{Environment, Problems, Secret, superfluous};
 use clock::Clock;
 pub use source::Source;
 
@@ -74,12 +79,27 @@ pub struct Shop<'a> {
     pub backend: &'a str,
     pub environment: &'a Environment,
     pub clock: &'a Rc<Clock>,
+    /// All teams, by their names.
+    pub teams: &'a BTreeMap<String, Team>,
+    pub sources: &'a Sources,
 }
 
+/// The sources of a plan, by their keys: what several backends would fetch alike is one source, and who asks any of
+/// them for it asks that.
+#[derive(Debug, Default)]
+pub struct Sources(RefCell<HashMap<String, Rc<Source>>>);
+
 impl Shop<'_> {
-    /// A source for the backend itself, or for one of its teams, who may never ask.
+    /// A source for the backend itself (`eager`: it is fetched before somebody asks), or for one of its teams, who may
+    /// never ask.
     fn source(&self, recipe: source::Recipe, eager: bool) -> Credential {
-        Credential::Fetched(Rc::new(Source::new(recipe, self.backend, eager, self.clock)))
+        let source = Rc::new(Source::new(recipe, self.backend, self.clock));
+        let mut known = self.sources.0.borrow_mut();
+        let source = known.entry(source.key().to_owned()).or_insert(source);
+        if eager {
+            source.hurry();
+        }
+        Credential::Fetched(Rc::clone(source))
     }
 }
 
@@ -100,10 +120,20 @@ pub fn api_key(
             .add(&path, "is missing; write it, or {\"env\": \"NAME\"} to take it from Envoy's environment");
         return None;
     };
-    let key = Zeroizing::new(secret.resolve(environment, &path, problems)?);
+    token(secret, environment, &path, problems)
+}
+
+/// A key that goes into requests as it is, wherever it is written.
+fn token(
+    secret: &Secret,
+    environment: &Environment,
+    path: &str,
+    problems: &mut Problems,
+) -> Option<Credential> {
+    let key = secret.resolve(environment, path, problems)?;
     // What cannot stand in a header would make Envoy drop the whole request.
     if !is_token(&key) {
-        problems.add(&path, "must be a key: letters, digits and marks, without blanks or line ends");
+        problems.add(path, "must be a key: letters, digits and marks, without blanks or line ends");
         return None;
     }
     Some(Credential::Fixed(Rc::new(Grant::Token(key))))
@@ -114,13 +144,14 @@ pub trait Step: fmt::Debug {
     /// What an operator reads when it fails, such as `AssumeRole of arn:aws:iam::123456789012:role/x`. No secret.
     fn name(&self) -> String;
 
-    /// The call to make. `None`: there is nothing to ask, and all was done in `carry`.
+    /// The call to make. `None`: there is nothing to ask, and all was done in `carry`. It is asked for once more
+    /// when the clock turns out to have been wrong, so what it is made of stays in `carry`.
     ///
     /// # Errors
     /// What the step before did not bring, or what cannot be signed.
     fn call(&self, carry: &mut Carry, now: SystemTime) -> Result<Option<Callout>, Problem>;
 
-    /// Takes what the next step goes on with from the answer.
+    /// Takes what the next step goes on with from the answer. Leaves `carry` alone when there is nothing to take.
     ///
     /// # Errors
     /// Why it is none.
@@ -164,6 +195,8 @@ pub enum Outcome {
     Unreachable,
     /// A status from 400 on: somebody has to change something.
     Refused,
+    /// What the first step began with was refused: it has ended, or is not known any more.
+    Stale,
     /// A status from 500 on, or too many calls.
     Failed,
     /// An answer that is none.
@@ -175,7 +208,7 @@ impl Outcome {
         match self {
             Outcome::Ok => "ok",
             Outcome::Unreachable => "unreachable",
-            Outcome::Refused => "refused",
+            Outcome::Refused | Outcome::Stale => "refused",
             Outcome::Failed => "failed",
             Outcome::Garbled => "garbled",
         }
@@ -203,8 +236,8 @@ impl Problem {
     }
 }
 
-/// No real token comes near this: AWS's session tokens and Google's access tokens are below 4 kB.
-const LONGEST: usize = 16 * 1024;
+/// AWS takes web identity tokens of up to so many characters (`clientTokenType` of its STS); no other token comes near.
+const LONGEST: usize = 20_000;
 
 /// Whether something can be a token or a key, and stand in a header as it is.
 pub fn is_token(text: &str) -> bool {

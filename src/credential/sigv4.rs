@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
+use zeroize::Zeroizing;
 
 /// The names of the headers that [`sign`] gives with the keys of a session.
 pub const SESSION_HEADERS: &[&str] = &["x-amz-date", "authorization", "x-amz-security-token"];
@@ -21,7 +22,7 @@ pub const SESSION_HEADERS: &[&str] = &["x-amz-date", "authorization", "x-amz-sec
 pub struct Credentials {
     keys: aws_credential_types::Credentials,
     /// The signing key that was made last, and its scope. It is good for a day and takes four HMACs.
-    derived: RefCell<(String, Vec<u8>)>,
+    derived: RefCell<(String, Zeroizing<Vec<u8>>)>,
 }
 
 impl Credentials {
@@ -74,10 +75,10 @@ impl Credentials {
         let (of, key) = &mut *derived;
         if of != scope {
             let secret = self.keys.secret_access_key();
-            *key = v4::generate_signing_key(secret, now, region, service).as_ref().to_vec();
+            *key = Zeroizing::new(v4::generate_signing_key(secret, now, region, service).as_ref().to_vec());
             scope.clone_into(of);
         }
-        v4::calculate_signature(&*key, text.as_bytes())
+        v4::calculate_signature(key.as_slice(), text.as_bytes())
     }
 
     /// The public half of the key.

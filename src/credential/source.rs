@@ -60,12 +60,12 @@ pub struct Source {
     backend: String,
     /// Key of the shared value.
     key: String,
-    /// What the first step begins with; has no base itself.
+    /// What the first step begins with.
     base: Option<Credential>,
     steps: Vec<Box<dyn Step>>,
     clock: Rc<Clock>,
     /// Fetched though nobody has asked for it yet.
-    eager: bool,
+    eager: Cell<bool>,
     /// When a request has last asked for it on this worker.
     used: Cell<u64>,
     /// This worker has the lease.
@@ -78,6 +78,9 @@ pub struct Source {
 struct Running {
     step: usize,
     carry: Carry,
+    /// A step has been asked again, because the clock had been wrong. Once is enough: clouds that disagree would send
+    /// it round and round.
+    is_corrected: bool,
 }
 
 impl std::fmt::Debug for Running {
@@ -96,9 +99,10 @@ struct Known {
 /// How a source stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// There is a credential, and it will be replaced in time as far as is known.
+    /// There is a credential, and it will be replaced in time as far as is known; or nobody has asked for one yet, and
+    /// nothing stands in the way.
     Good,
-    /// The first one is on its way, or nobody has asked for it yet.
+    /// The first one is on its way.
     Waiting,
     /// There is one, and it could not be replaced.
     Ending,
@@ -117,13 +121,16 @@ pub struct Recipe {
 }
 
 impl Source {
-    /// A source of a backend. `eager`: it is fetched before somebody asks for it.
-    pub fn new(recipe: Recipe, backend: &str, eager: bool, clock: &Rc<Clock>) -> Self {
+    /// A source of a backend. It is fetched when somebody asks for it.
+    pub fn new(recipe: Recipe, backend: &str, clock: &Rc<Clock>) -> Self {
         let Recipe { name, identity, base, steps } = recipe;
+        let identity = Zeroizing::new(identity);
         let mut hash = Sha256::new();
         hash.update(identity.as_bytes());
-        if let Some(source) = base.as_ref().and_then(Credential::source) {
-            hash.update(source.key.as_bytes());
+        match &base {
+            Some(Credential::Fetched(source)) => hash.update(source.key.as_bytes()),
+            Some(Credential::Fixed(grant)) => hash.update(slot::write(grant).as_bytes()),
+            None => {}
         }
         let mut key = "fairlead.credential.".to_owned();
         super::sigv4::hex(&hash.finalize(), &mut key);
@@ -134,11 +141,16 @@ impl Source {
             base,
             steps,
             clock: Rc::clone(clock),
-            eager,
+            eager: Cell::new(false),
             used: Cell::new(0),
             running: RefCell::default(),
             known: RefCell::default(),
         }
+    }
+
+    /// It is fetched before somebody asks for it.
+    pub fn hurry(&self) {
+        self.eager.set(true);
     }
 
     /// Key of the shared value: others with the same key have the same credentials.
@@ -149,6 +161,11 @@ impl Source {
     /// The source that this one begins with, if there is one.
     pub fn base(&self) -> Option<&Rc<Source>> {
         self.base.as_ref()?.source()
+    }
+
+    /// What its first step begins with, if that is another's.
+    pub(super) fn begins_with(&self) -> Option<&Credential> {
+        self.base.as_ref()
     }
 
     /// Makes the shared value, so that there is something to compare and swap. A write to a key that does
@@ -189,6 +206,10 @@ impl Source {
             (true, false) => Standing::Good,
             (true, true) => Standing::Ending,
             (false, true) => Standing::Failing,
+            // It is as ready as can be.
+            (false, false) if !self.is_asked_for() => {
+                self.base().map_or(Standing::Good, |base| base.standing(host))
+            }
             (false, false) => match self.base().map(|base| base.standing(host)) {
                 Some(Standing::Failing) => Standing::Failing,
                 Some(Standing::Good | Standing::Waiting | Standing::Ending) | None => Standing::Waiting,
@@ -198,6 +219,9 @@ impl Source {
 
     /// In how many milliseconds it has to be looked at again: what [`Source::fetch`] would do something about.
     pub fn due_in(&self, host: &dyn Host) -> u64 {
+        if !self.is_asked_for() {
+            return u64::MAX;
+        }
         let now = clock(host);
         let slot = &self.known(host).slot;
         if !self.is_wanted(slot) {
@@ -209,13 +233,22 @@ impl Source {
         own.max(missing.map_or(0, |base| base.due_in(host)))
     }
 
+    /// Somebody wants it, or may want it soon. There may be hundreds of teams, and those that never come cost no look
+    /// at the shared data.
+    fn is_asked_for(&self) -> bool {
+        self.eager.get() || self.used.get() > 0
+    }
+
     fn is_wanted(&self, slot: &Slot) -> bool {
-        self.eager || self.used.get() > slot.fetched
+        self.eager.get() || self.used.get() > slot.fetched
     }
 
     /// The call to make now, if one is due and nobody else makes it. Whoever gets one must report to
     /// [`Source::answered`].
     pub fn fetch(&self, host: &dyn Host) -> Option<Callout> {
+        if !self.is_asked_for() {
+            return None;
+        }
         let now = clock(host);
         let known = self.known(host);
         let slot = &known.slot;
@@ -231,42 +264,43 @@ impl Source {
         let mut slot = Slot::read(&slot.write());
         slot.lease = now.saturating_add(millis(LEASE));
         host.set_shared(&self.key, &slot.write(), stamp).ok()?;
-        self.proceed(host, Running { step: 0, carry })
+        self.proceed(host, Running { step: 0, carry, is_corrected: false })
     }
 
     /// The answer to a call of [`Source::fetch`] or of this: headers and body, or `None` when there was none. Gives
     /// the next call.
     pub fn answered(&self, host: &dyn Host, answer: Option<(&Headers, &[u8])>) -> Option<Callout> {
-        let Running { step, mut carry } = self.running.take()?;
-        let now = self.clock.now(host);
-        let outcome = match (self.steps.get(step), answer) {
-            (Some(step), Some((headers, body))) => {
-                let status = headers.status();
-                if matches!(status, 400 | 401 | 403) {
-                    self.clock.told(host, headers);
-                }
-                step.read(&mut carry, &Answer { status, headers, body }, now)
-            }
-            (Some(_), None) => Err(Problem {
-                outcome: Outcome::Unreachable,
-                words: "did not answer; does its cluster have a host?".to_owned(),
-            }),
-            (None, _) => return None,
+        let Running { step: index, mut carry, is_corrected } = self.running.take()?;
+        let step = self.steps.get(index)?;
+        let Some((headers, body)) = answer else {
+            let words = "did not answer; does its cluster have a host?".to_owned();
+            self.failed(host, index, Problem { outcome: Outcome::Unreachable, words });
+            return None;
         };
-        match outcome {
-            Ok(()) => {
-                let call = self.proceed(host, Running { step: step.saturating_add(1), carry })?;
-                self.change(host, |slot| {
-                    slot.lease = clock(host).saturating_add(millis(LEASE));
-                    true
-                });
-                Some(call)
-            }
+        let status = headers.status();
+        let outcome = step.read(&mut carry, &Answer { status, headers, body }, self.clock.now(host));
+        // By a wrong clock requests are refused, and credentials have ended when they come.
+        let has_ended = carry.expires.is_some_and(|end| end <= self.clock.now(host));
+        let is_told = (matches!(status, 400 | 401 | 403) || has_ended) && self.clock.told(host, headers);
+        let next = match outcome {
+            Ok(()) => Running { step: index.saturating_add(1), carry, is_corrected },
+            Err(_) if is_told && !is_corrected => Running { step: index, carry, is_corrected: true },
             Err(problem) => {
-                self.failed(host, step, problem);
-                None
+                if problem.outcome == Outcome::Stale
+                    && let Some(base) = self.base()
+                {
+                    base.distrust(host);
+                }
+                self.failed(host, index, problem);
+                return None;
             }
-        }
+        };
+        let call = self.proceed(host, next)?;
+        self.change(host, |slot| {
+            slot.lease = clock(host).saturating_add(millis(LEASE));
+            true
+        });
+        Some(call)
     }
 
     /// Goes on with the next step that has something to ask.
@@ -289,12 +323,18 @@ impl Source {
     }
 
     fn finished(&self, host: &dyn Host, carry: Carry) {
+        let last = self.steps.len().saturating_sub(1);
         let (Some(grant), Some(expires)) = (carry.grant, carry.expires) else {
-            self.failed(host, self.steps.len(), Problem::garbled("without a credential"));
+            self.failed(host, last, Problem::garbled("without a credential"));
             return;
         };
         let now = clock(host);
         let expires = since_1970(self.clock.here(expires));
+        // Else it would be fetched again at once, and again.
+        if expires <= now.saturating_add(millis(MARGIN)) {
+            self.failed(host, last, Problem::garbled("with a credential that has ended"));
+            return;
+        }
         let secret = slot::write(&grant);
         self.count(host, Outcome::Ok);
         self.change(host, |slot| {

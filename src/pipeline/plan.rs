@@ -8,8 +8,8 @@ use crate::base::error::{Error, Kind};
 use crate::base::host::Host;
 use crate::base::metric::Counter;
 use crate::config::{self, Environment, Problems};
-use crate::credential::Source;
 use crate::credential::clock::Clock;
+use crate::credential::{Source, Sources};
 use crate::dialect::models::Model;
 use crate::dialect::openai::own::Api;
 use crate::dialect::{self, Client};
@@ -122,9 +122,9 @@ impl Plan {
         let providers: Vec<_> =
             config.backends.iter().map(|(name, backend)| (name.as_str(), backend.provider)).collect();
         let clock = Rc::new(Clock::default());
-        let nobody = BTreeMap::new();
-        let around =
-            Surroundings { environment, clock: &clock, teams: config.teams.as_ref().unwrap_or(&nobody) };
+        let (nobody, sources) = (BTreeMap::new(), Sources::default());
+        let teams = config.teams.as_ref().unwrap_or(&nobody);
+        let around = Surroundings { environment, clock: &clock, sources: &sources, teams };
         let backends: Vec<Backend> = config
             .backends
             .iter()
@@ -453,8 +453,9 @@ impl Plan {
     pub fn sources(&self) -> Vec<Rc<Source>> {
         let (mut sources, mut known) = (Vec::new(), HashSet::new());
         for source in self.backends.iter().flat_map(Backend::sources) {
-            // A base has none itself.
-            for source in source.base().into_iter().chain([source]) {
+            let chain: Vec<&Rc<Source>> =
+                std::iter::successors(Some(source), |source| source.base()).collect();
+            for source in chain.into_iter().rev() {
                 if known.insert(source.key()) {
                     sources.push(Rc::clone(source));
                 }

@@ -8,6 +8,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType};
+use zeroize::Zeroizing;
 
 use crate::base::headers::Headers;
 use crate::base::host::{OWN_DETAILS, Reply, Stamp};
@@ -302,17 +303,17 @@ fn send_local(status: u16, headers: &[u8], body: &[u8]) -> bool {
 }
 
 /// The environment variables that `vm_config.environment_variables` hands over, as `NAME=value`.
-pub fn environment() -> Vec<String> {
+pub fn environment() -> Vec<Zeroizing<String>> {
     let (mut count, mut size) = (0, 0);
     if unsafe { environ_sizes_get(&mut count, &mut size) } != OK || count == 0 {
         return Vec::new();
     }
     let mut pointers = vec![std::ptr::null_mut(); count];
-    let mut bytes = vec![0u8; size];
+    let mut bytes = Zeroizing::new(vec![0u8; size]);
     if unsafe { environ_get(pointers.as_mut_ptr(), bytes.as_mut_ptr()) } != OK {
         return Vec::new();
     }
     // The host writes the strings one after another, each with a zero behind it.
     let strings = bytes.split(|byte| *byte == 0).filter(|bytes| !bytes.is_empty());
-    strings.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
+    strings.map(|bytes| Zeroizing::new(String::from_utf8_lossy(bytes).into_owned())).collect()
 }

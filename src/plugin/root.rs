@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, MapType};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::abi;
 use super::calls::{Calls, dispatch};
@@ -193,13 +193,15 @@ impl RootContext for Root {
             abi::tick_every(IDLE);
             return true;
         }
-        let json = abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default();
-        let environment: Environment = abi::environment()
+        let json = Zeroizing::new(abi::buffer(BufferType::PluginConfiguration, size).unwrap_or_default());
+        let mut environment: Environment = abi::environment()
             .iter()
             .filter_map(|line| line.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        match Plan::compile(&json, &environment) {
+        let plan = Plan::compile(&json, &environment);
+        environment.values_mut().for_each(Zeroize::zeroize);
+        match plan {
             Ok(plan) => {
                 if plan.latch && place != Place::Whole {
                     Envoy.log(Level::Error, LATCHED_GATE);

@@ -34,6 +34,12 @@ impl Site {
         );
         let region = word(written.region.as_ref(), &format!("{path}.region"), b"", "us-east-1", problems);
         let (api, endpoint) = (written.api.unwrap_or_default(), written.endpoint.unwrap_or_default());
+        // Nobody who wants FIPS may be served without it in silence.
+        if api == Api::Mantle && endpoint == Endpoint::Fips && written.host.is_none() {
+            let problem = "cannot be `fips` here: AWS has no such endpoint of bedrock-mantle; remove it, or write the \
+                           `host` of one that you know";
+            problems.add(&format!("{path}.endpoint"), problem);
+        }
         let area = Area { region: region.as_deref().unwrap_or_default(), fips: endpoint == Endpoint::Fips };
         let path = format!("{path}.credentials");
         let credential = aws::compile(shop, &area, &written.credentials, &path, problems);
@@ -99,7 +105,8 @@ impl Site {
     }
 }
 
-/// docs.aws.amazon.com/general/latest/gr/bedrock.html; China's regions have a domain of their own. Mantle:
+/// As `endpoint-rule-set-1.json` of botocore's bedrock-runtime has it; FIPS endpoints answer in some regions only
+/// (docs.aws.amazon.com/general/latest/gr/bedrock.html). Mantle:
 /// docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html.
 fn host(region: &str, api: Api, endpoint: Endpoint) -> String {
     if api == Api::Mantle {
@@ -112,24 +119,15 @@ fn host(region: &str, api: Api, endpoint: Endpoint) -> String {
     format!("{service}.{region}.{}", aws::domain(region))
 }
 
-/// The names of errors (without the `Exception` that some end in) by which AWS says that keys have ended or are unknown,
-/// or that a signature is of another time:
-/// docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html.
-const OF_CREDENTIALS: &[&str] = &[
-    "ExpiredToken",
-    "InvalidClientTokenId",
-    "InvalidSignature",
-    "RequestExpired",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClient",
-];
-
 /// Whether a refusal may be of the credentials rather than of the request.
 pub fn is_of_credentials(refusal: &Headers) -> bool {
     let name = refusal.get("x-amzn-errortype").unwrap_or_default();
     let name = name.split(':').next().unwrap_or_default();
-    let name = name.strip_suffix("Exception").unwrap_or(name);
-    matches!(refusal.status(), 400 | 401 | 403) && (refusal.status() == 401 || OF_CREDENTIALS.contains(&name))
+    match refusal.status() {
+        401 => true,
+        400 | 403 => aws::is_of_credentials(name),
+        _ => false,
+    }
 }
 
 /// docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, …_ConverseStream.html,
@@ -242,6 +240,15 @@ mod tests {
             "bedrock-runtime.cn-north-1.amazonaws.com.cn"
         );
         assert_eq!(host("us-east-1", Api::Mantle, Endpoint::Standard), "bedrock-mantle.us-east-1.api.aws");
+        // What botocore 1.44.5 gives with `use_fips_endpoint`.
+        for (region, fips) in [
+            ("us-east-1", "bedrock-runtime-fips.us-east-1.amazonaws.com"),
+            ("ca-central-1", "bedrock-runtime-fips.ca-central-1.amazonaws.com"),
+            ("us-gov-west-1", "bedrock-runtime-fips.us-gov-west-1.amazonaws.com"),
+            ("us-iso-east-1", "bedrock-runtime-fips.us-iso-east-1.c2s.ic.gov"),
+        ] {
+            assert_eq!(host(region, Api::Auto, Endpoint::Fips), fips);
+        }
         let target = |upstream, stream| address(upstream, "us.amazon.nova-lite-v1%3A0", stream).target();
         assert_eq!(target(Upstream::Converse, false), "/model/us.amazon.nova-lite-v1%3A0/converse");
         assert_eq!(target(Upstream::Converse, true), "/model/us.amazon.nova-lite-v1%3A0/converse-stream");

@@ -16,7 +16,7 @@ use crate::config::teams::Team;
 use crate::config::{self, Environment, Problems, Provider};
 use crate::credential::clock::Clock;
 use crate::credential::source::Standing;
-use crate::credential::{self, Credential, Grant, Source, sigv4};
+use crate::credential::{self, Credential, Grant, Source, google, sigv4};
 use crate::dialect::{Client, Edition, Model, Upstream, embedding, image, openai};
 
 /// One cloud in one region, checked and ready.
@@ -41,6 +41,7 @@ pub struct Backend {
 pub struct Surroundings<'a> {
     pub environment: &'a Environment,
     pub clock: &'a Rc<Clock>,
+    pub sources: &'a credential::Sources,
     pub teams: &'a BTreeMap<String, Team>,
 }
 
@@ -93,7 +94,8 @@ impl Backend {
                 "is empty; name the Envoy cluster that leads to this backend",
             );
         }
-        let shop = credential::Shop { backend: name, environment: around.environment, clock: around.clock };
+        let Surroundings { environment, clock, sources, teams } = *around;
+        let shop = credential::Shop { backend: name, environment, clock, sources, teams };
         let direct = |vendor, problems: &mut Problems| {
             let compiled = direct::Site::compile(vendor, written, around.environment, &path, problems);
             compiled.map(|(site, host, credential)| (Site::Direct(site), host, credential))
@@ -130,8 +132,9 @@ impl Backend {
                     &at,
                     problems,
                 ),
-                Site::Vertex(_) => {
-                    credential::google::of_team(&shop, credentials, &credential, own, &at, problems)
+                Site::Vertex(site) => {
+                    let base = (&credential, site.own_project.as_deref());
+                    google::of_team(&shop, credentials, base, own, &at, problems)
                 }
                 Site::Direct(_) => {
                     if own.is_some() {
@@ -341,7 +344,7 @@ impl Backend {
             (Site::Bedrock(_), Grant::Token(token)) => vec![("authorization", bearer(token))],
             (Site::Vertex(site), Grant::Token(token)) => {
                 let project =
-                    site.quota_project.iter().map(|project| (vertex::QUOTA_PROJECT, project.clone()));
+                    site.quota_project.iter().map(|project| (google::QUOTA_PROJECT, project.clone()));
                 std::iter::once(("authorization", bearer(token))).chain(project).collect()
             }
             (Site::Direct(site), Grant::Token(key)) => vec![site.authorise(key)],
@@ -365,7 +368,7 @@ impl Backend {
             // What is fetched ends, and has a session token.
             (Site::Bedrock(_), Credential::Fetched(_)) => sigv4::SESSION_HEADERS.to_vec(),
             (Site::Vertex(site), _) => {
-                let project = site.quota_project.iter().map(|_| vertex::QUOTA_PROJECT);
+                let project = site.quota_project.iter().map(|_| google::QUOTA_PROJECT);
                 std::iter::once("authorization").chain(project).collect()
             }
             (Site::Direct(site), _) => site.proof_names().to_vec(),

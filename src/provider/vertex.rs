@@ -13,10 +13,9 @@ pub struct Site {
     location: String,
     /// Whose quota is used and who pays, where it is not the caller's own project.
     pub quota_project: Option<String>,
+    /// The same as the JSON of the credentials has it: who pays for what is done with it itself.
+    pub own_project: Option<String>,
 }
-
-/// cloud.google.com/apis/docs/system-parameters.
-pub const QUOTA_PROJECT: &str = "x-goog-user-project";
 
 impl Site {
     /// Checks the configuration; gives the site, its host name and the credentials.
@@ -43,10 +42,12 @@ impl Site {
             Some(_) => Some(word(quota, &format!("{path}.quota_project"), b".:", "my-project", problems)?),
             None => None,
         };
-        let credential = google::compile(shop, &written.credentials, &path, problems);
-        let (project, location, credential) = (project?, location?, credential?);
+        let compiled = google::compile(shop, &written.credentials, &path, problems);
+        let (project, location, compiled) = (project?, location?, compiled?);
         let host = host(&location);
-        Some((Self { project, location, quota_project: quota }, host, credential))
+        let google::Compiled { credential, quota_project: own_project } = compiled;
+        let quota_project = quota.or_else(|| own_project.clone());
+        Some((Self { project, location, quota_project, own_project }, host, credential))
     }
 
     /// cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.publishers.models/generateContent
@@ -150,8 +151,12 @@ mod tests {
         assert_eq!(host("global"), "aiplatform.googleapis.com");
         assert_eq!(host("eu"), "aiplatform.eu.rep.googleapis.com");
         assert_eq!(host("europe-west4"), "europe-west4-aiplatform.googleapis.com");
-        let site =
-            Site { project: "example.com:p".into(), location: "us-central1".into(), quota_project: None };
+        let site = Site {
+            project: "example.com:p".into(),
+            location: "us-central1".into(),
+            quota_project: None,
+            own_project: None,
+        };
         assert_eq!(
             site.address(Upstream::Gemini, "gemini-2.5-flash", true).target(),
             "/v1/projects/example.com%3Ap/locations/us-central1/publishers/google/models/\
