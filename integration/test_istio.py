@@ -26,6 +26,9 @@ MESH = FOLDER / "mesh.yaml"
 VALUES = FOLDER / "gateway-values.yaml"
 HEADERS = proxy_headers(VALUES)
 
+#: All but the values of the gateway's chart.
+RESOURCES = sorted(path for path in FOLDER.glob("**/*.yaml") if not path.name.endswith("values.yaml"))
+
 #: Ways to run fairlead in Istio: files that are applied together with mesh.yaml.
 WAYS = ["wasmplugin", "envoyfilter"]
 
@@ -37,7 +40,7 @@ def made(way: str) -> dict[str, Any]:
 # As they are written
 
 
-@pytest.mark.parametrize("path", sorted(set(FOLDER.glob("*.yaml")) - {VALUES}), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", RESOURCES, ids=lambda path: str(path.relative_to(FOLDER)))
 def test_every_resource_is_of_the_shape_that_istio_publishes(path: Path) -> None:
     resources = read(path)
     assert resources

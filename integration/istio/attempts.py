@@ -9,9 +9,9 @@ import copy
 import sys
 from typing import Any
 
-import yaml
-
 from .. import gateway
+from . import envoyfilter
+from .envoyfilter import patch
 
 HEAD = """\
 # fairlead in Istio (1.28 or newer) in two positions: when one cloud throttles, fails or is silent, Envoy's own retries go
@@ -29,8 +29,8 @@ ROUTER = "envoy.filters.http.router"
 MANAGER = "envoy.filters.network.http_connection_manager"
 
 
-def resource(fallback: dict[str, Any]) -> dict[str, Any]:
-    """The EnvoyFilter for a configuration of Envoy with gate and attempts."""
+def patches(fallback: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of the EnvoyFilter for a configuration of Envoy with gate and attempts."""
     fallback = copy.deepcopy(fallback)
     (listener,) = fallback["static_resources"]["listeners"]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
@@ -39,7 +39,7 @@ def resource(fallback: dict[str, Any]) -> dict[str, Any]:
     routes = manager["route_config"]["virtual_hosts"][0]["routes"][-2::-1]
     clusters = fallback["static_resources"]["clusters"]
     attempts = [filters[0] for filters in map(upstream_filters, clusters) if filters]
-    patches = [
+    made = [
         patch("HTTP_FILTER", "INSERT_BEFORE", discovered("llm.fairlead-gate"), listener={
             "filterChain": {"filter": {"name": MANAGER, "subFilter": {"name": ROUTER}}}
         }),
@@ -47,33 +47,20 @@ def resource(fallback: dict[str, Any]) -> dict[str, Any]:
         patch("EXTENSION_CONFIG", "ADD", extension("llm.fairlead-attempt", attempts[0])),
     ]  # fmt: skip
     where = {"gateway": "llm/llm", "vhost": {"name": "*:443"}}
-    patches += [patch("HTTP_ROUTE", "INSERT_FIRST", route, routeConfiguration=where) for route in routes]
+    made += [patch("HTTP_ROUTE", "INSERT_FIRST", route, routeConfiguration=where) for route in routes]
     for cluster in clusters:
         if filters := upstream_filters(cluster):
             filters[0] = discovered("llm.fairlead-attempt")
-        patches.append(patch("CLUSTER", "ADD", cluster))
+        made.append(patch("CLUSTER", "ADD", cluster))
     size = listener["per_connection_buffer_limit_bytes"]
-    patches.append(patch("LISTENER", "MERGE", {"per_connection_buffer_limit_bytes": size}))
-    return {
-        "apiVersion": "networking.istio.io/v1alpha3",
-        "kind": "EnvoyFilter",
-        "metadata": {"name": "fairlead", "namespace": "llm"},
-        "spec": {"workloadSelector": {"labels": {"istio": "llm-gateway"}}, "configPatches": patches},
-    }
+    made.append(patch("LISTENER", "MERGE", {"per_connection_buffer_limit_bytes": size}))
+    return made
 
 
 def upstream_filters(cluster: dict[str, Any]) -> list[dict[str, Any]]:
     """The filters of a cluster, to be edited."""
     options = cluster.get("typed_extension_protocol_options", {})
     return options.get("envoy.extensions.upstreams.http.v3.HttpProtocolOptions", {}).get("http_filters", [])
-
-
-def patch(apply_to: str, operation: str, value: dict[str, Any], **match: Any) -> dict[str, Any]:
-    return {
-        "applyTo": apply_to,
-        "match": {"context": "GATEWAY", **match},
-        "patch": {"operation": operation, "value": value},
-    }
 
 
 def discovered(name: str) -> dict[str, Any]:
@@ -91,25 +78,9 @@ def extension(name: str, one: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "typed_config": config}
 
 
-class Plain(yaml.SafeDumper):
-    """YAML without anchors, and with texts of several lines as they are."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def text(dumper: yaml.Dumper, value: str) -> yaml.Node:
-    style = "|" if "\n" in value else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-Plain.add_representer(str, text)
-
-
 def written() -> str:
     """The whole file."""
-    body = yaml.dump(resource(gateway.load("fallback.yaml")), Dumper=Plain, sort_keys=False, width=1000, indent=2)
-    return HEAD + body
+    return envoyfilter.written(HEAD, "fairlead", patches(gateway.load("fallback.yaml")))
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def effective(resources: list[dict[str, Any]], headers: dict[str, Any]) -> dict[
             "clusters": [cluster(entry, rules) for entry in of("ServiceEntry")],
         },
     }
-    for one in of("EnvoyFilter"):
-        patch(config, one["spec"]["configPatches"])
+    patch(config, [each for one in of("EnvoyFilter") for each in one["spec"]["configPatches"]])
     return config
 
 
@@ -230,7 +229,7 @@ def pulled(url: str) -> dict[str, Any]:
 
 
 def patch(config: dict[str, Any], patches: list[dict[str, Any]]) -> None:
-    """Applies the patches of an EnvoyFilter, those of listeners before those of what is inside them."""
+    """Applies the patches of all EnvoyFilters together; listeners that they add come last, and nothing patches those."""
     # An EXTENSION_CONFIG can only be added; MERGE has no effect on what a WasmPlugin made.
     named = {}
     for one in patches:
@@ -243,7 +242,7 @@ def patch(config: dict[str, Any], patches: list[dict[str, Any]]) -> None:
     for one in patches:
         assert one["match"]["context"] == "GATEWAY"
         match one["applyTo"], one["patch"]["operation"]:
-            case "EXTENSION_CONFIG", _:
+            case ("EXTENSION_CONFIG", _) | ("LISTENER", "ADD"):
                 pass
             case "LISTENER", "MERGE":
                 for each in config["static_resources"]["listeners"]:
@@ -256,6 +255,12 @@ def patch(config: dict[str, Any], patches: list[dict[str, Any]]) -> None:
                 insert_before(config, one["match"]["listener"], fetched(one["patch"]["value"], named))
             case other:
                 raise NotImplementedError(other)
+    # listener_patch.go: patchListeners goes through what is there, and appends afterwards.
+    config["static_resources"]["listeners"] += [
+        copy.deepcopy(one["patch"]["value"])
+        for one in patches
+        if (one["applyTo"], one["patch"]["operation"]) == ("LISTENER", "ADD")
+    ]
 
 
 def fetched(node: Any, named: dict[str, Any]) -> Any:
