@@ -115,6 +115,16 @@ def test_the_pods_token_is_for_the_provider_that_the_variable_names() -> None:
     assert account["credential_source"] == json.loads(known)["credential_source"]
 
 
+def test_the_readme_says_what_to_apply() -> None:
+    readme = (gateway.ROOT / "README.md").read_text()
+    (section,) = re.findall(r"\n## Into Istio\n(.*?)\n## ", readme, re.DOTALL)
+    rows = [row for row in section.splitlines() if row.startswith("|") and "values.yaml" not in row]
+    found = {name: row for row in rows for name in credentials.PARTS if f"`{name}.yaml`" in row}
+    assert set(found) == set(credentials.PARTS)
+    for name in WITH_CREDENTIALS:
+        assert ("`token-files.yaml`" in found[name]) == ("also" in part(name)), name
+
+
 # As Istio makes it
 
 
