@@ -215,14 +215,14 @@ impl Plan {
                 })?;
                 self.stand_in(&mut choices, from, caller, host, name);
             }
-            let standing = if wish.fallbacks.is_none() { self.rules.fallbacks(asked) } else { &[] };
-            for name in standing {
+            let (standing, wider) = self.rules.stand_ins(asked);
+            for name in standing.iter().filter(|_| wish.fallbacks.is_none()) {
                 // The operator's lists are for everyone; a team goes without what it may not use.
                 let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, false, &mut dice);
                 self.stand_in(&mut choices, from, caller, host, name);
             }
-            for name in self.rules.wider(asked) {
+            for name in wider {
                 let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, true, &mut dice);
                 self.stand_in(&mut choices, from, caller, host, name);
@@ -335,7 +335,8 @@ impl Plan {
         for (name, _) in self.rules.names() {
             let Ok(targets) = self.rules.targets(name) else { continue };
             let own: Vec<Target<'_>> = targets.collect();
-            let standing = self.rules.fallbacks(name).iter().filter_map(|name| self.rules.targets(name).ok());
+            let standing =
+                self.rules.stand_ins(name).0.iter().filter_map(|name| self.rules.targets(name).ok());
             let mut wanted: Vec<usize> = own.iter().map(|target| target.backend).collect();
             wanted.extend(standing.flatten().map(|target| target.backend));
             let several = wanted.iter().any(|backend| Some(backend) != wanted.first());
@@ -432,7 +433,8 @@ impl Plan {
 
     /// Whether any place passes a test of those where a request for a model may go, by the operator's lists.
     pub fn may_lead(&self, asked: &str, passes: impl Fn(&Backend, dialect::Model<'_>) -> bool) -> bool {
-        let others = self.rules.fallbacks(asked).iter().chain(self.rules.wider(asked)).map(String::as_str);
+        let (standing, wider) = self.rules.stand_ins(asked);
+        let others = standing.iter().chain(wider).map(String::as_str);
         let targets = std::iter::once(asked).chain(others).filter_map(|name| self.rules.targets(name).ok());
         targets.flatten().any(|target| {
             let model = dialect::Model { name: target.model, family: target.family };
