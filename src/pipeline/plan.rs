@@ -21,6 +21,7 @@ use crate::provider::{Backend, token};
 use super::aim::Wish;
 use super::caller::Caller;
 use super::gate;
+use super::outcome::Outcome;
 use super::reply::Failure;
 use super::room::Room;
 
@@ -379,7 +380,7 @@ impl Plan {
     /// The same for one that has failed. A backend that asks for time gets it.
     pub fn hear_failure(&self, host: &dyn Host, failure: &Failure) {
         let Some((index, model)) = &failure.place else { return };
-        self.hear(host, *index, outcome(failure.error.kind));
+        self.hear(host, *index, Outcome::of(failure.error.kind).name);
         let asks = matches!(failure.error.kind, Kind::Throttled | Kind::Overloaded);
         if let (true, Some(seconds), Ok(backend)) = (asks, failure.error.retry_after, self.backend(*index)) {
             let model = model.strip_prefix(backend.prefix).unwrap_or(model);
@@ -480,37 +481,6 @@ fn may_use(caller: &Caller, asked: &str, target: &Target<'_>) -> Result<(), Erro
         return Ok(());
     }
     caller.may_use(&format!("{}{}", target.provider, target.model))
-}
-
-/// What a failed try is called in metrics.
-const fn outcome(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Throttled => "throttled",
-        Kind::Overloaded => "overloaded",
-        Kind::Denied => "denied",
-        Kind::NoCredentials => "no_credentials",
-        Kind::Unreachable => "unreachable",
-        Kind::TimedOut => "timeout",
-        Kind::UpstreamFailed => "failed",
-        Kind::UpstreamGarbled => "garbled",
-        Kind::NotJson
-        | Kind::WrongType
-        | Kind::WrongValue
-        | Kind::Missing
-        | Kind::Unsupported
-        | Kind::BadRequest
-        | Kind::TooLong
-        | Kind::Filtered
-        | Kind::UnknownModel
-        | Kind::Unauthenticated
-        | Kind::NotAllowed
-        | Kind::WrongMethod
-        | Kind::TooLarge
-        | Kind::Encoded
-        | Kind::Exhausted
-        | Kind::OverBudget
-        | Kind::Internal => "refused",
-    }
 }
 
 fn check_family(family: Option<&str>, path: &str, problems: &mut Problems) {
