@@ -16,6 +16,7 @@ mod leave;
 mod measure;
 mod meter;
 mod models;
+mod outcome;
 mod own;
 mod plan;
 mod position;

@@ -24,6 +24,7 @@ use crate::provider::{Backend, Surroundings};
 use super::aim::Wish;
 use super::caller::Caller;
 use super::gate;
+use super::outcome::Outcome;
 use super::reply::Failure;
 use super::room::Room;
 
@@ -229,14 +230,14 @@ impl Plan {
                 })?;
                 self.stand_in(&mut choices, from, caller, host, name);
             }
-            let standing = if wish.fallbacks.is_none() { self.rules.fallbacks(asked) } else { &[] };
-            for name in standing {
+            let (standing, wider) = self.rules.stand_ins(asked);
+            for name in standing.iter().filter(|_| wish.fallbacks.is_none()) {
                 // The operator's lists are for everyone; a team goes without what it may not use.
                 let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, false, &mut dice);
                 self.stand_in(&mut choices, from, caller, host, name);
             }
-            for name in self.rules.wider(asked) {
+            for name in wider {
                 let from = choices.len();
                 let _ = self.add(&mut choices, caller, name, true, &mut dice);
                 self.stand_in(&mut choices, from, caller, host, name);
@@ -349,7 +350,8 @@ impl Plan {
         for (name, _) in self.rules.names() {
             let Ok(targets) = self.rules.targets(name) else { continue };
             let own: Vec<Target<'_>> = targets.collect();
-            let standing = self.rules.fallbacks(name).iter().filter_map(|name| self.rules.targets(name).ok());
+            let standing =
+                self.rules.stand_ins(name).0.iter().filter_map(|name| self.rules.targets(name).ok());
             let mut wanted: Vec<usize> = own.iter().map(|target| target.backend).collect();
             wanted.extend(standing.flatten().map(|target| target.backend));
             let several = wanted.iter().any(|backend| Some(backend) != wanted.first());
@@ -392,7 +394,7 @@ impl Plan {
     /// The same for one that has failed. A backend that asks for time gets it.
     pub fn hear_failure(&self, host: &dyn Host, failure: &Failure) {
         let Some((index, model)) = &failure.place else { return };
-        self.hear(host, *index, outcome(failure.error.kind));
+        self.hear(host, *index, Outcome::of(failure.error.kind).name);
         let asks = matches!(failure.error.kind, Kind::Throttled | Kind::Overloaded);
         if let (true, Some(seconds), Ok(backend)) = (asks, failure.error.retry_after, self.backend(*index)) {
             let model = model.strip_prefix(backend.prefix).unwrap_or(model);
@@ -446,7 +448,8 @@ impl Plan {
 
     /// Whether any place passes a test of those where a request for a model may go, by the operator's lists.
     pub fn may_lead(&self, asked: &str, passes: impl Fn(&Backend, dialect::Model<'_>) -> bool) -> bool {
-        let others = self.rules.fallbacks(asked).iter().chain(self.rules.wider(asked)).map(String::as_str);
+        let (standing, wider) = self.rules.stand_ins(asked);
+        let others = standing.iter().chain(wider).map(String::as_str);
         let targets = std::iter::once(asked).chain(others).filter_map(|name| self.rules.targets(name).ok());
         targets.flatten().any(|target| {
             let model = dialect::Model { name: target.model, family: target.family };
@@ -506,37 +509,6 @@ fn may_use(caller: &Caller, asked: &str, target: &Target<'_>) -> Result<(), Erro
         return Ok(());
     }
     caller.may_use(&format!("{}{}", target.provider, target.model))
-}
-
-/// What a failed try is called in metrics.
-const fn outcome(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Throttled => "throttled",
-        Kind::Overloaded => "overloaded",
-        Kind::Denied => "denied",
-        Kind::NoCredentials => "no_credentials",
-        Kind::Unreachable => "unreachable",
-        Kind::TimedOut => "timeout",
-        Kind::UpstreamFailed => "failed",
-        Kind::UpstreamGarbled => "garbled",
-        Kind::NotJson
-        | Kind::WrongType
-        | Kind::WrongValue
-        | Kind::Missing
-        | Kind::Unsupported
-        | Kind::BadRequest
-        | Kind::TooLong
-        | Kind::Filtered
-        | Kind::UnknownModel
-        | Kind::Unauthenticated
-        | Kind::NotAllowed
-        | Kind::WrongMethod
-        | Kind::TooLarge
-        | Kind::Encoded
-        | Kind::Exhausted
-        | Kind::OverBudget
-        | Kind::Internal => "refused",
-    }
 }
 
 fn check_family(family: Option<&str>, path: &str, problems: &mut Problems) {

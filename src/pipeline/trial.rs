@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::aim::Aim;
 use super::attempt::{Asked, Attempt};
 use super::gate;
+use super::outcome::{Again, Outcome};
 use super::position::Position;
 use super::reply::{self, Failure, Incoming, Next};
 use super::report;
@@ -263,31 +264,11 @@ impl Ticket {
 
     /// Whether another try may have another end.
     fn may_help(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Throttled
-            | Kind::Unreachable
-            | Kind::Overloaded
-            | Kind::TimedOut
-            | Kind::UpstreamFailed
-            | Kind::UpstreamGarbled => true,
-            // Elsewhere there are other credentials, and other models.
-            Kind::Denied | Kind::NoCredentials | Kind::UnknownModel => self.has_more(),
-            Kind::TooLong => self.widen(),
-            Kind::NotJson
-            | Kind::WrongType
-            | Kind::WrongValue
-            | Kind::Missing
-            | Kind::Unsupported
-            | Kind::BadRequest
-            | Kind::Filtered
-            | Kind::Unauthenticated
-            | Kind::NotAllowed
-            | Kind::WrongMethod
-            | Kind::TooLarge
-            | Kind::Encoded
-            | Kind::Exhausted
-            | Kind::OverBudget
-            | Kind::Internal => false,
+        match Outcome::of(kind).again {
+            Again::Anywhere => true,
+            Again::Elsewhere => self.has_more(),
+            Again::Wider => self.widen(),
+            Again::Never => false,
         }
     }
 }

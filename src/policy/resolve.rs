@@ -1,6 +1,6 @@
 //! From the model name a client asks for to the backends that have it, and their own names of it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::limits;
@@ -19,7 +19,8 @@ const LONGEST_NAME: usize = 2048;
 /// The compiled `models` list. An exact name wins over a pattern, a longer pattern over a shorter one.
 #[derive(Debug, Default)]
 pub struct Rules {
-    exact: HashMap<String, Rule>,
+    /// A request looks its model up several times; comparing some names is quicker than hashing one.
+    exact: BTreeMap<String, Rule>,
     /// Prefixes that a trailing `*` left, the longest first.
     prefixes: Vec<(String, Rule)>,
     /// All names and patterns as they are written, each with its provider's name.
@@ -171,15 +172,12 @@ impl Rules {
         self.names.iter().map(|(name, owner)| (name.as_str(), *owner))
     }
 
-    /// The models that stand in for `asked` when all its targets have failed.
-    pub fn fallbacks(&self, asked: &str) -> &[String] {
-        let own = self.rule(asked).and_then(|rule| rule.fallbacks.as_ref());
-        own.unwrap_or(&self.default_fallbacks)
-    }
-
-    /// The models that stand in for `asked` when a request is too long for it.
-    pub fn wider(&self, asked: &str) -> &[String] {
-        self.rule(asked).map_or(&[], |rule| &rule.context_window_fallbacks)
+    /// The models that stand in for `asked`: when all its targets have failed, and when a request is too long for it.
+    pub fn stand_ins(&self, asked: &str) -> (&[String], &[String]) {
+        let rule = self.rule(asked);
+        let own = rule.and_then(|rule| rule.fallbacks.as_ref());
+        let wider = rule.map_or(&[][..], |rule| &rule.context_window_fallbacks);
+        (own.unwrap_or(&self.default_fallbacks), wider)
     }
 
     /// How many tokens `asked` takes, if the operator has written it down.
