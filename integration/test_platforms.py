@@ -19,9 +19,6 @@ from .harness import VERTEX, say
 from .platform import ENVIRONMENT, FEDERATION_TOKEN, FOLDER, PLATFORMS, part, platform, production
 from .test_config import validate
 
-#: Whose `credentials` the plugin does not know yet. When it does, the test below says so.
-NOT_YET = {"federation", "gcp-key"}
-
 
 def google_json(name: str) -> dict[str, str]:
     """The variable with Google's JSON, where a platform has one: nobody's account."""
@@ -57,12 +54,6 @@ def test_envoy_and_the_plugin_accept_a_gateway_with_the_part(version: str, name:
         settings["vm_config"]["code"]["local"]["filename"] = str(gateway.WASM)
     variables = {**ENVIRONMENT.get(name, {}), **google_json(name)}
     code, said = validate(version, config, tmp_path, **variables)
-    if name in NOT_YET:
-        assert code != 0 and ".credentials." in said, f"the plugin knows it now: take {name} out of NOT_YET"
-        (shipped,) = gateway.wasm_settings(gateway.load("gateway.yaml"))
-        for settings in gateway.wasm_settings(config):
-            settings["configuration"] = shipped["configuration"]
-        code, said = validate(version, config, tmp_path, **variables)
     assert code == 0 and "OK" in said, said[-3000:]
     assert not re.search(r"deprecated|work-in-progress", said, re.IGNORECASE), said[-3000:]
     assert not any(value in said for value in google_json(name).values())
