@@ -24,7 +24,7 @@ from .istio.effective import effective, read
 from .platform import ENVIRONMENT, FEDERATION_TOKEN, IRSA_TOKEN, PLACES, PLATFORMS, Platform, Projected, part
 from .test_config import validate
 from .test_istio import FOLDER, HEADERS, MESH, WAYS
-from .test_platforms import NOT_YET, google_json
+from .test_platforms import google_json
 from .test_reload import replace
 from .test_token_files import SOCKET, served
 
@@ -130,7 +130,7 @@ def test_the_readme_says_what_to_apply() -> None:
 
 @pytest.mark.parametrize("name", WITH_CREDENTIALS)
 def test_envoy_and_the_plugin_accept_what_istio_makes_of_it(version: str, name: str, tmp_path: Path) -> None:
-    config = effective(resources(name, "wasmplugin") if name in NOT_YET else edited(name), HEADERS)
+    config = effective(edited(name), HEADERS)
     for settings in gateway.wasm_settings(config):
         settings["vm_config"]["code"]["local"]["filename"] = str(gateway.WASM)
     code, said = validate(version, config, tmp_path, **ENVIRONMENT.get(name, {}), **google_json(name))
@@ -215,7 +215,6 @@ def test_the_listener_comes_and_changes_at_run_time_and_outlives_its_container(v
         on.gate.verify()
 
 
-@pytest.mark.skipif("eks-irsa" in NOT_YET, reason="the plugin does not know it yet")
 def test_a_pod_of_eks_calls_bedrock_as_its_role(version: str, cloud: StandIn) -> None:
     cloud.reset()
     with pod(effective(edited("eks-irsa"), HEADERS), "irsa", version, cloud, STS_TOKEN, as_it_is) as on:
