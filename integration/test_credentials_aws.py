@@ -265,7 +265,7 @@ EXAMPLES: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("envoy", "name"), zip(itertools.cycle(["1.36.2", "1.40.0"]), EXAMPLES))
+@pytest.mark.parametrize(("envoy", "name"), list(zip(itertools.cycle(["1.36.2", "1.40.0"]), EXAMPLES)))
 def test_an_example_calls_bedrock(envoy: str, name: str, identities: StandIn) -> None:
     environment, files, arn = EXAMPLES[name]
     identities.reset()

@@ -7,9 +7,10 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,11 +18,12 @@ import pytest
 from . import gateway
 from .cloud import accounts, keys, web_tokens
 from .cloud.driver import StandIn
+from .conftest import cluster
 from .harness import CLIENT_KEY, Answer, Gate, until
 from .platform import FEDERATION_TOKEN, IRSA_TOKEN, POD_IDENTITY_TOKEN, Platform
-from .sources import Backends, ask, bedrock, sources, unavailable, vertex
+from .sources import ask, bedrock, sources, unavailable, vertex
 from .test_credentials_aws import BASES as AWS_BASES
-from .test_credentials_aws import EXTERNAL, ROLE, assuming, key_of, session
+from .test_credentials_aws import EXTERNAL, ROLE, assuming, key_of
 from .test_credentials_google import BASES as GOOGLE_BASES
 from .test_credentials_google import BLUE, EVERYBODY, FILES_OF_GOOGLE, MIDDLE, TARGET, being
 from .test_fallback import Door, metric
@@ -301,7 +303,7 @@ LONG = 40_000.0
 HOUR = 3600
 
 #: Whoever has never asked has no session yet.
-LATE = [f"late-{number}" for number in range(4)]
+LATE = ["late-1", "late-2"]
 LATE_TEAMS = {name: team(["*"], key=key_of(name)) for name in LATE}
 
 #: Two backends that have no credentials, each before one that has.
@@ -317,14 +319,24 @@ NOWHERE_FAILS = r"credentials of backend nowhere(-either)? \("
 OLD_ENOUGH = 5.3
 
 
+@dataclass
+class Lasting:
+    """A gateway in one of the positions that has all its credentials."""
+
+    on: Platform
+    #: A try can be repeated.
+    gated: bool
+    #: Since when it has them.
+    since: float
+
+
 @pytest.fixture(scope="module", params=["whole", "gated"])
 def lasting(
     version: str, request: pytest.FixtureRequest, identities: StandIn, key: dict[str, Any]
-) -> Iterator[tuple[Platform, bool]]:
-    """A gateway in either position, whose clock is an hour slow when it begins; whether a try can be repeated."""
+) -> Iterator[Lasting]:
+    """A gateway in either position, whose clock is an hour slow when it begins."""
     prepare(identities, LONG)
-    identities.config(aws={"clock_offset_s": HOUR}, google={"clock_offset_s": HOUR})
-    backends = {**ALL, "static": UNTROUBLED["static"], **NOWHERE}
+    set_clock(identities, HOUR)
     (closed,) = gateway.free_ports(1)
     gated = request.param == "gated"
 
@@ -332,32 +344,120 @@ def lasting(
         config["static_resources"]["clusters"].append(cluster("nowhere"))
 
     with sources(
-        version, identities, request.param, backends, teams={**TEAMS, **LATE_TEAMS}, environment=environment(key),
-        files=FILES, gated=gated, pairs=PAIRS if gated else {}, clusters={"nowhere": closed}, edit=edit,
+        version, identities, request.param, {**ALL, "static": UNTROUBLED["static"], **NOWHERE},
+        teams={**TEAMS, **LATE_TEAMS}, environment=environment(key), files=FILES, gated=gated,
+        pairs=PAIRS if gated else {}, clusters={"nowhere": closed}, edit=edit,
     ) as on:  # fmt: skip
-        for name in ALL:
-            until(f"{name} is there", lambda: health(on.gate).get("credentials", {}).get(name) is None)
-        yield on, gated
+        until("all are there", lambda: health(on.gate).get("credentials", {}).keys() == NOWHERE.keys())
+        # STS and the token endpoint have told the time, and nothing is refused any more.
+        before = identities.refusals()
+        for model, key_of_team in ASKS:
+            answer = ask(on.gate, model, key_of_team)
+            assert answer.status == 200, (model, answer.body)
+        assert identities.refusals() == before
+        yield Lasting(on, gated, time.monotonic())
+
+
+def set_clock(cloud: StandIn, ahead_s: float) -> None:
+    """Sets both clouds' clocks ahead of this machine's."""
+    cloud.config(aws={"clock_offset_s": ahead_s}, google={"clock_offset_s": ahead_s})
 
 
 @pytest.fixture
-def held(lasting: tuple[Platform, bool]) -> Iterator[tuple[Platform, bool]]:
-    on, gated = lasting
-    offsets = on.gate.cloud.control("GET", "/config")
-    on.gate.fresh()
-    prepare(on.gate.cloud, LONG)
-    on.gate.cloud.config(aws=offsets["aws"], google={"clock_offset_s": offsets["google"]["clock_offset_s"]})
-    on.gate.expected_errors = [NOWHERE_FAILS]
-    yield on, gated
-    on.gate.verify()
+def held(lasting: Lasting) -> Iterator[Lasting]:
+    """The gateway as it is, looked after."""
+    gate, cloud = lasting.on.gate, lasting.on.gate.cloud
+    ahead = cloud.control("GET", "/config")["aws"]["clock_offset_s"]
+    gate.fresh()
+    prepare(cloud, LONG)
+    set_clock(cloud, ahead)
+    gate.expected_errors = [NOWHERE_FAILS]
+    gate.refusals_expected = True
+    yield lasting
+    gate.verify()
 
 
-def test_a_clock_that_is_an_hour_slow_is_corrected_by_those_who_hand_out_credentials(
-    held: tuple[Platform, bool],
-) -> None:
-    on, _ = held
-    for model, key in ASKS:
-        answer = ask(on.gate, model, key)
-        assert answer.status == 200, (model, answer.body)
-    # Nothing has been refused since the gateway is ready: STS and the token endpoint have told the time before.
-    assert on.gate.cloud.refusals() == []
+#: Requests of each kind that are on their way at once when something is refused.
+AT_ONCE = 4
+
+
+def are_served(held: Lasting, asks: list[tuple[str, str]]) -> None:
+    """Asks for what is refused: the same requests are tried again, or else clients are told to come again, and can."""
+    gate = held.on.gate
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda each: (each, ask(gate, *each)), asks * AT_ONCE))
+    if held.gated:
+        assert {answer.status for _, answer in answers} == {200}, told(answers)
+        repeated = {each for each, answer in answers if answer.headers["x-fairlead-attempts"] == "2"}
+        assert repeated == set(asks), set(asks) - repeated
+        return
+    for _, answer in answers:
+        assert answer.status in (200, 503), told(answers)
+        if answer.status == 503:
+            unavailable(answer)
+    assert {each for each, answer in answers if answer.status == 503} == set(asks)
+    for each in asks:
+        until(f"{each} is served", lambda: ask(gate, *each).status == 200, 3)
+
+
+def told(answers: list[tuple[tuple[str, str], Answer]]) -> Counter[str]:
+    """What clients heard who were not served."""
+    return Counter(f"{model}: {answer.status} {answer.body[:200]!r}" for (model, _), answer in answers if answer.status != 200)
+
+
+def test_a_clock_that_is_wrong_is_corrected_by_the_cloud_that_refuses(held: Lasting) -> None:
+    gate, cloud = held.on.gate, held.on.gate.cloud
+    for ahead in (0, HOUR):
+        set_clock(cloud, ahead)
+        # Keys that are written down, and so were never fetched from anybody who could have told the time.
+        are_served(held, [("static", CLIENT_KEY)])
+        # What one worker was told all know within a second.
+        time.sleep(1.1)
+        before = cloud.refusals()
+        for each in ASKS:
+            assert ask(gate, *each).status == 200, each
+        assert cloud.refusals() == before
+
+
+def test_sts_tells_a_wrong_clock_too(held: Lasting) -> None:
+    cloud = held.on.gate.cloud
+    for number, (name, ahead) in enumerate(zip(LATE, (0, HOUR)), 1):
+        set_clock(cloud, ahead)
+        answer = ask(held.on.gate, "shared", key_of(name))
+        assert answer.status == 200 and answer.headers["x-fairlead-attempts"] == "1", answer.body
+        assert [one["cloud"] for one in cloud.refusals()] == ["sts"] * number
+        time.sleep(1.1)
+
+
+def test_other_backends_serve_while_a_source_fails(held: Lasting) -> None:
+    gate = held.on.gate
+    for name in NOWHERE:
+        begin = time.monotonic()
+        unavailable(ask(gate, name))
+        assert time.monotonic() - begin < IN_TIME
+    for pair, (_, second) in PAIRS.items() if held.gated else ():
+        for _ in range(3):
+            answer = ask(gate, pair)
+            assert (answer.status, answer.headers["x-fairlead-backend"]) == (200, second), answer.body
+
+
+def test_what_is_revoked_is_fetched_anew_by_the_token_that_is_in_the_file_now(held: Lasting) -> None:
+    """The last of these tests: by now all credentials are old enough to be doubted."""
+    gate, cloud = held.on.gate, held.on.gate.cloud
+    new = {
+        IRSA_TOKEN: web_tokens.projected(web_tokens.STS_AUDIENCE, web_tokens.FAR + 1),
+        POD_IDENTITY_TOKEN: web_tokens.projected(web_tokens.POD_AUDIENCE, web_tokens.FAR + 1),
+        FEDERATION_TOKEN: "stand-in.subject-token.rotated",
+    }
+    gate.more_secrets += new.values()
+    for path, text in new.items():
+        held.on.projected(path).write(text)
+    # Nothing but what is in the files now.
+    cloud.config(
+        sts={"tokens": [new[IRSA_TOKEN]]}, container={"tokens": [new[POD_IDENTITY_TOKEN]]},
+        google_sts={"subject_tokens": {new[FEDERATION_TOKEN]: accounts.SUBJECT, OTHER_TOKEN: OTHER}},
+    )  # fmt: skip
+    time.sleep(max(0.0, held.since + OLD_ENOUGH - time.monotonic()))
+    assert cloud.control("POST", "/keys/revoke", {})["revoked"] >= len(AWS)
+    assert cloud.control("POST", "/tokens/revoke", {})["revoked"] >= len(GOOGLE)
+    are_served(held, ASKS)

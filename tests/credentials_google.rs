@@ -875,9 +875,16 @@ fn a_base_that_fails_fails_what_begins_with_it_and_what_is_refused_of_it_is_fetc
     gateway.host.advance(Duration::from_secs(60));
     let revoked = json!({ "error": { "code": 401, "status": "UNAUTHENTICATED" } });
     gateway.answer(&gateway.only(), 401, &revoked.to_string());
-    assert!(gateway.log().contains("answered 401 (UNAUTHENTICATED)"));
-    gateway.host.advance(Duration::from_secs(1));
-    assert_eq!(gateway.only().place().0, "gcp_metadata");
+    assert!(gateway.log().contains("answered 401 (UNAUTHENTICATED); what that begins with is fetched anew"));
+    // Who waits for it goes on waiting.
+    assert_eq!(gateway.token(0, None), None);
+    gateway.answer(&gateway.only(), 200, &token("ya29.second", 3599));
+    let call = gateway.only();
+    assert_eq!(call.header("authorization"), Some("Bearer ya29.second"));
+    // That it is refused as well has another cause.
+    gateway.answer(&call, 401, &revoked.to_string());
+    assert!(gateway.log().contains("answered 401 (UNAUTHENTICATED); the next try is in 0.5 s"));
+    assert!(gateway.due().is_empty());
 }
 
 // Teams.

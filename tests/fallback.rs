@@ -372,6 +372,66 @@ fn a_token_that_was_revoked_is_fetched_again_and_its_try_repeated_once() {
 }
 
 #[test]
+fn what_is_on_its_way_when_another_request_is_told_the_time_or_to_renew_its_token_is_tried_again_too() {
+    let (plan, host) = (
+        compile(
+            &json!({
+                "backends": {
+                    "aws": {
+                        "provider": "bedrock", "region": "us-east-1", "cluster": "aws",
+                        "credentials": { "source": "static", "access_key_id": "AKID", "secret_access_key": "secret" }
+                    },
+                    "google": {
+                        "provider": "vertex", "project": "p", "location": "global", "cluster": "google",
+                        "credentials": { "source": "metadata_server", "cluster": "metadata" }
+                    }
+                },
+                "models": [
+                    { "name": "nova", "backend": "aws", "model": "bedrock/us.amazon.nova-lite-v1:0" },
+                    { "name": "gemini", "backend": "google", "model": "vertex_ai/gemini-2.5-flash" }
+                ],
+                "chains": [
+                    { "cluster": "one", "backends": ["aws"] }, { "cluster": "two", "backends": ["google"] }
+                ]
+            })
+            .to_string(),
+        ),
+        envoy(),
+    );
+    client::sign_in(&plan, &host);
+    host.advance(Duration::from_secs(60));
+    for (model, backend, refused) in [
+        (
+            "nova",
+            "aws",
+            headers(&[
+                (":status", "403"),
+                ("x-amzn-errortype", "InvalidSignatureException"),
+                ("date", "Fri, 02 Jan 2026 04:05:05 GMT"),
+            ]),
+        ),
+        ("gemini", "google", headers(&[(":status", "401"), ("content-type", "application/json")])),
+    ] {
+        let stories: Vec<_> = (0..3).map(|_| Story::routed(&plan, &host, &chat(model)).0).collect();
+        let tries: Vec<_> = stories.iter().map(|story| story.sent(backend).0).collect();
+        for (index, mut trial) in tries.into_iter().enumerate() {
+            host.advance(Duration::from_millis(10));
+            if (backend, index) == ("google", 2) {
+                // By now there is a new one, which is not meant.
+                assert!(client::fetch(&plan, &host).is_some());
+                client::answer(&plan.sources()[0], &host, Some((200, &client::token("second", 3599))));
+            }
+            let step = trial.response_headers(&host, refused.clone(), true);
+            assert!(
+                matches!(&step, ReplyStep::Fail(headers) if headers.get("x-fairlead-retry").is_some()),
+                "{backend} {index}: {step:?}"
+            );
+        }
+        assert!(client::fetch(&plan, &host).is_none(), "one token is enough for all");
+    }
+}
+
+#[test]
 fn a_stream_that_begins_with_an_exception_is_had_elsewhere_and_one_that_has_begun_is_not() {
     let (plan, host) = (plan(), envoy());
     let body = chat("claude").replace("\"messages\"", "\"stream\":true,\"messages\"");

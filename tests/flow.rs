@@ -747,6 +747,25 @@ fn the_health_of_a_gateway_names_the_backends_that_have_no_credentials() {
 }
 
 #[test]
+fn an_answer_that_is_envoys_own_says_that_the_source_cannot_be_reached() {
+    let plan = vertex();
+    let host = &process(&plan, 1)[0];
+    for (status, body, said) in [
+        (503, "upstream connect error or disconnect/reset before headers.", "cannot be reached"),
+        (503, "no healthy upstream", "cannot be reached"),
+        (504, "upstream request timeout", "did not answer in time"),
+    ] {
+        host.advance(seconds(60));
+        assert!(client::fetch(&plan, host).is_some());
+        answer(&plan, host, Some((status, body.as_bytes())));
+        let log = host.take_log();
+        assert!(log.len() == 1 && log[0].1.contains(said), "{log:?}");
+    }
+    let name = "fairlead_credential_fetches_total;backend=cloud;outcome=unreachable";
+    assert_eq!(host.counts().get(name), Some(&3));
+}
+
+#[test]
 fn tokens_that_came_together_are_replaced_apart() {
     let plan = vertex();
     let dues: std::collections::BTreeSet<u64> = (0..20)

@@ -22,6 +22,8 @@ const KEY: &str = "fairlead.clock";
 pub struct Clock {
     /// By so many milliseconds the clouds are ahead of Envoy.
     ahead: Cell<i64>,
+    /// When this worker has learnt that, by Envoy's clock.
+    learnt: Cell<Option<SystemTime>>,
 }
 
 impl Clock {
@@ -39,22 +41,22 @@ impl Clock {
     pub fn look(&self, host: &dyn Host) {
         let (value, _) = host.shared(KEY);
         let known = value.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
-        self.ahead.set(known.unwrap_or(0));
+        self.learn(host, known.unwrap_or(0));
     }
 
     /// A cloud has refused a request, and says in its `date` what time it has. `true`: the clock was wrong, and now
-    /// it is not.
-    pub fn told(&self, host: &dyn Host, refusal: &Headers) -> bool {
+    /// it is not. `since`: when the request was signed, by Envoy's clock; others may have been told since then.
+    pub fn told(&self, host: &dyn Host, refusal: &Headers, since: SystemTime) -> bool {
         let Some(there) = date(refusal) else { return false };
         let ahead = difference(there, host.now());
         let tolerance = i64::try_from(TOLERANCE.as_millis()).unwrap_or(i64::MAX);
         if ahead.saturating_sub(self.ahead.get()).abs() < tolerance {
-            return false;
+            return self.learnt.get().is_some_and(|learnt| since < learnt);
         }
         // Nobody reads this value to change it, so the last word may win.
         let ahead = if ahead.abs() < tolerance { 0 } else { ahead };
         let _ = host.set_shared(KEY, ahead.to_string().as_bytes(), Stamp::NOTHING);
-        self.ahead.set(ahead);
+        self.learn(host, ahead);
         let message = format!(
             "a cloud says that this machine's clock is {} s {}; requests are signed by the cloud's time until that is mended",
             ahead.unsigned_abs() / 1000,
@@ -62,6 +64,12 @@ impl Clock {
         );
         host.log(Level::Warn, &message);
         true
+    }
+
+    fn learn(&self, host: &dyn Host, ahead: i64) {
+        if self.ahead.replace(ahead) != ahead {
+            self.learnt.set(Some(host.now()));
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! One request on its way to one backend: translated, and then authorised.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
@@ -71,6 +72,8 @@ pub struct Asked {
     pub meter: Rc<Meter>,
     /// What it goes out with.
     pub credential: Credential,
+    /// When that was written into it, or into the last of its calls.
+    pub signed: Cell<SystemTime>,
     /// It was refused for its credentials, and the next request goes out with others.
     pub is_renewed: bool,
 }
@@ -267,6 +270,7 @@ fn sign(
         Authorisation::Headers(proof) => proof,
         Authorisation::Pending => return Ok(None),
     };
+    asked.signed.set(host.now());
     let mut headers = Vec::with_capacity(proof.len().saturating_add(covered.len()).saturating_add(4));
     headers.push((":method", "POST".to_owned()));
     headers.push((":scheme", "https".to_owned()));
@@ -293,6 +297,7 @@ impl Asked {
             stands_in: target.stands_in.map(str::to_owned),
             meter: Rc::default(),
             credential: target.credential.clone(),
+            signed: Cell::new(SystemTime::UNIX_EPOCH),
             is_renewed: false,
         }
     }

@@ -441,7 +441,9 @@ pub fn renew(asked: &mut Asked, plan: &Plan, host: &dyn Host, refusal: &Headers)
 
 fn renews(asked: &Asked, plan: &Plan, host: &dyn Host, refusal: &Headers) -> bool {
     matches!(refusal.status(), 400 | 401 | 403)
-        && plan.backend(asked.backend).is_ok_and(|backend| backend.renews(&asked.credential, host, refusal))
+        && plan
+            .backend(asked.backend)
+            .is_ok_and(|backend| backend.renews(&asked.credential, host, refusal, asked.signed.get()))
 }
 
 /// What a cloud's refusal is by its head alone.

@@ -6,6 +6,7 @@ pub mod vertex;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -376,17 +377,23 @@ impl Backend {
     }
 
     /// Whether a refusal is of the credentials that a request went out with, and the next one goes out with others: a
-    /// token that is kept may have been revoked, a clock may be wrong.
-    pub fn renews(&self, credential: &Credential, host: &dyn Host, refusal: &Headers) -> bool {
+    /// token that is kept may have been revoked, a clock may be wrong. `since`: when the request was signed.
+    pub fn renews(
+        &self,
+        credential: &Credential,
+        host: &dyn Host,
+        refusal: &Headers,
+        since: SystemTime,
+    ) -> bool {
         let (is_doubtful, told) = match &self.site {
             Site::Bedrock(_) => {
                 let is_doubtful = bedrock::is_of_credentials(refusal);
-                (is_doubtful, is_doubtful && self.clock.told(host, refusal))
+                (is_doubtful, is_doubtful && self.clock.told(host, refusal, since))
             }
             Site::Vertex(_) => (refusal.status() == 401, false),
             Site::Direct(_) => (false, false),
         };
-        told || (is_doubtful && credential.source().is_some_and(|source| source.distrust(host)))
+        told || (is_doubtful && credential.source().is_some_and(|source| source.distrust(host, since)))
     }
 
     /// Where this backend's credentials come from, those of its teams after its own.
