@@ -140,12 +140,17 @@ class Door:
         self._writers -= {writer, back}
 
 
-@pytest.fixture(scope="module")
-def door(cloud: StandIn) -> Iterator[Door]:
-    door = Door(cloud.ports["bedrock"])
+def opened(port: int) -> Iterator[Door]:
+    door = Door(port)
     door.open()
     yield door
     door.stop()
+
+
+@pytest.fixture(scope="module")
+def door(cloud: StandIn) -> Iterator[Door]:
+    """The way to us-west-2."""
+    yield from opened(cloud.ports["bedrock"])
 
 
 @pytest.fixture(scope="module")
@@ -310,10 +315,7 @@ MOST = 1_000_000_000
 @pytest.fixture(scope="module")
 def far(cloud: StandIn) -> Iterator[Door]:
     """The way to us-east-1."""
-    door = Door(cloud.ports["bedrock"])
-    door.open()
-    yield door
-    door.stop()
+    yield from opened(cloud.ports["bedrock"])
 
 
 @pytest.fixture(scope="module")

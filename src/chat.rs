@@ -104,6 +104,22 @@ pub enum Content<'a> {
     ToolResult(ToolResult<'a>),
 }
 
+impl<'a> Content<'a> {
+    /// The tool call that it is.
+    pub fn call(&self) -> Option<&ToolCall<'a>> {
+        match self {
+            Content::ToolCall(call) => Some(call),
+            Content::Text(_)
+            | Content::Image(_)
+            | Content::Document(_)
+            | Content::SearchResult(_)
+            | Content::Thinking(_)
+            | Content::Redacted(_)
+            | Content::ToolResult(_) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum Image<'a> {
     /// From a data URL.

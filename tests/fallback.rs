@@ -157,6 +157,15 @@ impl<'h> Story<'h> {
     }
 
     fn refuses(&self, backend: &str, status: u16, kind: &str) -> (u16, bool) {
+        self.refuses_for(backend, status, kind, "a reason")
+    }
+
+    /// The same of a request that is longer than its model takes.
+    fn finds_too_long(&self, backend: &str) -> (u16, bool) {
+        self.refuses_for(backend, 400, "ValidationException", "Input is too long for requested model.")
+    }
+
+    fn refuses_for(&self, backend: &str, status: u16, kind: &str, reason: &str) -> (u16, bool) {
         let status = status.to_string();
         let reply = headers(&[
             (":status", &status),
@@ -164,7 +173,7 @@ impl<'h> Story<'h> {
             ("x-amzn-errortype", kind),
             ("x-amzn-requestid", "aws-1"),
         ]);
-        self.fails(backend, reply, &[br#"{"message":"a reason"}"#])
+        self.fails(backend, reply, &[json!({ "message": reason }).to_string().as_bytes()])
     }
 
     /// A try that gives the client a whole reply of Converse's.
@@ -627,13 +636,7 @@ fn what_is_too_long_goes_to_a_wider_model_by_estimate_or_by_the_clouds_word() {
 
     let (mut story, routed) = Story::routed(&plan, &host, &chat("small"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("two", Some(1)));
-    let reply = headers(&[
-        (":status", "400"),
-        ("content-type", "application/json"),
-        ("x-amzn-errortype", "ValidationException"),
-    ]);
-    let too_long = br#"{"message":"Input is too long for requested model."}"#;
-    assert_eq!(story.fails("east", reply, &[too_long]), (400, true));
+    assert_eq!(story.finds_too_long("east"), (400, true));
     let (_, outgoing) = story.sent("own");
     assert_eq!(outgoing.headers.get(":path"), Some("/v1/messages"));
     story.gate.done(&host);
@@ -678,13 +681,7 @@ fn a_place_that_is_too_narrow_is_passed_over_on_the_way_to_a_wider_one() {
     let (plan, host) = (plan_with(mid, json!([])), envoy());
     let (mut story, routed) = Story::routed(&plan, &host, &chat("mid"));
     assert_eq!((routed.cluster.as_str(), routed.retries), ("all", Some(2)));
-    let reply = headers(&[
-        (":status", "400"),
-        ("content-type", "application/json"),
-        ("x-amzn-errortype", "ValidationException"),
-    ]);
-    let too_long = br#"{"message":"Input is too long for requested model."}"#;
-    assert_eq!(story.fails("east", reply, &[too_long]), (400, true));
+    assert_eq!(story.finds_too_long("east"), (400, true));
     let nothing = headers(&[(":status", "403")]);
     assert_eq!(story.fails("west", nothing, &[]), (400, true), "what east has said still holds");
     let (_, outgoing) = story.sent("own");

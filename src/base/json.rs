@@ -170,6 +170,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// Texts as lines of one: two must not run into one word.
+pub fn lines<'a>(texts: impl IntoIterator<Item = Text<'a>>) -> Vec<Text<'a>> {
+    let mut lines = Vec::new();
+    for text in texts {
+        if !lines.is_empty() {
+            lines.push(Text("\\n"));
+        }
+        lines.push(text);
+    }
+    lines
+}
+
 /// A decoded string that borrows where the JSON has no escapes. For short strings that are looked at:
 /// roles, types, names. (`Option<Cow<str>>` never borrows under serde, hence a type of our own.)
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -3,6 +3,7 @@
 use memchr::memchr_iter;
 
 use crate::base::error::Error;
+use crate::chat::Sink;
 use crate::frame::sse;
 
 /// Bare JSON after the events is an error object of a few hundred bytes; this leaves room for details
@@ -62,6 +63,46 @@ impl Events {
             self.within_line = *last != b'\n';
         }
         bare.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, &[]))
+    }
+}
+
+/// A reply whose pieces come as events.
+pub trait Reply {
+    /// Takes the data of an event.
+    fn take(&mut self, data: &str, sink: &mut dyn Sink) -> Result<(), Error>;
+    /// There are no more.
+    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error>;
+}
+
+/// Decodes a streamed reply. Holds what [`Events`] does, and what the reply keeps of itself.
+#[derive(Default)]
+pub struct StreamDecoder<R> {
+    events: Events,
+    reply: R,
+}
+
+impl<R: Reply> StreamDecoder<R> {
+    pub fn new(reply: R) -> Self {
+        Self { events: Events::default(), reply }
+    }
+
+    /// Takes the next bytes, cut anywhere. After an error nothing more may be fed.
+    ///
+    /// # Errors
+    /// Those of a whole reply, except that an incomplete one shows only in [`StreamDecoder::finish`].
+    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Error> {
+        let reply = &mut self.reply;
+        self.events.feed(bytes, |data| reply.take(data, sink))
+    }
+
+    /// The upstream has ended its stream.
+    ///
+    /// # Errors
+    /// [`crate::base::error::Kind::UpstreamGarbled`] when it did so before the reply was complete.
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let reply = &mut self.reply;
+        self.events.finish(|data| reply.take(data, sink))?;
+        reply.end(sink)
     }
 }
 

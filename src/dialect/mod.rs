@@ -589,7 +589,7 @@ impl Upstream {
             Upstream::Gemini => StreamDecoder::Gemini(gemini::StreamDecoder::default()),
             Upstream::Messages(edition) => StreamDecoder::Messages(anthropic::StreamDecoder::new(edition)),
             Upstream::Completions(edition) => {
-                StreamDecoder::Completions(Box::new(openai::StreamDecoder::new(edition)))
+                StreamDecoder::Completions(Box::new(openai::StreamDecoder::of(edition)))
             }
         }
     }

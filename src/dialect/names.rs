@@ -291,16 +291,7 @@ fn fit_names(request: &mut Request<'_>, rule: Word) -> Result<Names, Error> {
 fn names<'r>(request: &'r Request<'_>) -> impl Iterator<Item = (Place, bool, &'r str)> {
     let offered = request.tools.iter().map(|tool| (tool.place, false, tool.name.as_str()));
     let parts = request.turns.iter().flat_map(|turn| &turn.parts);
-    offered.chain(parts.filter_map(|part| match &part.content {
-        Content::ToolCall(call) => Some((part.place, true, call.name.as_str())),
-        Content::Text(_)
-        | Content::Image(_)
-        | Content::Document(_)
-        | Content::SearchResult(_)
-        | Content::Thinking(_)
-        | Content::Redacted(_)
-        | Content::ToolResult(_) => None,
-    }))
+    offered.chain(parts.filter_map(|part| Some((part.place, true, part.content.call()?.name.as_str()))))
 }
 
 fn escaped(text: &str) -> String {

@@ -77,9 +77,9 @@ fn pass(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Option<Attempt>, E
 }
 
 /// Checks a whole reply of status 200 that leaves as it came.
-pub fn passed(upstream: Upstream, meter: &Meter, body: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn passed(upstream: Upstream, meter: &Meter, body: &mut Vec<u8>) -> Result<Vec<u8>, Error> {
     upstream.decode(text(body)?, &mut meter.tap(&mut relay::Deaf))?;
-    Ok(body.to_vec())
+    Ok(std::mem::take(body))
 }
 
 /// A whole reply of status 200 in the client's dialect, and its media type. A client that wants a stream

@@ -11,7 +11,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Number, Text};
 use crate::chat::{Arguments, Event, Logprob, Sink, Stop, Tier, Usage};
 use crate::dialect::call_ids::digest;
-use crate::dialect::events::Events;
+use crate::dialect::events::{self, Reply as _};
 use crate::dialect::proof;
 
 /// Decodes a whole reply of status 200.
@@ -27,37 +27,12 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
 
 /// Decodes a streamed reply. `Start` comes first if the upstream gives an id, `Stop` and then `Usage`
 /// last and once each, when the stream ends: until then Gemini may send more parts, and it repeats its
-/// counts in every piece. Holds what [`Events`] does.
-#[derive(Default)]
-pub struct StreamDecoder {
-    events: Events,
-    reply: Reply,
-}
-
-impl StreamDecoder {
-    /// Takes the next bytes, cut anywhere. After an error nothing more may be fed.
-    ///
-    /// # Errors
-    /// As [`decode`], except that an incomplete reply shows only in [`StreamDecoder::finish`].
-    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Error> {
-        let reply = &mut self.reply;
-        self.events.feed(bytes, |data| reply.take(data, sink))
-    }
-
-    /// The upstream has ended its stream.
-    ///
-    /// # Errors
-    /// [`Kind::UpstreamGarbled`] when it did so before the reply was complete.
-    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let reply = &mut self.reply;
-        self.events.finish(|data| reply.take(data, sink))?;
-        reply.end(sink)
-    }
-}
+/// counts in every piece. Holds what [`events::Events`] does.
+pub type StreamDecoder = events::StreamDecoder<Reply>;
 
 /// Where a reply stands.
 #[derive(Default)]
-struct Reply {
+pub struct Reply {
     /// A piece has come, with an id or without.
     begun: bool,
     /// All of it comes at once, and may be several replies.
@@ -75,12 +50,26 @@ struct Reply {
     tier: Option<Tier>,
 }
 
-impl Reply {
+impl events::Reply for Reply {
     /// Takes a whole reply or a piece of one.
     fn take(&mut self, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         wire::each(json, |piece| self.take_piece(piece, json, sink))
     }
 
+    /// No more pieces will come.
+    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        self.end_choice(sink)?;
+        if let Some(usage) = self.counts.usage() {
+            sink.event(Event::Usage(usage));
+        }
+        if let Some(tier) = self.tier {
+            sink.event(Event::Tier(tier));
+        }
+        Ok(())
+    }
+}
+
+impl Reply {
     fn take_piece(&mut self, piece: Piece<'_>, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         if let Some(failure) = &piece.error {
             return Err(refusal::broken_off(failure));
@@ -208,18 +197,6 @@ impl Reply {
         };
         self.grounding.tell(sink);
         sink.event(Event::Stop { why, sequence: None });
-        Ok(())
-    }
-
-    /// No more pieces will come.
-    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        self.end_choice(sink)?;
-        if let Some(usage) = self.counts.usage() {
-            sink.event(Event::Usage(usage));
-        }
-        if let Some(tier) = self.tier {
-            sink.event(Event::Tier(tier));
-        }
         Ok(())
     }
 }

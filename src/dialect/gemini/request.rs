@@ -12,7 +12,7 @@ use super::media::{self, Within};
 use super::schema::{self, Purpose};
 use super::thinking;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Count, Fields, Number, Text, Writer, wrong_type};
+use crate::base::json::{self, Count, Fields, Number, Text, Writer, lines, wrong_type};
 use crate::chat::{
     Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
@@ -325,18 +325,6 @@ fn write_document(w: &mut Writer<'_>, part: &Part<'_>, document: &Document<'_>) 
         about.for_each(|text| w.object(|w| w.key("text").text(text)));
         file.write(w);
     }
-}
-
-/// Texts as lines of one: two must not run into one word.
-fn lines<'a>(texts: impl IntoIterator<Item = Text<'a>>) -> Vec<Text<'a>> {
-    let mut lines = Vec::new();
-    for text in texts {
-        if !lines.is_empty() {
-            lines.push(Text::from_escaped("\\n"));
-        }
-        lines.push(text);
-    }
-    lines
 }
 
 fn lines_of<'a>(result: &SearchResult<'a>) -> Vec<Text<'a>> {

@@ -12,7 +12,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Text};
 use crate::chat::{Arguments, Event, Frame, Sink, Stop, Tier, Usage};
 use crate::dialect::call_ids::CallIds;
-use crate::dialect::events::Events;
+use crate::dialect::events::{self, Reply as _};
 use crate::dialect::reading::MOST_TOOLS;
 
 /// The data of the event behind the last chunk.
@@ -31,39 +31,17 @@ pub fn decode(edition: Edition, body: &str, sink: &mut dyn Sink) -> Result<(), E
 
 /// Decodes a streamed reply. `Start` comes first if the upstream gives an id, the ends of all calls, `Stop`
 /// and then `Usage` last, when the stream ends: the counts come behind the reason of the stop. Holds what
-/// [`Events`] does, and the ids of calls.
-pub struct StreamDecoder {
-    events: Events,
-    reply: Reply,
-}
+/// [`events::Events`] does, and the ids of calls.
+pub type StreamDecoder = events::StreamDecoder<Reply>;
 
 impl StreamDecoder {
-    pub fn new(edition: Edition) -> Self {
-        Self { events: Events::default(), reply: Reply::new(edition) }
-    }
-
-    /// Takes the next bytes, cut anywhere. After an error nothing more may be fed.
-    ///
-    /// # Errors
-    /// As [`decode`], except that an incomplete reply shows only in [`StreamDecoder::finish`].
-    pub fn feed(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), Error> {
-        let reply = &mut self.reply;
-        self.events.feed(bytes, |data| reply.take(data, sink))
-    }
-
-    /// The upstream has ended its stream.
-    ///
-    /// # Errors
-    /// [`Kind::UpstreamGarbled`] when it did so before the reply was complete.
-    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let reply = &mut self.reply;
-        self.events.finish(|data| reply.take(data, sink))?;
-        reply.end(sink)
+    pub fn of(edition: Edition) -> Self {
+        Self::new(Reply::new(edition))
     }
 }
 
 /// Where a reply stands.
-struct Reply {
+pub struct Reply {
     edition: Edition,
     /// A chunk has come, with an id or without.
     begun: bool,
@@ -96,23 +74,7 @@ struct Call {
     id: String,
 }
 
-impl Reply {
-    fn new(edition: Edition) -> Self {
-        Self {
-            edition,
-            begun: false,
-            done: false,
-            closed: false,
-            tags: edition.tags_thoughts().then(Tags::default),
-            calls: Vec::new(),
-            ids: CallIds::default(),
-            refused: false,
-            stop: None,
-            usage: None,
-            tier: None,
-        }
-    }
-
+impl events::Reply for Reply {
     /// Takes a whole reply or a chunk of one.
     fn take(&mut self, json: &str, sink: &mut dyn Sink) -> Result<(), Error> {
         if self.done {
@@ -170,6 +132,51 @@ impl Reply {
             if json.contains('\n') { Cow::Owned(json.replace('\n', " ")) } else { Cow::Borrowed(json) };
         sink.frame(Frame { name: "", data: &data, is_usage });
         Ok(())
+    }
+
+    /// No more chunks will come.
+    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        if let Some(tags) = &mut self.tags {
+            tags.flush(sink);
+        }
+        let why = match self.stop {
+            Some(Stop::End) if self.refused => Stop::Filtered,
+            // Some say that they stopped where they wait for results.
+            Some(Stop::End) if !self.calls.is_empty() => Stop::ToolCalls,
+            Some(stop) => stop,
+            None => {
+                let company = self.edition.company();
+                return Err(garbled(&if self.begun {
+                    format!("{company}'s reply ended before it was complete")
+                } else {
+                    format!("{company} sent an empty reply")
+                }));
+            }
+        };
+        self.close(sink);
+        (0..self.calls.len()).for_each(|call| sink.event(Event::ToolEnd { call }));
+        sink.event(Event::Stop { why, sequence: None });
+        self.tier.into_iter().for_each(|tier| sink.event(Event::Tier(tier)));
+        self.usage.into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
+        Ok(())
+    }
+}
+
+impl Reply {
+    fn new(edition: Edition) -> Self {
+        Self {
+            edition,
+            begun: false,
+            done: false,
+            closed: false,
+            tags: edition.tags_thoughts().then(Tags::default),
+            calls: Vec::new(),
+            ids: CallIds::default(),
+            refused: false,
+            stop: None,
+            usage: None,
+            tier: None,
+        }
     }
 
     fn said(
@@ -312,33 +319,6 @@ impl Reply {
         if !std::mem::replace(&mut self.closed, true) {
             sink.frame(Frame { name: "", data: DONE, is_usage: false });
         }
-    }
-
-    /// No more chunks will come.
-    fn end(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
-        if let Some(tags) = &mut self.tags {
-            tags.flush(sink);
-        }
-        let why = match self.stop {
-            Some(Stop::End) if self.refused => Stop::Filtered,
-            // Some say that they stopped where they wait for results.
-            Some(Stop::End) if !self.calls.is_empty() => Stop::ToolCalls,
-            Some(stop) => stop,
-            None => {
-                let company = self.edition.company();
-                return Err(garbled(&if self.begun {
-                    format!("{company}'s reply ended before it was complete")
-                } else {
-                    format!("{company} sent an empty reply")
-                }));
-            }
-        };
-        self.close(sink);
-        (0..self.calls.len()).for_each(|call| sink.event(Event::ToolEnd { call }));
-        sink.event(Event::Stop { why, sequence: None });
-        self.tier.into_iter().for_each(|tier| sink.event(Event::Tier(tier)));
-        self.usage.into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::edition::{Edition, Family, family};
 use super::reply::{TIER, write_tier};
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Text, Writer};
+use crate::base::json::{self, Text, Writer, lines};
 use crate::chat::{
     Content, Delivery, Document, DocumentSource, Extra, Format, Image, LeftOut, Part, Reasoning,
     ReasoningMode, Request, Role, SearchResult, Tool, ToolCall, ToolChoice, ToolResult, Turn,
@@ -428,18 +428,7 @@ impl<'a> Body<'_, 'a> {
 
     fn assistant(&mut self, turn: &Turn<'_>, last: bool, w: &mut Writer<'_>) {
         let is_text = |part: &&Part<'_>| matches!(part.content, Content::Text(_));
-        let calls = || {
-            turn.parts.iter().filter_map(|part| match &part.content {
-                Content::ToolCall(call) => Some(call),
-                Content::Text(_)
-                | Content::Image(_)
-                | Content::Document(_)
-                | Content::SearchResult(_)
-                | Content::Thinking(_)
-                | Content::Redacted(_)
-                | Content::ToolResult(_) => None,
-            })
-        };
+        let calls = || turn.parts.iter().filter_map(|part| part.content.call());
         let texts: Vec<&Part<'_>> = turn.parts.iter().filter(is_text).collect();
         if texts.is_empty() && calls().next().is_none() {
             // It only thought; but "Unexpected role 'user' after role 'tool'".
@@ -639,18 +628,6 @@ fn words<'a>(content: &Content<'a>) -> Vec<Text<'a>> {
         | Content::ToolCall(_)
         | Content::ToolResult(_) => Vec::new(),
     }
-}
-
-/// Texts as lines of one: two must not run into one word.
-fn lines<'a>(texts: impl IntoIterator<Item = Text<'a>>) -> Vec<Text<'a>> {
-    let mut lines = Vec::new();
-    for text in texts {
-        if !lines.is_empty() {
-            lines.push(Text::from_escaped("\\n"));
-        }
-        lines.push(text);
-    }
-    lines
 }
 
 /// Ids of calls as the model takes them. Results stand in the order of their calls.
