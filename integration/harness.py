@@ -113,6 +113,13 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, 
     return error
 
 
+def unavailable(answer: Answer) -> None:
+    """Checks the one clean 503 for missing credentials."""
+    error = answer.error
+    assert (answer.status, error["code"], error["type"]) == (503, "credentials_unavailable", "server_error")
+    assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+
 @dataclass
 class Gate:
     """A running Envoy with the plugin, the clouds behind it, and the clients before it."""
