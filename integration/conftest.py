@@ -133,6 +133,7 @@ def running(
         yield gate
         gate.client.close()
         gate.keeps_secrets()
+    gate.has_kept_secrets()
 
 
 def ready_for_tests(cloud: StandIn) -> tuple[dict[str, int], Edit]:

@@ -11,13 +11,14 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import conftest, gateway, platform
 from .cloud.driver import StandIn
 from .conftest import Edit, running
-from .harness import BEDROCK, CLIENT_KEY, VERTEX, Answer, Gate, say
+from .harness import BEDROCK, CLIENT_KEY, VERTEX, Answer, Gate, say, until
 from .platform import PLACES, Platform, Projected
 
 #: The parts that have a cluster for each place where credentials are fetched.
@@ -124,7 +125,9 @@ def sources(
                 for each, backend in whole["backends"].items():
                     backend["cluster"] = f"to-{each}"
                 chains = {**{each: [each] for each in backends}, **pairs}
-                whole["chains"] = [{"cluster": f"chain-{each}", "backends": members} for each, members in chains.items()]
+                whole["chains"] = [
+                    {"cluster": f"chain-{each}", "backends": members} for each, members in chains.items()
+                ]
             if teams:
                 whole["teams"] = dict(teams)
 
@@ -139,8 +142,8 @@ def sources(
         for path, text in (files or {}).items():
             Projected(Path(local(path))).write(text)
         with running(
-            version, cloud, f"sources-{name}", plugin=plugin, edit=whole, environment=variables, concurrency=concurrency,
-            clusters={"subject": cloud.ports["subject"], **(clusters or {})},
+            version, cloud, f"sources-{name}", plugin=plugin, edit=whole, environment=variables,
+            concurrency=concurrency, clusters={"subject": cloud.ports["subject"], **(clusters or {})},
             file="fallback.yaml" if gated else "gateway.yaml",
         ) as gate:  # fmt: skip
             yield Platform(gate, root)
@@ -151,8 +154,29 @@ def ask(gate: Gate, model: str, key: str = CLIENT_KEY, script: str = "") -> Answ
     return gate.post({"model": model, "messages": say(script)}, {"authorization": f"Bearer {key}"})
 
 
-def unavailable(answer: Answer) -> None:
-    """Checks the one clean 503 for missing credentials."""
-    error = answer.error
-    assert (answer.status, error["code"], error["type"]) == (503, "credentials_unavailable", "server_error")
-    assert 1 <= int(answer.headers["retry-after"]) <= 60
+def key_of(team: str) -> str:
+    """The key of a team, which is no secret here."""
+    return f"key-of-{team}"
+
+
+def health(gate: Gate) -> Any:
+    """What the gateway says of itself; it lives in any case."""
+    answer = gate.call("GET", "/health")
+    assert answer.status == 200
+    return json.loads(answer.body)
+
+
+@dataclass
+class Begun:
+    """A gateway that has all its credentials, and what it has asked for to get them."""
+
+    gate: Gate
+    counters: dict[str, int]
+    #: What one of those who hand out was asked.
+    asked: list[dict[str, Any]]
+
+
+def begun(gate: Gate, role: str) -> Begun:
+    """Waits for all credentials; `role` is the one whose requests are kept."""
+    until("all are there", lambda: health(gate) == {"status": "ok"})
+    return Begun(gate, gate.counters(), gate.requests(role))

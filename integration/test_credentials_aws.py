@@ -6,7 +6,6 @@ import copy
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,9 +16,9 @@ from .cloud.aws_settings import ContainerSettings, ImdsSettings, StsSettings
 from .cloud.container import POD, TASK
 from .cloud.driver import StandIn
 from .cloud.sigv4 import BEARER
-from .harness import CHAT, CLIENT_KEY, SESSION_ACCESS_KEY_ID, SESSION_SECRET, SESSION_TOKEN, Gate, say, until
+from .harness import CHAT, CLIENT_KEY, SESSION_ACCESS_KEY_ID, SESSION_SECRET, SESSION_TOKEN, Gate, say
 from .platform import ENVIRONMENT, IRSA_TOKEN, POD_IDENTITY_TOKEN, Platform, platform
-from .sources import ask, bedrock, sources
+from .sources import Begun, ask, bedrock, begun, key_of, sources
 from .test_teams import team
 from .test_token_files import Local
 
@@ -78,6 +77,9 @@ def assuming(base: str, **more: Any) -> dict[str, Any]:
     return written | {"clusters": {**written.get("clusters", {}), "sts": "aws_sts"}, "assume_role": role}
 
 
+RUNTIME, VPC = "bedrock-runtime", "vpce-0fe5b17a0707d6abc-29p5708s"
+ROLE_IN_CHINA = f"arn:aws-cn:iam::{keys.ACCOUNT}:role/fairlead-bedrock"
+
 TAGS = {"cost-centre": "4711", "stage": "Größe: 1/2 +x"}
 
 BACKENDS = {name: bedrock(credentials) for name, credentials in BASES.items()} | {
@@ -85,16 +87,25 @@ BACKENDS = {name: bedrock(credentials) for name, credentials in BASES.items()} |
     "api-key": bedrock({"source": "api_key", "api_key": {"env": "AWS_BEARER_TOKEN_BEDROCK"}}),
     # STS of FIPS as well.
     "fips": bedrock(assuming("environment", session_name="fips"), endpoint="fips"),
-    "vpc": bedrock(BASES["environment"], host="vpce-0fe5b17a0707d6abc-29p5708s.bedrock-runtime.us-east-1.vpce.amazonaws.com"),
+    "vpc": bedrock(BASES["environment"], host=f"{VPC}.{RUNTIME}.us-east-1.vpce.amazonaws.com"),
+    "china": bedrock(assuming("environment", role_arn=ROLE_IN_CHINA, session_name="china"), region="cn-north-1"),
+    "government": bedrock(BASES["environment"], region="us-gov-west-1", endpoint="fips"),
     **{f"over-{base}": bedrock(assuming(base, tags=TAGS)) for base in BASES},
     # A session for each team in the backend's own role.
-    "shared": bedrock(assuming("instance", role_arn=ROLE, external_id="unasked", per_team=True, tags={"stage": "test"})),
+    "shared": bedrock(
+        assuming("instance", role_arn=ROLE, external_id="unasked", per_team=True, tags={"stage": "test"})
+    ),
 }  # fmt: skip
 
+#: Backends whose hosts are not those of others, and in which region they sign.
 HOSTS = {
-    "fips": "bedrock-runtime-fips.us-east-1.amazonaws.com",
-    "vpc": BACKENDS["vpc"]["host"],
+    "fips": (f"{RUNTIME}-fips.us-east-1.amazonaws.com", "us-east-1"),
+    "vpc": (BACKENDS["vpc"]["host"], "us-east-1"),
+    "china": (f"{RUNTIME}.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+    "government": (f"{RUNTIME}-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1"),
 }
+
+REGIONS = ["us-east-1", "cn-north-1", "us-gov-west-1"]
 
 #: Ten teams that have no role of their own, and two that have one.
 MANY = [f"team-{number}" for number in range(10)]
@@ -104,11 +115,6 @@ OWN = {
 }
 
 ENVIRONMENT_OF_ALL = {"AWS_BEARER_TOKEN_BEDROCK": BEARER}
-
-
-def key_of(name: str) -> str:
-    """The key of a team, which is no secret here."""
-    return f"key-of-{name}"
 
 
 TEAMS = {
@@ -129,24 +135,15 @@ def identities() -> Iterator[StandIn]:
         yield cloud
 
 
-@dataclass
-class Begun:
-    """A gateway, and what it has asked for by itself when it began."""
-
-    gate: Gate
-    counters: dict[str, int]
-    sts: list[dict[str, Any]]
-
-
 @pytest.fixture(scope="module")
 def everything(version: str, identities: StandIn) -> Iterator[Begun]:
     """A gateway with every source."""
     identities.reset()
+    identities.config(regions=REGIONS)
     with sources(
         version, identities, "aws", BACKENDS, teams=TEAMS, environment=ENVIRONMENT_OF_ALL, files=FILES, concurrency=4
     ) as on:
-        until("all are there", lambda: json.loads(on.gate.call("GET", "/health").body) == {"status": "ok"})
-        yield Begun(on.gate, on.gate.counters(), on.gate.requests("sts"))
+        yield begun(on.gate, "sts")
 
 
 @pytest.fixture
@@ -182,29 +179,34 @@ def test_each_source_is_fetched_once_for_all_workers_and_all_backends(everything
     assert calls == {
         # The role's name is written down for one of two.
         "imds.token_calls": 2, "imds.role_calls": 1, "imds.key_calls": 2, "container.ecs_calls": 1,
-        "container.eks_calls": 1, "sts.assume_role_with_web_identity_calls": 1, "sts.assume_role_calls": len(BASES) + 1,
+        "container.eks_calls": 1, "sts.assume_role_with_web_identity_calls": 1, "sts.assume_role_calls": len(BASES) + 2,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_sts_is_asked_with_the_keys_of_the_source(everything: Begun, base: str) -> None:
-    (asked,) = [one for one in everything.sts if one["parameters"].get("RoleSessionName") == f"over-{base}"]
+    (asked,) = [one for one in everything.asked if one["parameters"].get("RoleSessionName") == f"over-{base}"]
     assert asked["caller"]["arn"] == CALLERS[base][1]
     assert asked["parameters"]["ExternalId"] == EXTERNAL_ID
     assert dict(asked["headers"])["host"] == "sts.us-east-1.amazonaws.com"
 
 
-def test_fips_is_fips_at_sts_as_well(everything: Begun) -> None:
-    (asked,) = [one for one in everything.sts if one["parameters"].get("RoleSessionName") == "fips"]
-    assert dict(asked["headers"])["host"] == "sts-fips.us-east-1.amazonaws.com"
+@pytest.mark.parametrize(("name", "host"), [
+    ("fips", "sts-fips.us-east-1.amazonaws.com"), ("china", "sts.cn-north-1.amazonaws.com.cn"),
+])  # fmt: skip
+def test_sts_is_asked_in_the_region_and_by_fips_as_bedrock_is(everything: Begun, name: str, host: str) -> None:
+    (asked,) = [one for one in everything.asked if one["parameters"].get("RoleSessionName") == name]
+    assert dict(asked["headers"])["host"] == host
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_other_hosts_of_a_region_sign_right(gate: Gate, name: str) -> None:
+def test_other_hosts_and_partitions_sign_right(gate: Gate, name: str) -> None:
+    gate.cloud.config(regions=REGIONS)
     caller(gate, name)
     headers = dict(gate.sent("bedrock")["headers"])
-    assert headers["host"] == HOSTS[name]
-    assert "/us-east-1/bedrock/aws4_request" in headers["authorization"]
+    host, region = HOSTS[name]
+    assert headers["host"] == host
+    assert f"/{region}/bedrock/aws4_request" in headers["authorization"]
 
 
 def test_an_api_key_is_a_bearer_token(gate: Gate) -> None:

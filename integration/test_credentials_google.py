@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,9 +14,9 @@ from .cloud import accounts, imds, keys
 from .cloud.aws_settings import ImdsSettings
 from .cloud.driver import StandIn
 from .cloud.google_settings import Subject
-from .harness import CHAT, CLIENT_KEY, Gate, say, until
-from .platform import FEDERATION_TOKEN, Platform, platform
-from .sources import ask, sources, vertex
+from .harness import CHAT, CLIENT_KEY, Gate, say
+from .platform import FEDERATION_TOKEN, platform
+from .sources import Begun, ask, begun, key_of, sources, vertex
 from .test_teams import team
 from .test_token_files import Local
 
@@ -108,7 +107,8 @@ PRINCIPALS = {
 def being(base: str, **more: Any) -> dict[str, Any]:
     """A base's credentials with a service account on top."""
     written = BASES[base]
-    return written | {"clusters": {**written["clusters"], "iam": "google_iam"}, "impersonate": {"service_account": TARGET} | more}
+    clusters = {**written["clusters"], "iam": "google_iam"}
+    return written | {"clusters": clusters, "impersonate": {"service_account": TARGET, **more}}
 
 
 BACKENDS = {name: vertex(credentials) for name, credentials in BASES.items()} | {
@@ -124,11 +124,6 @@ BACKENDS = {name: vertex(credentials) for name, credentials in BASES.items()} | 
 
 OWN = {"blue": {"service_account": BLUE}, "red": {"service_account": RED}}
 MANY = [f"team-{number}" for number in range(10)]
-
-
-def key_of(name: str) -> str:
-    """The key of a team, which is no secret here."""
-    return f"key-of-{name}"
 
 
 def address(name: str) -> str:
@@ -170,15 +165,6 @@ def key(identities: StandIn) -> dict[str, Any]:
     return identities.service_account()
 
 
-@dataclass
-class Begun:
-    """A gateway, and what it has asked for by itself when it began."""
-
-    gate: Gate
-    counters: dict[str, int]
-    iam: list[dict[str, Any]]
-
-
 @pytest.fixture(scope="module")
 def everything(version: str, identities: StandIn, key: dict[str, Any]) -> Iterator[Begun]:
     """A gateway with every source."""
@@ -189,8 +175,7 @@ def everything(version: str, identities: StandIn, key: dict[str, Any]) -> Iterat
     with sources(
         version, identities, "google", BACKENDS, teams=TEAMS, environment=environment, files=files, concurrency=4
     ) as on:
-        until("all are there", lambda: json.loads(on.gate.call("GET", "/health").body) == {"status": "ok"})
-        yield Begun(on.gate, on.gate.counters(), on.gate.requests("iam"))
+        yield begun(on.gate, "iam")
 
 
 @pytest.fixture
@@ -241,7 +226,7 @@ def test_each_source_is_fetched_once_for_all_workers_and_all_backends(everything
 
 
 def test_accounts_in_between_are_asked_for_by_name(everything: Begun, gate: Gate) -> None:
-    (asked,) = [one for one in everything.iam if "delegates" in one["body"]]
+    (asked,) = [one for one in everything.asked if "delegates" in one["body"]]
     assert asked["body"]["delegates"] == [f"projects/-/serviceAccounts/{MIDDLE}"]
     assert asked["body"]["lifetime"] == "900s" and asked["principal"] == accounts.KEYED
     assert seen(gate, "delegated") == (TARGET, None)

@@ -1,4 +1,4 @@
-"""The life of credentials through a real Envoy: short lives under load, sources that fail, what is revoked, wrong clocks."""
+"""The life of credentials through a real Envoy: short lives under load, failing sources, revocations, wrong clocks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from . import gateway
 from .cloud import accounts, keys, web_tokens
 from .cloud.driver import StandIn
 from .conftest import cluster
-from .harness import CLIENT_KEY, Answer, Gate, until
+from .harness import CLIENT_KEY, Answer, Gate, unavailable, until
 from .platform import FEDERATION_TOKEN, IRSA_TOKEN, POD_IDENTITY_TOKEN, Platform
-from .sources import ask, bedrock, sources, unavailable, vertex
+from .sources import ask, bedrock, health, key_of, sources, vertex
 from .test_credentials_aws import BASES as AWS_BASES
-from .test_credentials_aws import EXTERNAL, ROLE, assuming, key_of
+from .test_credentials_aws import EXTERNAL, ROLE, assuming
 from .test_credentials_google import BASES as GOOGLE_BASES
 from .test_credentials_google import BLUE, EVERYBODY, FILES_OF_GOOGLE, MIDDLE, TARGET, being
 from .test_fallback import Door, metric
 from .test_teams import team
+from .test_tokens import IN_TIME
 
 #: Who has shown another token than the one in the file.
 OTHER, OTHER_TOKEN = "stand-in-other", "stand-in.other-token.not-real"
@@ -70,8 +71,10 @@ def environment(key: dict[str, Any]) -> dict[str, str]:
 
 
 FILES = {
-    IRSA_TOKEN: web_tokens.STS_TOKEN, POD_IDENTITY_TOKEN: web_tokens.POD_TOKEN, FEDERATION_TOKEN: accounts.SUBJECT_TOKEN,
-}  # fmt: skip
+    IRSA_TOKEN: web_tokens.STS_TOKEN,
+    POD_IDENTITY_TOKEN: web_tokens.POD_TOKEN,
+    FEDERATION_TOKEN: accounts.SUBJECT_TOKEN,
+}
 
 #: Backends that fetch, each by another way.
 AWS = {name: bedrock(AWS_BASES[name]) for name in ("instance", "ecs", "eks", "web-identity")} | {
@@ -87,16 +90,24 @@ GOOGLE = {name: vertex(GOOGLE_BASES[name]) for name in ("machine", "key", "user"
 }
 ALL = {**AWS, **GOOGLE}
 
-TEAMS: dict[str, Any] = {"everybody": team(["*"])} | {
-    name: team(["*"], key=key_of(name))
-    | {"credentials": {"over-instance": {"role_arn": f"arn:aws:iam::{keys.ACCOUNT}:role/{name}"}, "being-key": {"service_account": BLUE}}}
-    for name in ("blue",)
-} | {"green": team(["*"], key=key_of("green"))}  # fmt: skip
+#: What a team calls as that calls as itself.
+OWN = {
+    "over-instance": {"role_arn": f"arn:aws:iam::{keys.ACCOUNT}:role/blue"},
+    "being-key": {"service_account": BLUE},
+}
+TEAMS = {
+    "everybody": team(["*"]),
+    "blue": team(["*"], key=key_of("blue")) | {"credentials": OWN},
+    "green": team(["*"], key=key_of("green")),
+}
 
 #: Who asks which backend: everybody each, and the teams those that know them.
 ASKS = [(model, CLIENT_KEY) for model in ALL] + [
-    ("over-instance", key_of("blue")), ("being-key", key_of("blue")), ("shared", key_of("blue")), ("shared", key_of("green")),
-]  # fmt: skip
+    ("over-instance", key_of("blue")),
+    ("being-key", key_of("blue")),
+    ("shared", key_of("blue")),
+    ("shared", key_of("green")),
+]
 
 
 # Two minutes
@@ -112,7 +123,8 @@ def fetches(cloud: StandIn) -> dict[tuple[str, ...], list[float]]:
             what: list[Any] = [role, request["path"], request["principal"]]
             if role == "sts":
                 parameters = request["parameters"]
-                what = [role, parameters["RoleArn"], parameters["RoleSessionName"], (request["caller"] or {}).get("arn")]
+                by = request["caller"] and request["caller"]["arn"]
+                what = [role, parameters["RoleArn"], parameters["RoleSessionName"], by]
             elif role == "imds" and not request["path"].endswith("fairlead-instance"):
                 continue
             found.setdefault(tuple(str(each) for each in what), []).append(request["at"])
@@ -132,7 +144,7 @@ def rotating(on: Platform, every: float) -> Iterator[Counter[str]]:
             POD_IDENTITY_TOKEN: web_tokens.projected(web_tokens.POD_AUDIENCE, far),
             FEDERATION_TOKEN: f"stand-in.subject-token.{number}",
         }
-        subjects = {old[FEDERATION_TOKEN]: accounts.SUBJECT, new[FEDERATION_TOKEN]: accounts.SUBJECT, OTHER_TOKEN: OTHER}
+        subjects = {each[FEDERATION_TOKEN]: accounts.SUBJECT for each in (old, new)} | {OTHER_TOKEN: OTHER}
         cloud.config(
             sts={"tokens": [old[IRSA_TOKEN], new[IRSA_TOKEN]]},
             container={"tokens": [old[POD_IDENTITY_TOKEN], new[POD_IDENTITY_TOKEN]]},
@@ -215,16 +227,13 @@ TROUBLED: dict[str, tuple[dict[str, Any], str]] = {
 }
 UNTROUBLED = {"static": bedrock(AWS_BASES["static"]), "machine": vertex(GOOGLE_BASES["machine"])}
 
-#: Within this many seconds a request has its answer: a source's call may take three of them.
-IN_TIME = 6
-
 
 def in_trouble(cloud: StandIn) -> None:
     """Lets every source of `TROUBLED` fail that does not by itself."""
     cloud.reset()
     cloud.config(
         container={"delay_s": 10, "only": "ecs"},
-        sts={"body": "<html>no keys</html>", "only": "assume_role_with_web_identity", "external_ids": {EXTERNAL: "another"}},
+        sts={"body": "<html>", "only": "assume_role_with_web_identity", "external_ids": {EXTERNAL: "another"}},
         oauth2={"status": 503, "body": "later"},
         google_sts={"subject_tokens": {}},
     )
@@ -253,13 +262,6 @@ def test_a_source_that_fails_costs_clean_503s_until_it_recovers(
             on.gate.verify()
     finally:
         door.stop()
-
-
-def health(gate: Gate) -> Any:
-    """What the gateway says of itself; it lives in any case."""
-    answer = gate.call("GET", "/health")
-    assert answer.status == 200
-    return json.loads(answer.body)
 
 
 def fetched(gate: Gate, backend: str, **labels: str) -> int:
@@ -406,7 +408,8 @@ def are_served(held: Lasting, asks: list[tuple[str, str]]) -> None:
 
 def told(answers: list[tuple[tuple[str, str], Answer]]) -> Counter[str]:
     """What clients heard who were not served."""
-    return Counter(f"{model}: {answer.status} {answer.body[:200]!r}" for (model, _), answer in answers if answer.status != 200)
+    refused = [(model, answer) for (model, _), answer in answers if answer.status != 200]
+    return Counter(f"{model}: {answer.status} {answer.body[:200]!r}" for model, answer in refused)
 
 
 def test_a_clock_that_is_wrong_is_corrected_by_the_cloud_that_refuses(held: Lasting) -> None:

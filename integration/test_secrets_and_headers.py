@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import socket
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 
 from . import gateway
+from .cloud.aws_settings import ContainerSettings
 from .harness import (
-    BEDROCK, CHAT, CLIENT_KEY, MODELS, PROMPT, SECRETS, SESSION_ACCESS_KEY_ID, SESSION_TOKEN, Gate, say,
+    BEDROCK, CHAT, CLIENT_KEY, MODELS, PROMPT, SECRETS, SESSION_ACCESS_KEY_ID, SESSION_TOKEN, Gate, leaks, say,
 )  # fmt: skip
 
 #: What may leave, and nothing else.
@@ -91,6 +93,23 @@ def test_no_secret_reaches_a_client(gate: Gate) -> None:
         for secret in SECRETS:
             assert secret == PROMPT or secret not in told, secret
         assert gateway.AWS_ACCESS_KEY_ID not in told and SESSION_ACCESS_KEY_ID not in told
+
+
+def test_what_was_handed_out_would_be_found_in_a_log_or_a_reply(gate: Gate) -> None:
+    """By what looks behind every test, `Gate.verify`."""
+    connection = http.client.HTTPConnection("127.0.0.1", gate.cloud.ports["container"], timeout=15)
+    connection.putrequest("GET", ContainerSettings().path, skip_accept_encoding=True)
+    connection.endheaders()
+    key = json.loads(connection.getresponse().read())
+    connection.close()
+    for secret in (key["SecretAccessKey"], key["Token"], gate.cloud.control("POST", "/tokens/issue")["access_token"]):
+        for text in (f'[debug] {{"x":"{secret}"}}\n', f"/path?x={quote(secret, safe='')}&y", f"Credential={secret},"):
+            assert leaks(text, gate.cloud.issued()) == [secret], text
+    gate.verify()
+    gate._told.append(key["SecretAccessKey"].encode())
+    with pytest.raises(AssertionError, match="is in a reply"):
+        gate.verify()
+    gate._told.clear()
 
 
 @pytest.mark.parametrize("name", ["x-fairlead-cluster", "X-Fairlead-Cluster", "X-FAIRLEAD-CLUSTER"])

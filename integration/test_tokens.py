@@ -14,7 +14,7 @@ import pytest
 
 from . import gateway
 from .conftest import running
-from .harness import BEDROCK, CHAT, VERTEX, Answer, Gate, say, until
+from .harness import BEDROCK, CHAT, VERTEX, Answer, Gate, say, unavailable, until
 from .cloud.driver import StandIn
 from .cloud.embeddings import vector
 
@@ -49,13 +49,6 @@ def tokens(
 
 def ask(gate: Gate, model: str = VERTEX) -> Answer:
     return gate.post({"model": model, "messages": say()})
-
-
-def unavailable(answer: Answer) -> None:
-    """Checks the one clean 503 for missing credentials."""
-    error = answer.error
-    assert (answer.status, error["code"], error["type"]) == (503, "credentials_unavailable", "server_error")
-    assert 1 <= int(answer.headers["retry-after"]) <= 60
 
 
 def timely(gate: Gate) -> Answer:
