@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from integration import gateway
-from integration.bench import bodies, process, report
+from integration.bench import bodies, inside, process, report
 from integration.bench.cases import Case, cases
 from integration.bench.runner import Bench, Round
 
@@ -76,6 +76,10 @@ def main() -> int:
             bench.start(*bench.gated)
             sides = (bench.plugin, *bench.gated)
             gated = differences(bench.run(cases()[0], 4 * asked.rounds, asked.seconds, 1, sides))
+        heavy = [case for case in chosen if case.key in report.HEAVY]
+        if heavy:
+            print("measuring: the plugin in V8 alone", file=sys.stderr)
+        alone = inside.measure(asked.wasm.resolve(), heavy, asked.seconds) if heavy else []
         for side in (*bench.sides, *more):
             side.count_faults()
         code = asked.wasm.read_bytes()
@@ -88,6 +92,7 @@ def main() -> int:
             "wasm_bytes": len(code),
             "wasm_gzip_bytes": len(gzip.compress(code, 9)),
             "cases": rows,
+            "inside": [asdict(each) for each in alone],
             "teams": gated,
             "sides": {
                 side.name: {

@@ -91,7 +91,7 @@ def _remarks(told: dict[str, Any], cases: dict[str, Any]) -> list[tuple[str, str
         verdict = "linear" if second <= first * 1.5 else "NOT LINEAR"
         slopes = f"to 20 kB {first:.2f} µs, to 1 MB {second:.2f} µs above plain"
         found.append(("a kB more", f"{slopes}: {second / first:.2f} times, {verdict}"))
-    found += _hash(cases)
+    found += [_inside(row) for row in told["inside"]]
     plain, plugin = told["sides"]["plain"], told["sides"]["plugin"]
     for key, name, unit, scale in (
         ("boot_seconds", "boot to ready", "s", 1),
@@ -123,28 +123,16 @@ def _remarks(told: dict[str, Any], cases: dict[str, Any]) -> list[tuple[str, str
     return found
 
 
-#: Cases whose translation must cost less than the hash of what is signed.
+#: Cases whose translation must cost less than their signature, most of which is the hash of the body.
 HEAVY = {"bedrock_1mb_image": "1 MB image", "bedrock_60_turns": "60 tool turns", "bedrock_70kb_tools": "70 kB of tools"}
 
 
-def _hash(cases: dict[str, Any]) -> list[tuple[str, str]]:
-    """What translation costs beside the hash. The same picture goes to Vertex without one: the difference is its price."""
-    small, signed, unsigned = (cases.get(key) for key in ("bedrock_300b", "bedrock_1mb_image", "vertex_1mb_image"))
-    vertex_small = cases.get("vertex_2kb")
-    if not (small and signed and unsigned and vertex_small):
-        return []
-    # What a small request costs on each side has nothing to do with the size of the body.
-    difference = (signed["above_us"] - small["above_us"]) - (unsigned["above_us"] - vertex_small["above_us"])
-    each = difference / signed["body_bytes"]
-    found = [("the hash", f"{each * 1e6:,.0f} µs for a MB: Bedrock's 1 MB image less Vertex's")]
-    for key, title in HEAVY.items():
-        if case := cases.get(key):
-            hashed = each * case["body_bytes"]
-            rest = case["above_us"] - small["above_us"] - hashed
-            verdict = "below" if rest < hashed else "NOT BELOW"
-            told = f"{rest:,.0f} µs to read, write and hand over {case['body_bytes'] / 1000:,.0f} kB, hash {hashed:,.0f} µs"
-            found.append((title, f"{told}: {rest / hashed:.2f} of it, {verdict}"))
-    return found
+def _inside(row: dict[str, Any]) -> tuple[str, str]:
+    """What translation costs beside the signature, in the plugin itself."""
+    translation, signature = row["translation_us"], row["signature_us"]
+    verdict = "below" if translation < signature else "NOT BELOW"
+    told = f"in V8 alone {translation:,.0f} µs to read and write, {signature:,.0f} µs to sign"
+    return (HEAVY[row["key"]], f"{told}: {translation / signature:.2f} of it, {verdict}")
 
 
 def _slope(small: dict[str, Any], large: dict[str, Any]) -> float:

@@ -10,6 +10,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr_iter;
+
 use crate::base::json::{Str, Text};
 
 /// Stands before checksum and proof.

@@ -283,8 +283,8 @@ impl Record {
             return record;
         }
         for (index, window) in record.windows_mut().into_iter().enumerate() {
-            if present & (1 << index) != 0 {
-                *window = Window::read(&mut rest).unwrap_or_default();
+            if present & (1 << index) != 0 && window.read(&mut rest).is_none() {
+                *window = Window::default();
             }
         }
         record

@@ -82,19 +82,19 @@ impl Window {
     /// How many bytes [`Window::write`] adds at most.
     pub const BYTES: usize = 8 * (SLOTS + 2);
 
-    /// Reads what [`Window::write`] wrote, off the front of `bytes`.
-    pub fn read(bytes: &mut &[u8]) -> Option<Self> {
+    /// Reads what [`Window::write`] wrote, off the front of `bytes`, into an empty window: where it lies, for it is
+    /// half a kilobyte. `None`: it wrote no such thing, and some of the window may be filled.
+    pub fn read(&mut self, bytes: &mut &[u8]) -> Option<()> {
         let mut number = || {
             let (head, rest) = bytes.split_first_chunk::<8>()?;
             *bytes = rest;
             Some(u64::from_le_bytes(*head))
         };
-        let (newest, filled) = (number()?, number()?);
-        let mut window = Self { newest, filled, ..Self::default() };
-        for index in bits(filled) {
-            *window.slots.get_mut(index)? = number()?;
+        (self.newest, self.filled) = (number()?, number()?);
+        for index in bits(self.filled) {
+            *self.slots.get_mut(index)? = number()?;
         }
-        Some(window)
+        Some(())
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -326,7 +326,11 @@ mod tests {
         let mut bytes = Vec::new();
         window.write(&mut bytes);
         assert_eq!(bytes.len(), Window::BYTES);
-        assert_eq!(Window::read(&mut bytes.as_slice()), Some(window));
-        assert_eq!(Window::read(&mut &bytes[1..]), None);
+        let read = |mut bytes: &[u8]| {
+            let mut window = Window::default();
+            window.read(&mut bytes).map(|()| window)
+        };
+        assert_eq!(read(&bytes), Some(window));
+        assert_eq!(read(&bytes[1..]), None);
     }
 }
