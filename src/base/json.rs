@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use memchr::memchr;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -111,12 +112,12 @@ impl<'a> Text<'a> {
 
     /// The text itself. Borrows unless there are escapes; lone surrogates become U+FFFD.
     pub fn unescape(self) -> Cow<'a, str> {
-        if !self.0.contains('\\') {
-            return Cow::Borrowed(self.0);
-        }
-        let mut text = String::with_capacity(self.0.len());
         let mut rest = self.0;
-        while let Some((before, escape)) = rest.split_once('\\') {
+        if split_at_escape(rest).is_none() {
+            return Cow::Borrowed(rest);
+        }
+        let mut text = String::with_capacity(rest.len());
+        while let Some((before, escape)) = split_at_escape(rest) {
             text.push_str(before);
             let (character, length) = match escape.as_bytes().first() {
                 Some(b'n') => ('\n', 1),
@@ -135,6 +136,13 @@ impl<'a> Text<'a> {
         text.push_str(rest);
         Cow::Owned(text)
     }
+}
+
+/// What stands before the first backslash and behind it. Arguments of tool calls are full of them, and `str::find` takes
+/// longer to set out.
+fn split_at_escape(text: &str) -> Option<(&str, &str)> {
+    let (before, escape) = text.split_at_checked(memchr(b'\\', text.as_bytes())?)?;
+    Some((before, escape.strip_prefix('\\')?))
 }
 
 /// The character of `uXXXX`; `None` for surrogates and for anything else.

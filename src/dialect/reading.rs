@@ -19,7 +19,11 @@ pub fn text(body: &[u8]) -> Result<&str, Error> {
 
 /// Reads the whole body.
 pub fn body<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
-    json::read(text).map_err(|fault| unreadable("", fault))
+    json::read(text).map_err(|fault| {
+        // What is no JSON at all is told so, though something before the place where it breaks off was wrong, too.
+        let whole = if fault.syntax { None } else { json::read::<&RawValue>(text).err() };
+        unreadable("", whole.unwrap_or(fault))
+    })
 }
 
 /// Reads a part of the body that stands at `place`.
@@ -251,6 +255,8 @@ mod tests {
         // What is no array of such things at all goes first.
         assert_eq!(gathered("[3,\"4\"]").unwrap_err().param.as_deref(), Some("[1]"));
         assert_eq!(gathered("[3,").unwrap_err().kind, Kind::NotJson);
+        assert_eq!(gathered("[[").unwrap_err().kind, Kind::NotJson, "though a list is no number, either");
+        assert_eq!(gathered("[[]]").unwrap_err().kind, Kind::WrongType);
     }
 
     #[test]

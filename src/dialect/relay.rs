@@ -109,6 +109,11 @@ const LONGEST_MODEL: usize = 8 * 1024;
 /// however deep they stand. `None` where a glance cannot tell.
 pub fn models(body: &[u8]) -> Option<Vec<Str<'_>>> {
     const NAME: &[u8] = br#""model""#;
+    let first = body.trim_ascii_start().strip_prefix(b"{").map_or(body, <[u8]>::trim_ascii_start);
+    if let Some(rest) = first.strip_prefix(NAME) {
+        // Two of them would be refused by whoever reads the body.
+        return Some(name(rest)?.into_iter().collect());
+    }
     // The letters of the name may be written as escapes, which nobody does: they are `\u0064` to `\u006f`.
     if memmem::find(body, br"\u006").is_some() {
         return None;
@@ -116,16 +121,22 @@ pub fn models(body: &[u8]) -> Option<Vec<Str<'_>>> {
     let mut names = Vec::new();
     for at in memmem::find_iter(body, NAME) {
         let (_, rest) = body.split_at_checked(at.saturating_add(NAME.len()))?;
-        let Some(value) = rest.trim_ascii_start().strip_prefix(b":") else { continue };
-        // What is no text is no name.
-        let Some(text) = value.trim_ascii_start().strip_prefix(b"\"") else { continue };
+        let Some(name) = name(rest)? else { continue };
         if names.len() == MOST_MODELS {
             return None;
         }
-        let text = std::str::from_utf8(inside(text)?).ok()?;
-        names.push(reading::model(Str(Text::from_escaped(text).unescape())));
+        names.push(name);
     }
     Some(names)
+}
+
+/// The text of a member, given from behind its name: `Some(None)` where it is no member, or no text and so no name;
+/// `None` where a glance cannot tell.
+fn name(rest: &[u8]) -> Option<Option<Str<'_>>> {
+    let Some(value) = rest.trim_ascii_start().strip_prefix(b":") else { return Some(None) };
+    let Some(text) = value.trim_ascii_start().strip_prefix(b"\"") else { return Some(None) };
+    let text = std::str::from_utf8(inside(text)?).ok()?;
+    Some(Some(reading::model(Str(Text::from_escaped(text).unescape()))))
 }
 
 /// The inside of a JSON string, given from behind its first quote.
@@ -243,8 +254,11 @@ mod tests {
             (r#"{"model":"a"}"#, of(&["a"])),
             ("{\"messages\":[],\n \"model\" :\t\"a\\/b\\n\\\"c\"}", of(&["a/b\n\"c"])),
             (r#"{"model":"arn%3Aaws"}"#, of(&["arn:aws"])),
-            (r#"{"model":"a","metadata":{"model":"b"}}"#, of(&["a", "b"])),
-            (r#"{"model":"a","model":"b"}"#, of(&["a", "b"])),
+            // The first member of all is at the top.
+            (r#" { "model":"a","metadata":{"model":"b"}}"#, of(&["a"])),
+            (r#"{"model":"a","\u006dodel":"b"}"#, of(&["a"])),
+            (r#"{"metadata":{"model":"b"},"model":"a"}"#, of(&["b", "a"])),
+            (r#"{"n":1,"model":"a","model":"b"}"#, of(&["a", "b"])),
             // No members, or no names: nothing that `peek` would take for the model.
             (r#"{"messages":[{"content":"\"model\":\"x\""}],"required":["model"]}"#, of(&[])),
             (r#"{"model":{"type":"string"},"x":["model"]}"#, of(&[])),
@@ -262,7 +276,7 @@ mod tests {
             }
         }
         assert_eq!(found(b"{\"model\":\"\xff\"}"), None);
-        let many = |count: usize| r#"{"model":"a"}"#.repeat(count);
+        let many = |count: usize| format!("{{{}", r#","model":"a""#.repeat(count));
         assert_eq!(found(many(MOST_MODELS).as_bytes()).map(|names| names.len()), Some(MOST_MODELS));
         assert_eq!(found(many(MOST_MODELS + 1).as_bytes()), None);
         let long = |length| format!("{{\"model\":\"{}\"}}", "x".repeat(length));
