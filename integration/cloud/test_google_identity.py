@@ -20,7 +20,7 @@ from google.auth import aws, crypt, exceptions, identity_pool, impersonated_cred
 from google.oauth2 import service_account
 from google.oauth2.credentials import Credentials as UserCredentials
 
-from . import accounts, keys, sigv4
+from . import accounts, keys
 from .driver import StandIn
 
 PLATFORM = "https://www.googleapis.com/auth/cloud-platform"

@@ -1,4 +1,4 @@
-"""Troubles that a test orders, through the control port, for those who hand out credentials: late, or with another answer."""
+"""Troubles that a test orders for those who hand out credentials: a late answer, or another one."""
 
 from __future__ import annotations
 
