@@ -59,9 +59,7 @@ pub fn split<'a>(id: Str<'a>) -> (Str<'a>, Option<Text<'a>>) {
 
 /// Where a mark begins. Conversations are full of ids, and `str::find` first makes a table of what it looks for.
 fn find(id: &str, mark: &str) -> Option<usize> {
-    id.match_indices('_')
-        .map(|(at, _)| at)
-        .find(|at| id.get(*at..).is_some_and(|rest| rest.starts_with(mark)))
+    memchr_iter(b'_', id.as_bytes()).find(|at| id.get(*at..).is_some_and(|rest| rest.starts_with(mark)))
 }
 
 fn proof(rest: &str) -> Option<&str> {
