@@ -185,6 +185,20 @@ def test_a_connection_that_breaks_is_a_503(gate: Gate) -> None:
     assert (raised.value.status_code, raised.value.code) == (503, "upstream_unreachable")
 
 
+@pytest.mark.parametrize("trouble", ["error type=internal", "error type=unavailable", "reset"])
+def test_a_call_of_several_is_tried_again_by_envoy(gate: Gate, trouble: str) -> None:
+    inputs = [f"text {number}" for number in range(20)]
+    inputs[7] += f" [[script:{trouble} times=2]]"
+    reply = gate.client.embeddings.create(model=TITAN, input=inputs)
+    assert vectors(reply) == [vector(text, 1024) for text in inputs]
+    assert len(gate.requests("bedrock")) == 22
+
+
+def test_throttling_is_not_tried_again_at_once(gate: Gate) -> None:
+    with pytest.raises(openai.RateLimitError):
+        gate.client.embeddings.create(model=TITAN, input=["a", "b [[script:error type=throttle times=1]]"])
+
+
 def test_an_answer_that_is_none_is_a_502(gate: Gate) -> None:
     for script in ("raw kind=wrong", "raw kind=truncated", "raw kind=text", "raw kind=html status=200"):
         with pytest.raises(openai.InternalServerError) as raised:

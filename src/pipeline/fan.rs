@@ -55,6 +55,15 @@ const IMAGES: Measure = Measure {
     bytes: 96 * 1024 * 1024,
 };
 
+/// Asks Envoy to try a call again, as a route's retry policy would: one that fails is the end of all. The clouds' own
+/// SDKs do the same, but for throttling, which lasts longer than Envoy waits. Envoy keeps these headers to itself:
+/// envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter.
+const RETRIES: [(&str, &str); 3] = [
+    ("x-envoy-retry-on", "connect-failure,refused-stream,reset,retriable-status-codes"),
+    ("x-envoy-retriable-status-codes", "500,502,503"),
+    ("x-envoy-max-retries", "2"),
+];
+
 impl Expects {
     const fn measure(&self) -> &'static Measure {
         match self {
@@ -205,9 +214,10 @@ impl Fan {
             let number = self.next;
             let Some(body) = self.bodies.get_mut(number) else { break };
             let timeout = left.min(measure.call);
-            let Some(call) = attempt::call(plan, host, &self.asked, &self.address, body, timeout)? else {
+            let Some(mut call) = attempt::call(plan, host, &self.asked, &self.address, body, timeout)? else {
                 break;
             };
+            call.headers.extend(RETRIES.map(|(name, value)| (name, value.to_owned())));
             self.held = self.held.saturating_sub(call.body.len());
             calls.push((number, call));
             self.next = number.saturating_add(1);
