@@ -8,7 +8,7 @@ import http.client
 import json
 import time
 import xml.etree.ElementTree as xml
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -46,17 +46,6 @@ WEB = {"Action": "AssumeRoleWithWebIdentity", **VERSION, "RoleArn": ROLE, "RoleS
 WHO = {"Action": "GetCallerIdentity", **VERSION}
 
 Reply = tuple[int, dict[str, str], bytes]
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
-
-
-@pytest.fixture(autouse=True)
-def fresh(cloud: StandIn) -> None:
-    cloud.reset()
 
 
 def ask(

@@ -8,7 +8,7 @@ import datetime
 import http.client
 import json
 import time
-from typing import Any, Iterator
+from typing import Any
 from urllib.parse import quote
 
 import boto3
@@ -31,17 +31,6 @@ TOOL = {"toolSpec": {"name": "weather", "inputSchema": {"json": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}}  # fmt: skip
 CLOCK = {"toolSpec": {"name": "clock", "inputSchema": {"json": {
     "type": "object", "properties": {"zone": {"enum": ["utc"]}}}}}}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
-
-
-@pytest.fixture(autouse=True)
-def fresh(cloud: StandIn) -> None:
-    cloud.reset()
 
 
 def say(text: str, **more: Any) -> dict[str, Any]:

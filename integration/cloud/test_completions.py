@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from typing import Any, Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -29,17 +29,6 @@ WEATHER: Any = {
     },
 }
 CLOSED = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
-
-
-@pytest.fixture(autouse=True)
-def fresh(cloud: StandIn) -> None:
-    cloud.reset()
 
 
 @pytest.fixture

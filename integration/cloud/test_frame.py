@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from typing import Iterator
 
 import pytest
 
@@ -13,15 +12,8 @@ from .driver import StandIn
 from .scripts import CLOUDS
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
-
-
 @pytest.mark.parametrize("name", CLOUDS)
 def test_a_request_of_no_api_is_refused_and_recorded(cloud: StandIn, name: str) -> None:
-    cloud.reset()
     connection = http.client.HTTPConnection("127.0.0.1", cloud.ports[name], timeout=5)
     connection.request("POST", "/v0/nothing", b"{}", {"content-type": "application/json"})
     reply = connection.getresponse()

@@ -9,7 +9,7 @@ import json
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import pytest
@@ -56,12 +56,6 @@ REFRESH = {
 }
 
 Reply = tuple[int, dict[str, str], bytes]
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from google.genai import errors, types
 from . import test_bedrock, test_vertex
 from .driver import StandIn
 from .strict import sniff
-from .test_bedrock import cloud, fresh  # noqa: F401  Fixtures.
 from .test_vertex import sdk  # noqa: F401
 
 NOVA, TITAN, STABLE = "amazon.nova-canvas-v1:0", "amazon.titan-image-generator-v2:0", "stability.sd3-5-large-v1:0"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -25,12 +24,6 @@ SDK_HEADERS = ["user-agent", "accept-encoding", "x-stainless-lang", "x-stainless
                "x-stainless-helper-method", "x-stainless-stream-helper", "anthropic-version", "x-api-key"]  # fmt: skip
 
 WEATHER: Any = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
 
 
 def bedrock(cloud: StandIn) -> tuple[Any, str]:
@@ -73,7 +66,6 @@ VERSIONS = {"bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
 @pytest.fixture(params=[bedrock, mantle, vertex, own], ids=lambda make: make.__name__)
 def asked(request: Any, cloud: StandIn) -> Any:
     """A function that sends a conversation through an SDK, whole or streamed."""
-    cloud.reset()
     cloud.config(allow_headers=SDK_HEADERS)
     client, model = request.param(cloud)
     edition = request.param.__name__
@@ -190,7 +182,6 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_the_api_refuses_is_refused_in_its_words(cloud: StandIn, name: str) -> None:
-    cloud.reset()
     cloud.config(allow_headers=["accept-encoding"])
     body, words = REFUSED[name]
     status, error = post(cloud, body)
@@ -204,7 +195,6 @@ def test_what_the_api_refuses_is_refused_in_its_words(cloud: StandIn, name: str)
     [{"x-api-key": "sk-wrong"}, {"anthropic-version": "2026-10-21"}, {"authorization": "Bearer x"}, {"x-forwarded-for": "1"}],
 )
 def test_a_wrong_header_is_refused(cloud: StandIn, headers: dict[str, str]) -> None:
-    cloud.reset()
     cloud.config(allow_headers=["accept-encoding"])
     status, error = post(cloud, say(HELLO), headers)
     assert status in (400, 401) and error["type"] == "error"

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
 from .driver import StandIn
 from .test_completions import post
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
 
 
 TEXTS: dict[str, Any] = {"model": "text-embedding-3-small", "input": ["a b", "c"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Iterator
 
 import pytest
 
@@ -30,15 +29,8 @@ LINES += [
 ]
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
-
-
 @pytest.mark.parametrize("line", LINES)
 def test_a_script_plays_on_both_clouds_whole_and_streamed(cloud: StandIn, line: str) -> None:
-    cloud.reset()
     bedrock = test_bedrock.say(f"[[script: {line}]]", toolConfig={"tools": [test_bedrock.TOOL, test_bedrock.CLOCK]})
     vertex = test_vertex.say(f"[[script: {line}]]", tools=test_vertex.TOOLS)
     for path in ("/model/x.y/converse", "/model/x.y/converse-stream"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 from google import genai
@@ -25,17 +25,6 @@ WEATHER = {
 }
 CLOCK = {"name": "clock", "parametersJsonSchema": {"type": "object", "properties": {"zone": {"type": "string"}}}}
 TOOLS = [{"functionDeclarations": [WEATHER, CLOCK]}]
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[StandIn]:
-    with StandIn() as cloud:
-        yield cloud
-
-
-@pytest.fixture(autouse=True)
-def fresh(cloud: StandIn) -> None:
-    cloud.reset()
 
 
 def fetch_token(cloud: StandIn, path: str = "token", **headers: str) -> tuple[int, bytes]:
