@@ -79,6 +79,13 @@ def pairs(plugin: dict[str, Any]) -> None:
         targets = [{"backend": first, "model": model, "order": 1}, {"backend": SECOND, "model": VERTEX, "order": 2}]
         plugin["models"].append({"name": name, "targets": targets})
         plugin["chains"].append({"cluster": name, "backends": [first, SECOND]})
+    # Vectors of one text in a call; one of the backends has a cluster that Envoy does not know.
+    plugin["backends"]["missing"] = plugin["backends"][FIRST] | {"cluster": "missing"}
+    for name, first in (("vectors", FIRST), ("lost-vectors", "missing")):
+        plugin["models"].append({"name": name, "targets": [
+            {"backend": first, "model": "bedrock/amazon.titan-embed-text-v2:0", "order": 1},
+            {"backend": SECOND, "model": "vertex_ai/gemini-embedding-001", "order": 2},
+        ]})  # fmt: skip
     # Asked first where the first backend of a pair is passed over.
     plugin["chains"].append({"cluster": "riap", "backends": [SECOND, FIRST]})
 
@@ -229,6 +236,27 @@ def test_a_thousand_requests_that_meet_a_fault_are_served_by_the_second(strict: 
     assert tries(strict) - before == {(FIRST, outcome): REQUESTS, (SECOND, "ok"): REQUESTS}
     healed = crowd.send(strict.envoy.port, crowd.asks("pair", CLIENTS), CLIENTS)
     all_served(healed, FIRST, 1, CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("model", "script", "outcome"),
+    [
+        ("vectors", "error type=unavailable", "overloaded"),
+        ("vectors", "error type=denied", "denied"),
+        ("vectors", "reset", "unreachable"),
+        ("lost-vectors", "default", "unreachable"),
+    ],
+)
+def test_all_of_several_calls_are_made_at_the_second(strict: Gate, model: str, script: str, outcome: str) -> None:
+    before = tries(strict)
+    inputs = [f"text {number}" for number in range(20)]
+    with broken(strict, script):
+        reply = strict.post({"model": model, "input": inputs}, KEY, "/v1/embeddings")
+    assert reply.status == 200, reply.body[:300]
+    assert [item["embedding"] for item in json.loads(reply.body)["data"]] == [vector(text, 3072) for text in inputs]
+    assert reply.headers["x-fairlead-backend"] == SECOND
+    first = "missing" if model == "lost-vectors" else FIRST
+    assert tries(strict) - before == {(first, outcome): 1, (SECOND, "ok"): 1}
 
 
 def test_a_backend_that_asks_for_time_is_passed_over_until_it_is_up(strict: Gate) -> None:

@@ -1,10 +1,12 @@
 //! A request that takes several calls: a few of them at a time, and their answers in the order of the calls.
 //!
-//! One call that fails is the end of all: an application has no use for half of its vectors, and OpenAI's API
-//! gives all images or none, too, unless a filter has withheld some. Envoy makes the
+//! One call that fails is the end of all: an application has no use for half of its vectors, or for those of two
+//! models, and OpenAI's API gives all images or none, too, unless a filter has withheld some. So all calls are made
+//! anew where the request may go else. Envoy makes the
 //! calls for the worker rather than for the request, so a client that leaves does not cut them off; what
 //! answers then is not listened to, and no further call is made.
 
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use crate::base::error::{Error, Kind};
@@ -14,12 +16,16 @@ use crate::chat::Usage;
 use crate::credential::source;
 use crate::dialect::embedding;
 use crate::dialect::openai::image::Made;
+use crate::policy::choice::Choice;
 use crate::provider::Address;
 
 use super::Plan;
+use super::aim::Aim;
 use super::attempt::{self, Asked, Attempt, Expects};
+use super::caller::Caller;
 use super::meter::Pending;
-use super::{embed, image, reply};
+use super::outcome::{Again, Outcome};
+use super::{embed, gate, image, reply};
 
 /// How much the calls of one request may take.
 struct Measure {
@@ -129,16 +135,51 @@ impl Part {
     }
 }
 
+/// Where else a request may go, and what is written for there.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// The client's body; empty where there is no other place.
+    body: Vec<u8>,
+    /// The first is where the request is.
+    choices: Vec<Choice>,
+}
+
+impl Rest {
+    /// What may follow upon the first of these places.
+    pub fn new(body: &[u8], choices: Vec<Choice>) -> Self {
+        if choices.len() < 2 {
+            return Self::default();
+        }
+        Self { body: body.to_vec(), choices }
+    }
+
+    /// Goes on to the next place where such a failure need not come again.
+    fn next(&mut self, kind: Kind) -> Option<Choice> {
+        let wider = match Outcome::of(kind).again {
+            Again::Anywhere | Again::Elsewhere => self.choices.first()?.wider,
+            Again::Wider => true,
+            Again::Never => return None,
+        };
+        let next = self.choices.iter().skip(1).position(|choice| choice.wider == wider)?;
+        self.choices.drain(..=next);
+        self.choices.first().cloned()
+    }
+}
+
 /// The calls of one request.
 #[derive(Debug)]
 pub struct Fan {
     asked: Box<Asked>,
     address: Address,
-    /// By the number of the call; empty once it is under way.
+    rest: Rest,
+    /// How many calls were made at other places, whose answers nobody waits for any more: the number of the first
+    /// call at this one.
+    before: usize,
+    /// By the number of the call here; empty once it is under way.
     bodies: Vec<Vec<u8>>,
-    /// By the number of the call.
+    /// By the number of the call here.
     parts: Vec<Option<Part>>,
-    /// The number of the next call.
+    /// The number of the next call here.
     next: usize,
     /// How many calls have been answered.
     answered: usize,
@@ -169,16 +210,22 @@ pub enum Progress {
 
 impl Fan {
     /// Makes one of a translated request that takes several calls.
-    pub fn new(attempt: Attempt, now: SystemTime) -> Self {
+    pub fn new(attempt: Attempt, rest: Rest, now: SystemTime) -> Self {
+        let deadline = now.checked_add(attempt.asked.expects.measure().all).unwrap_or(now);
+        Self::until(deadline, attempt, rest, 0)
+    }
+
+    fn until(deadline: SystemTime, attempt: Attempt, rest: Rest, before: usize) -> Self {
         let whole = attempt.pending();
         let Attempt { address, body, more, asked, .. } = attempt;
         let bodies: Vec<Vec<u8>> = std::iter::once(body).chain(more).collect();
         let parts = bodies.iter().map(|_| None).collect();
-        let held = bodies.iter().map(Vec::len).sum();
-        let deadline = now.checked_add(asked.expects.measure().all).unwrap_or(now);
+        let held = bodies.iter().map(Vec::len).sum::<usize>().saturating_add(rest.body.len());
         Self {
             asked: Box::new(asked),
             address,
+            rest,
+            before,
             bodies,
             parts,
             next: 0,
@@ -219,18 +266,44 @@ impl Fan {
             };
             call.headers.extend(RETRIES.map(|(name, value)| (name, value.to_owned())));
             self.held = self.held.saturating_sub(call.body.len());
-            calls.push((number, call));
+            calls.push((self.before.saturating_add(number), call));
             self.next = number.saturating_add(1);
         }
         self.asked.meter.sent(self.pending(self.next - self.answered));
-        self.asked.attempts = self.next as u64;
+        self.asked.attempts = self.before.saturating_add(self.next) as u64;
         Ok((self.next > self.answered).then_some(calls))
+    }
+
+    /// Begins anew at another place, if there is one where a failure of this kind need not come again.
+    pub fn turn(
+        &mut self,
+        plan: &Plan,
+        caller: &Caller,
+        host: &dyn Host,
+        kind: Kind,
+    ) -> Option<Vec<(usize, Callout)>> {
+        while host.now() < self.deadline {
+            let choice = self.rest.next(kind)?;
+            let Ok(mut attempt) = Attempt::translate(&Aim::at(plan, caller, host, choice), &self.rest.body)
+            else {
+                continue;
+            };
+            gate::again(plan, caller, host, &self.asked.meter, &attempt);
+            attempt.asked.meter = Rc::clone(&self.asked.meter);
+            let (rest, before) = (std::mem::take(&mut self.rest), self.before.saturating_add(self.next));
+            *self = Self::until(self.deadline, attempt, rest, before);
+            // Nobody wakes a request in the midst of its calls: where credentials are still to come it cannot wait.
+            if let Ok(Some(calls)) = self.launch(plan, host) {
+                return Some(calls);
+            }
+        }
+        None
     }
 
     /// Takes the answer to a call; `None`: there was none.
     ///
     /// # Errors
-    /// Why the whole request has failed.
+    /// Why the request has failed at this place.
     pub fn answer(
         &mut self,
         plan: &Plan,
@@ -238,6 +311,9 @@ impl Fan {
         number: usize,
         answer: Option<(&Headers, &[u8])>,
     ) -> Result<Progress, Error> {
+        let Some(number) = number.checked_sub(self.before) else {
+            return Ok(Progress::More(Vec::new()));
+        };
         let part = self.part(plan, host, number, answer).map_err(|error| self.locate(number, error));
         let under_way = self.next - self.answered;
         let part = part.inspect_err(|error| {

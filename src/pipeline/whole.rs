@@ -15,11 +15,11 @@ use super::Plan;
 use super::aim::Aim;
 use super::attempt::{Asked, Attempt, CLUSTER_HEADER};
 use super::caller::{Caller, Look};
-use super::fan::{Fan, Progress};
+use super::fan::{Fan, Progress, Rest};
 use super::meter::Meter;
 use super::position::Position;
 use super::reply::{self, Failure, Incoming, Next};
-use super::report::Report;
+use super::report::{self, Report};
 use super::route::{self, Route};
 use super::ticket::{Desk, Issued, Ticket};
 use super::{dry, gate, health, leave, models, usage};
@@ -225,21 +225,40 @@ impl Whole {
                 calls.map(|calls| calls.map(Step::Call))
             }
         };
-        match step {
+        let error = match step {
             Ok(Some(step)) => {
                 self.phase = match ready {
                     Ready::One(attempt) => Phase::Sent(Box::new(attempt.asked)),
                     Ready::Several(fan) => Phase::Fanned(fan),
                 };
-                step
+                return step;
             }
             Ok(None) if host.now() < deadline => {
                 self.phase = Phase::Parked { ready, deadline };
-                Step::Park
+                return Step::Park;
             }
-            Ok(None) => self.answer(&source::unavailable(1000)),
-            Err(error) => self.answer(&error),
+            Ok(None) => source::unavailable(1000),
+            Err(error) => error,
+        };
+        match ready {
+            Ready::One(_) => self.answer(&error),
+            Ready::Several(fan) => self.turn(host, fan, error),
         }
+    }
+
+    /// Makes the calls of a request that has failed at one place at another, or tells the client why not.
+    fn turn(&mut self, host: &dyn Host, mut fan: Box<Fan>, error: Error) -> Step {
+        let failure = Failure::new(Some(fan.asked()), error);
+        self.plan.hear_failure(host, &failure);
+        if let Some(calls) = fan.turn(&self.plan, &self.caller, host, failure.error.kind) {
+            self.backend = fan.asked().backend;
+            report::serves(host, &fan.asked().full_model);
+            self.phase = Phase::Fanned(fan);
+            return Step::Call(calls);
+        }
+        let step = Step::Answer(self.finished(failure.reply(&self.caller)));
+        self.settle(host);
+        step
     }
 
     fn settle(&mut self, host: &dyn Host) {
@@ -384,7 +403,9 @@ impl Position for Whole {
                 if attempt.more.is_empty() {
                     return self.send(host, Ready::One(Box::new(attempt)), deadline);
                 }
-                let fan = Box::new(Fan::new(attempt, host.now()));
+                // Without the gate there is one place for everything.
+                let choices = if self.desk.is_some() { choices } else { Vec::new() };
+                let fan = Box::new(Fan::new(attempt, Rest::new(body, choices), host.now()));
                 if let Some(cluster) = &self.plan.leave_cluster {
                     self.phase = Phase::Asking(fan);
                     return Step::Forward(leave::ask(cluster));
@@ -427,12 +448,7 @@ impl Position for Whole {
                     self.settle(host);
                     step
                 }
-                Err(error) => {
-                    let failure = Failure::new(Some(fan.asked()), error);
-                    let step = Step::Answer(self.failed(host, failure));
-                    self.settle(host);
-                    step
-                }
+                Err(error) => self.turn(host, fan, error),
             },
             other @ (Phase::Idle
             | Phase::Gathering

@@ -40,10 +40,11 @@ impl Calls {
         let Step::Call(wanted) = step else { return step };
         for (number, call) in wanted {
             let Some(token) = dispatch(&call) else {
-                // No such cluster, or no host in it. Whatever comes of it, it is no further call.
+                // No such cluster, or no host in it. If the request goes elsewhere, the others are nobody's concern,
+                // and it does not come here again.
                 let step = position.borrow_mut().called(&Envoy, number, None);
                 calls.borrow_mut().forget(stream);
-                return step;
+                return Self::make(calls, stream, position, step);
             };
             let call = Call { stream, number, position: Rc::clone(position) };
             calls.borrow_mut().under_way.insert(token, call);
