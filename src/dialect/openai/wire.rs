@@ -65,6 +65,15 @@ object! {
         video_url: ImageUrl<'a>,
         audio_url: ImageUrl<'a>,
         cache_control: CacheControl<'a>,
+        prompt_cache_breakpoint: CacheBreakpoint<'a>,
+    }
+}
+
+object! {
+    /// `PromptCacheBreakpoint` of the `openai` package 3.52: OpenAI's own word for a mark of the cache.
+    pub struct CacheBreakpoint<'a> {
+        mode: Str<'a>,
+        ttl: Str<'a>,
     }
 }
 
