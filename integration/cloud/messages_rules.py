@@ -123,7 +123,8 @@ def _source(kind: str, source: dict[str, Any], where: str) -> None:
 
 def _format(body: dict[str, Any], model: str) -> None:
     """https://platform.claude.com/docs/en/build-with-claude/structured-outputs"""
-    schema = body.get("output_config", {}).get("format", {}).get("schema")
+    config = body.get("output_config") or {}
+    schema = (config.get("format") or {}).get("schema")
     if schema is None:
         return
     if re.search(r"claude-(3|[a-z]+-4(-[01])?([-@]2|$))", model):
