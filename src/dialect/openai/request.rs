@@ -73,11 +73,14 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         }
     }
 
+    let mut tools = tools(body.tools.unwrap_or_default(), &mut fields)?;
+    let tool_choice = body.tool_choice.map(|raw| tool_choice(raw, &mut tools, &mut fields)).transpose()?;
+
     let request = Request {
         system,
         turns,
-        tools: tools(body.tools.unwrap_or_default(), &mut fields)?,
-        tool_choice: body.tool_choice.map(|raw| tool_choice(raw, &mut fields)).transpose()?,
+        tools,
+        tool_choice,
         parallel_tool_calls: body.parallel_tool_calls,
         sampling: Sampling {
             // The newer name wins, as at OpenAI.
@@ -601,7 +604,12 @@ fn tools<'a>(given: Tools<wire::Tool<'a>>, fields: &mut Seen<'a>) -> Result<Vec<
     Ok(tools)
 }
 
-fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoice<'a>, Error> {
+/// Takes those of the tools away that the choice does not allow.
+fn tool_choice<'a>(
+    raw: &'a RawValue,
+    tools: &mut Vec<Tool<'a>>,
+    fields: &mut Seen<'a>,
+) -> Result<ToolChoice<'a>, Error> {
     let wrong = |kind, problem: &str| Error::at(kind, "tool_choice", problem);
     const FORMS: &str = "must be none, auto, required or a function such as \
         {\"type\":\"function\",\"function\":{\"name\":\"…\"}}";
@@ -621,10 +629,10 @@ fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoic
     match choice.kind.as_ref().map(Str::as_str) {
         Some("function") => {}
         Some("allowed_tools") => {
-            return Err(wrong(
-                Kind::Unsupported,
-                "allowed_tools is not supported; send only the tools that are allowed",
-            ));
+            let Some(allowed) = choice.allowed_tools else {
+                return Err(missing("tool_choice.allowed_tools", "names the tools to choose from"));
+            };
+            return allow(allowed, tools, fields);
         }
         Some(_) | None => return Err(wrong(Kind::WrongValue, FORMS)),
     }
@@ -635,6 +643,39 @@ fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoic
         Some(name) => Ok(ToolChoice::Named(name)),
         None => Err(missing("tool_choice.function.name", "names the function to call")),
     }
+}
+
+/// A choice of some of the tools that are offered is the offer of these: that others are offered serves OpenAI's cache.
+fn allow<'a>(
+    allowed: wire::AllowedTools<'a>,
+    tools: &mut Vec<Tool<'a>>,
+    fields: &mut Seen<'a>,
+) -> Result<ToolChoice<'a>, Error> {
+    const PLACE: &str = "tool_choice.allowed_tools";
+    fields.keep("tool_choice.allowed_tools.", &allowed.other);
+    let choice = match allowed.mode.as_ref().map(Str::as_str) {
+        Some("auto") => ToolChoice::Auto,
+        Some("required") => ToolChoice::Required,
+        Some(_) | None => {
+            return Err(Error::at(Kind::WrongValue, format!("{PLACE}.mode"), "must be auto or required"));
+        }
+    };
+    let mut names = Vec::new();
+    for (index, tool) in allowed.tools.map(|tools| tools.items).unwrap_or_default().into_iter().enumerate() {
+        fields.keep("tool_choice.allowed_tools.tools[].", &tool.other);
+        let name = tool.function.and_then(|function| function.name);
+        let Some(name) = name.filter(|name| tools.iter().any(|tool| tool.name == *name)) else {
+            let path = format!("{PLACE}.tools[{index}].function.name");
+            return Err(Error::at(Kind::WrongValue, path, "must be the name of a function among `tools`"));
+        };
+        names.push(name);
+    }
+    if names.is_empty() {
+        let problem = "names no tool; name one, or say `none`";
+        return Err(Error::at(Kind::WrongValue, format!("{PLACE}.tools"), problem));
+    }
+    tools.retain(|tool| names.contains(&tool.name));
+    Ok(choice)
 }
 
 fn delivery<'a>(

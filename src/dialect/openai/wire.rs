@@ -165,6 +165,22 @@ object! {
     pub struct ToolChoice<'a> {
         kind as "type": Str<'a>,
         function: ChosenFunction<'a>,
+        allowed_tools: AllowedTools<'a>,
+    }
+}
+
+object! {
+    /// `ChatCompletionAllowedToolsParam` of the `openai` package 3.52.
+    pub struct AllowedTools<'a> {
+        mode: Str<'a>,
+        tools: Tools<AllowedTool<'a>>,
+    }
+}
+
+object! {
+    pub struct AllowedTool<'a> {
+        kind as "type": Str<'a>,
+        function: ChosenFunction<'a>,
     }
 }
 
