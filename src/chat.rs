@@ -409,6 +409,9 @@ pub struct Spelling {
     pub effort: &'static str,
     /// A thought of an earlier turn.
     pub thought: &'static str,
+    /// A mark of the cache, and for how long it is worth keeping.
+    pub cache: &'static str,
+    pub cache_ttl: &'static str,
 }
 
 /// Names of what an upstream leaves out of one request because this model has no use for it, over and

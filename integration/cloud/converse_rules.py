@@ -68,7 +68,8 @@ def check(model: str, body: dict[str, Any], counting: bool = False, stream: bool
         )
     _output(body.get("outputConfig", {}))
     if claude:
-        _claude(body, messages, tools)
+        _claude(model, body, messages, tools)
+    _nova(body)
 
 
 TOOL_BLOCKS = ("toolUse", "toolResult")
@@ -105,6 +106,9 @@ LACKS = {
     "amazon.titan-text": "system image toolConfig textFormat",
     "amazon.nova-micro": "image textFormat",
     "amazon.nova": "textFormat",
+    "anthropic.claude-opus-5-5": "any tool",
+    "anthropic.claude-sonnet-5-5": "any tool",
+    "anthropic.claude-fable-5-1": "any tool",
     "anthropic.claude-3": "textFormat",
     "anthropic.claude-sonnet-4-2": "textFormat",
     "anthropic.claude-opus-4-2": "textFormat",
@@ -315,11 +319,16 @@ def _input_schema(spec: dict[str, Any], where: str) -> None:
         closed_schema(schema, where)
 
 
-def closed_schema(schema: Any, where: str) -> None:
-    """Structured output takes only objects that say additionalProperties: false.
+#: https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html and
+#: https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
+NOT_ENFORCED = (
+    "minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength maxItems uniqueItems "
+    "minProperties maxProperties patternProperties not if"
+).split()
 
-    https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
-    """
+
+def closed_schema(schema: Any, where: str) -> None:
+    """Structured output takes only objects that say additionalProperties: false, and no bounds of values."""
     if isinstance(schema, list):
         for index, item in enumerate(schema):
             closed_schema(item, f"{where}[{index}]")
@@ -330,6 +339,11 @@ def closed_schema(schema: Any, where: str) -> None:
     if kind == "object" or (isinstance(kind, list) and "object" in kind):
         if schema.get("additionalProperties") is not False:
             raise Refused("rule", f"{where}: For 'object' type, 'additionalProperties' must be explicitly set to false")
+    for name in NOT_ENFORCED:
+        if name in schema:
+            raise Refused("rule", f"{where}: For '{kind}' type, property '{name}' is not supported")
+    if schema.get("minItems", 0) not in (0, 1):
+        raise Refused("rule", f"{where}: For 'array' type, 'minItems' values other than 0 or 1 are not supported")
     for key, value in schema.items():
         if key in ("properties", "$defs", "definitions") and isinstance(value, dict):
             for name, inner in value.items():
@@ -378,7 +392,17 @@ def _output(config: dict[str, Any]) -> None:
     closed_schema(schema, "outputConfig.textFormat.schema")
 
 
-def _claude(body: dict[str, Any], messages: list[dict[str, Any]], tools: list[str]) -> None:
+def _nova(body: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html"""
+    extra = body.get("additionalModelRequestFields", {})
+    if not isinstance(extra, dict) or extra.get("reasoningConfig", {}).get("maxReasoningEffort") != "high":
+        return
+    inference = body.get("inferenceConfig", {})
+    if {"maxTokens", "temperature", "topP"} & set(inference) or "inferenceConfig" in extra:
+        raise Refused("rule", "Temperature, topP and topK cannot be used with maxReasoningEffort set to high.")
+
+
+def _claude(model: str, body: dict[str, Any], messages: list[dict[str, Any]], tools: list[str]) -> None:
     extra = body.get("additionalModelRequestFields", {})
     if not isinstance(extra, dict):
         raise Refused("rule", "additionalModelRequestFields: must be an object")
@@ -401,10 +425,43 @@ def _claude(body: dict[str, Any], messages: list[dict[str, Any]], tools: list[st
     thinking = extra.get("thinking", {})
     if not isinstance(thinking, dict):
         raise Refused("rule", "thinking: must be an object")
-    if thinking and thinking.get("type") not in ("enabled", "disabled", "adaptive"):
-        raise Refused("rule", f"thinking.type: {thinking.get('type')!r}")
+    if thinking:
+        claude_thinks(model, str(thinking.get("type")))
     if thinking.get("type") in ("enabled", "adaptive"):
-        _thinking(thinking, inference, body.get("toolConfig", {}).get("toolChoice", {}), messages)
+        choice = {} if THINKS_THOUGH_FORCED.search(model) else body.get("toolConfig", {}).get("toolChoice", {})
+        _thinking(thinking, inference, choice, messages)
+    if any("video" in block or "audio" in block for message in messages for block in message["content"]):
+        raise Refused("rule", "This model doesn't support the video content block.")
+
+
+#: langchain-ai/langchain-aws pull request 1141.
+THINKS_THOUGH_FORCED = re.compile(r"claude-(opus-4-8|[a-z]+-5)")
+
+#: What each takes beside `adaptive`, by the beginning of its name: the pages "What's new" of the models,
+#: https://platform.claude.com/docs/en/models/opus-5/whats-new-opus-5 and so on.
+THINKING_TYPES = {
+    "opus-5-5": (),
+    "sonnet-5-5": ("between_tools",),
+    "haiku-5-5": ("disabled",),
+    "fable": (),
+    "mythos": (),
+    "opus-5": ("disabled",),
+    "sonnet-5": ("disabled",),
+    "opus-4-7": ("disabled",),
+    "opus-4-8": ("disabled",),
+}
+
+
+def claude_thinks(model: str, kind: str) -> None:
+    """Refuse a type of thinking that this Claude does not know."""
+    name = model.rpartition("claude-")[2]
+    known = next((types for start, types in THINKING_TYPES.items() if name.startswith(start)), ("enabled", "disabled"))
+    if kind not in (*known, "adaptive"):
+        raise Refused(
+            "rule",
+            f'"thinking.type.{kind}" is not supported for this model. Use "thinking.type.adaptive" and '
+            '"output_config.effort" to control thinking behavior.',
+        )
 
 
 def _thinking(thinking: dict[str, Any], inference: dict[str, Any], choice: dict[str, Any], messages: list[Any]) -> None:

@@ -369,6 +369,8 @@ def _generation(model: str, config: dict[str, Any]) -> None:
         if name in config and not least <= config[name] <= most:
             raise Refused("rule", f"generationConfig.{name}: {config[name]} is not in {least}..{most}")
     for name in ("presencePenalty", "frequencyPenalty"):
+        if name in config and is_third_generation(model):
+            raise Refused("rule", "Penalty is not enabled for this model")
         if config.get(name) == 2:  # The upper end is exclusive.
             raise Refused("rule", f"generationConfig.{name}: must be below 2")
     if "logprobs" in config and not config.get("responseLogprobs"):
@@ -398,6 +400,9 @@ def _thinking(model: str, thinking: dict[str, Any]) -> None:
         raise Refused("rule", "You can only set only one of thinking budget and thinking level.")
     if "thinkingLevel" in thinking and not is_third_generation(model):
         raise Refused("rule", "Thinking level is not supported for this model.")
+    # BerriAI/litellm-docs pull request 1505.
+    if thinking.get("thinkingLevel") == "MINIMAL" and not re.search(r"gemini-3(\.[0-6])?-flash|-lite", model):
+        raise Refused("rule", "Thinking level THINKING_LEVEL_MINIMAL is not supported for this model.")
     if re.match(r"gemini-(1|2\.0)", model):
         raise Refused("rule", "Thinking is not supported for this model.")
     budget = thinking.get("thinkingBudget")

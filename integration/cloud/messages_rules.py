@@ -9,6 +9,7 @@ import math
 import re
 from typing import Any
 
+from .converse_rules import THINKS_THOUGH_FORCED, claude_thinks, closed_schema
 from .replies import seal
 from .strict import Refused, decode_base64, sniff
 
@@ -30,8 +31,9 @@ def check(body: dict[str, Any], model: str) -> None:
             raise _refused(f"{name}: range: 0..1")
     if any(not stop.strip() for stop in body.get("stop_sequences", [])):
         raise _refused("stop_sequences: each stop sequence must contain non-whitespace")
-    _tools(body)
+    _tools(body, model)
     _thinking(body, model)
+    _format(body, model)
     if isinstance(body.get("system"), str) and not body["system"].strip():
         raise _refused("system: text content blocks must be non-empty")
     for index, block in enumerate(body["system"] if isinstance(body.get("system"), list) else []):
@@ -119,7 +121,18 @@ def _source(kind: str, source: dict[str, Any], where: str) -> None:
         raise _refused(f"{where}.source: The PDF specified was not valid.")
 
 
-def _tools(body: dict[str, Any]) -> None:
+def _format(body: dict[str, Any], model: str) -> None:
+    """https://platform.claude.com/docs/en/build-with-claude/structured-outputs"""
+    config = body.get("output_config") or {}
+    schema = (config.get("format") or {}).get("schema")
+    if schema is None:
+        return
+    if re.search(r"claude-(3|[a-z]+-4(-[01])?([-@]2|$))", model):
+        raise _refused("output_config.format: structured outputs are not supported on this model")
+    closed_schema(schema, "output_config.format.schema")
+
+
+def _tools(body: dict[str, Any], model: str) -> None:
     tools = body.get("tools", [])
     names = [tool["name"] for tool in tools if "name" in tool]
     if len(set(names)) != len(names):
@@ -129,19 +142,26 @@ def _tools(body: dict[str, Any]) -> None:
             _word(NAME, tool["name"], f"tools.{index}.name")
         if "input_schema" in tool and tool["input_schema"].get("type") != "object":
             raise _refused(f"tools.{index}.input_schema.type: Input should be 'object'")
+        if tool.get("strict"):
+            closed_schema(tool["input_schema"], f"tools.{index}.input_schema")
     choice = body.get("tool_choice")
     if choice is not None and not tools:
         raise _refused("tool_choice: may only be specified while providing tools")
     if choice is not None and choice["type"] == "tool" and choice["name"] not in names:
         raise _refused(f"tool_choice: Tool '{choice['name']}' not found in provided tools")
+    if choice is not None and choice["type"] in ("any", "tool") and re.search(r"claude-(opus-5-5|sonnet-5-5|fable-5-1)", model):
+        raise _refused(f"tool_choice.type.{choice['type']}: is not supported for this model")
     blocks = [block for message in body["messages"] if isinstance(message["content"], list) for block in message["content"]]
     if not tools and any(block["type"] in ("tool_use", "tool_result") for block in blocks):
         raise _refused("Requests which include `tool_use` or `tool_result` blocks must define tools")
 
 
 def _thinking(body: dict[str, Any], model: str) -> None:
-    thinking = body.get("thinking", {"type": "disabled"})
-    if thinking["type"] == "disabled":
+    thinking = body.get("thinking")
+    if thinking is None:
+        return
+    claude_thinks(model, thinking["type"])
+    if thinking["type"] in ("disabled", "between_tools"):
         return
     if thinking["type"] == "enabled":
         if thinking["budget_tokens"] < LEAST_BUDGET:
@@ -155,7 +175,8 @@ def _thinking(body: dict[str, Any], model: str) -> None:
         raise _refused("`temperature` may only be set to 1 when thinking is enabled")
     if "top_k" in body or body.get("top_p", 1) < 0.95:
         raise _refused("`top_k` must be unset and `top_p` at least 0.95 when thinking is enabled")
-    if body.get("tool_choice", {"type": "auto"})["type"] in ("any", "tool"):
+    forced = body.get("tool_choice", {"type": "auto"})["type"] in ("any", "tool")
+    if forced and not THINKS_THOUGH_FORCED.search(model):
         raise _refused("Thinking may not be enabled when tool_choice forces tool use.")
     messages = body["messages"]
     if messages[-1]["role"] == "assistant":

@@ -207,12 +207,17 @@ def test_thinking_comes_back_only_with_its_own_signature(cloud: StandIn) -> None
 def test_a_forced_tool_and_a_schema_are_obeyed_without_a_script(cloud: StandIn) -> None:
     forced = say("Hi", toolConfig={"tools": [TOOL, CLOCK], "toolChoice": {"tool": {"name": "clock"}}})
     assert json.loads(post(cloud, forced)[2])["output"]["message"]["content"][0]["toolUse"]["name"] == "clock"
-    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 40}}, "additionalProperties": False}
-    text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": json.dumps(schema)}}}
-    shaped = say("Hi", outputConfig={"textFormat": text_format})
-    refused(cloud, post(cloud, shaped), "rule", "textFormat")
+
+    def shaped(number: dict[str, Any]) -> dict[str, Any]:
+        schema = {"type": "object", "properties": {"n": number}, "additionalProperties": False}
+        text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": json.dumps(schema)}}}
+        return say("Hi", outputConfig={"textFormat": text_format})
+
+    refused(cloud, post(cloud, shaped({"type": "integer", "enum": [40]})), "rule", "textFormat")
     newer = "/model/us.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"
-    text = json.loads(post(cloud, shaped, path=newer)[2])["output"]["message"]["content"][0]["text"]
+    cloud.reset()
+    refused(cloud, post(cloud, shaped({"type": "integer", "minimum": 40}), path=newer), "rule", "minimum")
+    text = json.loads(post(cloud, shaped({"type": "integer", "enum": [40]}), path=newer)[2])["output"]["message"]["content"][0]["text"]
     assert json.loads(text) == {"n": 40}
 
 

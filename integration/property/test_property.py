@@ -139,9 +139,10 @@ def loss(body: dict[str, Any], sent: Any, answer: Answer) -> str | None:
             arrived |= set(MARK.findall(base64.b64decode(text, validate=True).decode()))
         except (binascii.Error, ValueError):
             pass
-    # Where the choice leaves only one tool, or none, the others need not be offered.
+    # Where the choice leaves only some of the tools, or none, the others need not be offered.
     choice = body.get("tool_choice")
-    chosen = choice == "none" or isinstance(choice, dict) and choice["type"] in ("none", "function", "tool")
+    kinds = ("none", "function", "tool", "allowed_tools")
+    chosen = choice == "none" or isinstance(choice, dict) and choice["type"] in kinds
     dropped = answer.headers.get("x-fairlead-dropped", "").split(", ")
     for path, text in leaves(body):
         if path in LABELS or NOTES.fullmatch(path) or chosen and path.startswith("tools[]"):

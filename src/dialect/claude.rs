@@ -1,7 +1,8 @@
-//! What Claude takes of a request, whoever serves it: thinking, effort and sampling, by version.
+//! What Claude takes of a request, whoever serves it: thinking, effort and sampling, by model.
 //!
 //! docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html and
-//! …/claude-messages-adaptive-thinking.html; platform.claude.com/docs/en/build-with-claude/thinking.
+//! …/claude-messages-adaptive-thinking.html; platform.claude.com/docs/en/build-with-claude/thinking, and the pages
+//! "What's new" of the models from …/models/opus-5 on.
 
 use crate::base::json::{Count, Number, Writer};
 use crate::chat::{Content, Effort, LeftOut, ReasoningMode, Request, Role};
@@ -29,6 +30,25 @@ impl Version {
     }
 }
 
+/// What stands behind `claude-` in the name of a model; `None` where the name tells nothing, such as the ARN of
+/// an application inference profile.
+pub fn name(model: &str) -> Option<&str> {
+    model.rsplit_once("claude-").map(|(_, name)| name)
+}
+
+/// Models that answer a tool choice which demands a call with an error, and the version of each kind.
+const NOT_MADE_TO_CALL: &[(&str, Version)] = &[
+    ("opus", Version(5, 5)),
+    ("sonnet", Version(5, 5)),
+    ("fable", Version(5, 1)),
+    ("mythos", Version(5, 1)),
+];
+
+/// Whether a model can be made to call a tool.
+pub fn can_be_made_to_call(name: &str) -> bool {
+    !NOT_MADE_TO_CALL.iter().any(|(kind, version)| name.starts_with(kind) && Version::of(name) == *version)
+}
+
 /// How the model is told to think.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Thinking {
@@ -38,13 +58,43 @@ pub enum Thinking {
     Budget(u64),
     /// From 4.6 on.
     Adaptive,
+    /// Not at all, for models that think of their own accord.
+    Disabled,
+    /// The same for those that think between calls in any case.
+    BetweenTools,
 }
+
+impl Thinking {
+    /// How a model is told not to think; `None` where it always does. From 5 on models think unless they are told
+    /// not to.
+    fn off(name: &str, version: Version) -> Option<Self> {
+        match (name.split('-').next().unwrap_or_default(), version) {
+            (_, version) if version < THINKS_UNASKED => Some(Thinking::Unsaid),
+            ("sonnet", Version(5, 0)) | ("opus", Version(5, 0)) | ("haiku", Version(5, 5)) => {
+                Some(Thinking::Disabled)
+            }
+            ("sonnet", Version(5, 5)) => Some(Thinking::BetweenTools),
+            // Opus 5.5, Fable and Mythos; of what is newer nothing is known.
+            _ => None,
+        }
+    }
+}
+
+/// The first Claude that answers by a schema of its own accord.
+pub const SHAPES: Version = Version(4, 5);
 
 /// The first Claude that thinks.
 const THINKS: Version = Version(3, 7);
 
 /// The first Claude that decides by itself how much to think, and the last that takes a budget.
 const ADAPTS: Version = Version(4, 6);
+
+/// The first Claude that thinks unless it is told not to.
+const THINKS_UNASKED: Version = Version(5, 0);
+
+/// The first Claude that thinks although it is made to call a tool: `thinking_forced_tool_use_unsupported` of AWS's
+/// langchain-aws 1.9 names the older ones.
+const THINKS_THOUGH_FORCED: Version = Version(4, 8);
 
 /// The first Claude that takes either `temperature` or `top_p`, but not both (open-webui/pipelines#546,
 /// aws-samples/bedrock-access-gateway#191).
@@ -75,18 +125,15 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Chooses the words for a request; notes what the model has none for. Without a version the name of
-    /// the model tells nothing, and it may be no Claude at all. `forced`: the model is made to call a tool.
-    pub fn choose(
-        request: &Request<'a>,
-        version: Option<Version>,
-        forced: bool,
-        left_out: &mut LeftOut,
-    ) -> Self {
+    /// Chooses the words for a request; notes what the model has none for. `name` is what stands behind `claude-`;
+    /// without it the name of the model tells nothing, and it may be no Claude at all. `forced`: the model is made
+    /// to call a tool.
+    pub fn choose(request: &Request<'a>, name: Option<&str>, forced: bool, left_out: &mut LeftOut) -> Self {
         let sampling = &request.sampling;
-        let thinking = think(request, version, forced, left_out);
+        let version = name.map(Version::of);
+        let thinking = think(request, name, forced, left_out);
         let effort = effort(request, version, thinking, left_out);
-        let is_thinking = thinking != Thinking::Unsaid;
+        let is_thinking = matches!(thinking, Thinking::Budget(_) | Thinking::Adaptive);
         let (mut temperature, mut top_p, mut top_k) = (sampling.temperature, sampling.top_p, sampling.top_k);
         let mut unless = |left: bool, name| {
             if left {
@@ -128,7 +175,7 @@ impl<'a> Words<'a> {
             top_k,
             room: match thinking {
                 Thinking::Budget(budget) => Some(budget.saturating_add(ANSWER)),
-                Thinking::Unsaid | Thinking::Adaptive => None,
+                Thinking::Unsaid | Thinking::Adaptive | Thinking::Disabled | Thinking::BetweenTools => None,
             },
         }
     }
@@ -146,6 +193,8 @@ impl<'a> Words<'a> {
                     w.key("budget_tokens").number(budget);
                 }
                 Thinking::Adaptive => w.key("type").string("adaptive"),
+                Thinking::Disabled => w.key("type").string("disabled"),
+                Thinking::BetweenTools => w.key("type").string("between_tools"),
             }
             if let Some(display) = self.display {
                 w.key("display").string(display);
@@ -154,11 +203,11 @@ impl<'a> Words<'a> {
     }
 }
 
-fn think(request: &Request<'_>, version: Option<Version>, forced: bool, left_out: &mut LeftOut) -> Thinking {
-    let chosen = match (version, request.reasoning.mode) {
-        // It does not think unless it is asked to.
-        (_, None | Some(ReasoningMode::Off)) => return Thinking::Unsaid,
-        (Some(version), Some(mode)) => thinking(request, forced, version, mode),
+fn think(request: &Request<'_>, name: Option<&str>, forced: bool, left_out: &mut LeftOut) -> Thinking {
+    let chosen = match (name, request.reasoning.mode) {
+        (_, None) | (None, Some(ReasoningMode::Off)) => return Thinking::Unsaid,
+        (Some(name), Some(ReasoningMode::Off)) => Thinking::off(name, Version::of(name)),
+        (Some(name), Some(mode)) => thinking(request, forced, Version::of(name), mode),
         // Only Claude has budgets, so whoever names one knows what the name stands for.
         (None, Some(ReasoningMode::Budget(budget))) => Some(Thinking::Budget(budget.value())),
         (None, Some(ReasoningMode::Adaptive)) => None,
@@ -177,7 +226,7 @@ fn thinking(
     mode: ReasoningMode<'_>,
 ) -> Option<Thinking> {
     let prefilled = request.turns.last().is_some_and(|turn| turn.role == Role::Assistant);
-    if version < THINKS || forced || prefilled {
+    if version < THINKS || (forced && version < THINKS_THOUGH_FORCED) || prefilled {
         return None;
     }
     let budget = match mode {
@@ -239,11 +288,20 @@ fn effort(
     };
     let effort = match (reasoning.effort, reasoning.mode) {
         (Some(effort), _) => effort,
+        // It thinks in any case, and the least that it takes is as near as it comes.
+        (None, Some(ReasoningMode::Off)) if thinking == Thinking::Unsaid && version >= THINKS_UNASKED => {
+            Effort::Low
+        }
         // The budget has become an effort.
         (None, Some(mode @ ReasoningMode::Budget(_))) if thinking == Thinking::Adaptive => {
             reasoning.effort_of(mode)
         }
         (None, _) => return None,
+    };
+    let thinks = match thinking {
+        Thinking::Budget(_) | Thinking::Adaptive => true,
+        Thinking::Unsaid => version >= THINKS_UNASKED,
+        Thinking::Disabled | Thinking::BetweenTools => false,
     };
     Some(match effort {
         Effort::Minimal | Effort::Low => "low",
@@ -251,7 +309,7 @@ fn effort(
         Effort::High => "high",
         // "When extended thinking is disabled, the effort level is capped at high": botocore's model of
         // `OutputConfig`.
-        Effort::ExtraHigh | Effort::Max if thinking == Thinking::Unsaid => "high",
+        Effort::ExtraHigh | Effort::Max if !thinks => "high",
         Effort::ExtraHigh if version == ADAPTS => "high",
         Effort::ExtraHigh => "xhigh",
         Effort::Max => "max",
@@ -279,5 +337,33 @@ mod tests {
             assert_eq!(Version::of(name), Version(major, minor), "{name}");
         }
         assert_eq!(Version::of("mythos-preview"), Version::NEWEST);
+    }
+
+    #[test]
+    fn a_model_that_thinks_of_its_own_accord_is_told_not_to_in_its_own_word() {
+        for (name, expected) in [
+            ("sonnet-4-5-20250929-v1:0", Some(Thinking::Unsaid)),
+            ("opus-4-8", Some(Thinking::Unsaid)),
+            ("opus-5", Some(Thinking::Disabled)),
+            ("sonnet-5", Some(Thinking::Disabled)),
+            ("haiku-5-5", Some(Thinking::Disabled)),
+            ("sonnet-5-5", Some(Thinking::BetweenTools)),
+            ("opus-5-5", None),
+            ("fable-5", None),
+            ("fable-5-1", None),
+            ("mythos-preview", None),
+        ] {
+            assert_eq!(Thinking::off(name, Version::of(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn some_models_cannot_be_made_to_call() {
+        for name in ["opus-5-5", "sonnet-5-5", "fable-5-1", "mythos-5-1"] {
+            assert!(!can_be_made_to_call(name), "{name}");
+        }
+        for name in ["opus-5", "haiku-5-5", "fable-5", "sonnet-4-5@20250929", "3-5-haiku@20241022"] {
+            assert!(can_be_made_to_call(name), "{name}");
+        }
     }
 }

@@ -16,11 +16,13 @@ mod media;
 pub mod models;
 pub mod names;
 pub mod openai;
+mod promise;
 mod proof;
 mod reading;
 pub mod relay;
 mod schema;
 mod talk;
+mod tape;
 
 use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
@@ -471,7 +473,11 @@ impl Upstream {
             }
             Upstream::Messages(edition) => {
                 json_object::ask(request);
-                let (left_out, headers) = anthropic::write(edition, request, model, out)?;
+                let anthropic::Outcome { left_out, headers, answer } =
+                    anthropic::write(edition, request, model, out)?;
+                if let Some(tool) = answer {
+                    names.answered_by(tool);
+                }
                 Ok(Written { left_out, names, whole: false, headers })
             }
             Upstream::Completions(edition) => {

@@ -1,10 +1,21 @@
-//! The JSON Schema of a tool's parameters, as upstreams take it.
+//! The JSON Schema of a tool's parameters, as upstreams take it, and what a schema says in words.
 
 use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Fields, Writer};
+use crate::base::json::{self, Fields, Text, Writer, compact};
 use crate::chat::{Spelling, Tool};
+use crate::dialect::tape::Value;
+
+/// The tool that stands for an answer by a schema, where a model gives one in no other way. No other is offered beside
+/// it.
+pub const ANSWER: &str = "json_answer";
+
+/// What it does, where the client does not say.
+pub const ANSWERS: &str = "Gives the answer.";
+
+pub const NOT_BESIDE_TOOLS: &str =
+    "this model answers by a schema only where it has no tools; leave one of them out";
 
 /// The schema of a function without parameters: some upstreams demand one, and that of an object.
 const NO_PARAMETERS: &str = r#"{"type":"object","properties":{}}"#;
@@ -29,6 +40,35 @@ pub fn write_parameters(tool: &Tool<'_>, spelling: &Spelling, w: &mut Writer<'_>
 pub fn write_answer(schema: &RawValue, spelling: &Spelling, w: &mut Writer<'_>) -> Result<(), Error> {
     write_object(schema, |problem| Error::at(Kind::WrongType, spelling.format, problem), w)
 }
+
+/// Writes a description, with what the upstream has no word for at its end, as a JSON Schema of its own: models read
+/// that.
+pub fn write_description(description: Option<Text<'_>>, rest: &[Value<'_, '_>], w: &mut Writer<'_>) {
+    if rest.is_empty() {
+        if let Some(text) = description {
+            w.key("description").text(text);
+        }
+        return;
+    }
+    let mut words = Vec::new();
+    Writer::new(&mut words).object(|w| {
+        for member in rest {
+            w.foreign_key(&member.key().unescape()).token(&compact(member.token()));
+        }
+    });
+    let words = serde_json::to_string(&String::from_utf8_lossy(&words)).unwrap_or_default();
+    let words = words.strip_prefix('"').and_then(|words| words.strip_suffix('"')).unwrap_or_default();
+    let words = Text::from_escaped(words);
+    let lead = Text::from_escaped(IN_WORDS);
+    w.key("description");
+    match description.filter(|text| !text.is_blank()) {
+        Some(text) => w.texts(&[text, Text::from_escaped("\\n"), lead, words]),
+        None => w.texts(&[lead, words]),
+    }
+}
+
+/// What stands before the rest of a schema in its description.
+const IN_WORDS: &str = "In JSON Schema: ";
 
 fn write_object(
     schema: &RawValue,

@@ -112,6 +112,8 @@ fn converse(body: &Value, case: &str) {
                 "text",
                 "image",
                 "document",
+                "video",
+                "audio",
                 "searchResult",
                 "reasoningContent",
                 "cachePoint",
@@ -124,6 +126,12 @@ fn converse(body: &Value, case: &str) {
                 }
                 ("image", image) => converse_image(image, case),
                 ("document", document) => documents.push(converse_document(document, case)),
+                ("video" | "audio", recording) => {
+                    members(recording, &["format", "source"], case);
+                    text(&recording["format"], case);
+                    let (_, data) = one(&recording["source"], &["bytes"], case);
+                    base64(data, case);
+                }
                 ("searchResult", result) => converse_search_result(result, case),
                 ("cachePoint", _) => {}
                 ("reasoningContent", thought) => {
@@ -216,7 +224,28 @@ fn converse(body: &Value, case: &str) {
         members(format, &["type", "structure"], case);
         let (_, schema) = one(&format["structure"], &["jsonSchema"], case);
         members(schema, &["schema", "name", "description"], case);
-        assert!(serde_json::from_str::<Map<String, Value>>(text(&schema["schema"], case)).is_ok(), "{case}");
+        promised(&serde_json::from_str(text(&schema["schema"], case)).expect(case), case);
+    }
+}
+
+/// Structured output takes only objects that are closed, and no bounds of values.
+fn promised(schema: &Value, case: &str) {
+    let Some(members) = schema.as_object() else { return };
+    let is_object = schema["type"] == "object"
+        || schema["type"].as_array().is_some_and(|types| types.contains(&Value::from("object")));
+    assert!(!is_object || schema["additionalProperties"] == false, "{case}: an open object: {schema}");
+    for name in ["minimum", "maximum", "minLength", "maxLength", "maxItems", "not", "oneOf", "$schema"] {
+        assert!(!members.contains_key(name), "{case}: {name}");
+    }
+    for (name, member) in members {
+        match name.as_str() {
+            "properties" | "$defs" => {
+                member.as_object().expect(case).values().for_each(|inner| promised(inner, case));
+            }
+            "anyOf" | "allOf" => list(member, case).iter().for_each(|inner| promised(inner, case)),
+            "items" => promised(member, case),
+            _ => {}
+        }
     }
 }
 
@@ -252,6 +281,7 @@ fn converse_extra(body: &Value, case: &str) {
         "tool_choice",
         "anthropic_beta",
         "reasoningConfig",
+        "reasoning",
         "reasoning_effort",
         "inferenceConfig",
         // Of the cases that say something of their own.
@@ -271,14 +301,16 @@ fn converse_extra(body: &Value, case: &str) {
         let interleaved = extra.get("anthropic_beta").is_some();
         assert!(interleaved || budget.as_u64() < most.as_u64(), "{case}: {budget} of {most}");
     } else {
-        assert_eq!(thinking["type"], "adaptive", "{case}");
+        let kind = text(&thinking["type"], case);
+        assert!(["adaptive", "disabled", "between_tools"].contains(&kind), "{case}: {kind}");
     }
     assert!(extra.get("top_k").is_none(), "{case}: top_k beside thinking");
     let temperature = body["inferenceConfig"].get("temperature");
     assert!(temperature.is_none_or(|value| value.as_f64() == Some(1.0)), "{case}");
+    // Newer models think although they are made to call.
     let choice = &body["toolConfig"]["toolChoice"];
     assert!(
-        choice.get("any").is_none() && choice.get("tool").is_none(),
+        thinking["type"] != "enabled" || (choice.get("any").is_none() && choice.get("tool").is_none()),
         "{case}: thinking and a forced tool"
     );
 }
@@ -529,6 +561,9 @@ fn messages(body: &Value, case: &str) {
         assert!(["auto", "any", "tool", "none"].contains(&text(&choice["type"], case)), "{case}");
         let named = choice["type"] == "tool";
         assert_eq!(named, choice["name"].as_str().is_some_and(|name| offered.contains(&name)), "{case}");
+    }
+    if let Some(schema) = body["output_config"]["format"].get("schema") {
+        promised(schema, case);
     }
     if let Some(thinking) = body.get("thinking") {
         members(thinking, &["type", "budget_tokens", "display"], case);

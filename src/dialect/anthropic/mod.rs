@@ -16,7 +16,7 @@ pub use edition::Edition;
 pub use refusal::{refusal, unreadable};
 pub use reply::{StreamWriter, WholeWriter};
 pub use request::{parse, parse_count};
-pub use write::{WORDS, counted, pass, write};
+pub use write::{Outcome, WORDS, counted, pass, write};
 
 /// What stands before Google's proof of a thought where Anthropic's clients see it: as the signature of a
 /// thinking block, which they keep and send back as it is. It tells Google's proofs from Anthropic's when

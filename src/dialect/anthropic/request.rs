@@ -35,6 +35,8 @@ const SPELLING: Spelling = Spelling {
     thinking: "thinking",
     effort: "output_config.effort",
     thought: "messages[].content[].thinking",
+    cache: "cache_control",
+    cache_ttl: "cache_control.ttl",
 };
 
 /// Reads a Messages request. `betas` is the value of the header `anthropic-beta`.

@@ -13,11 +13,12 @@ use crate::chat::{
     Cache, Content, Document, DocumentSource, Extra, Format, Image, LeftOut, Part, Place, Request, Role,
     SearchResult, Thinking, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
-use crate::dialect::claude::{Version, Words};
+use crate::dialect::claude::{self, Version, Words};
 use crate::dialect::converse::own;
 use crate::dialect::fates::Fate;
 use crate::dialect::names::{Rule, Word};
-use crate::dialect::{HeaderList, Model, Passed, extra, fates as settled, media, relay, schema};
+use crate::dialect::schema::{self, ANSWER, NOT_BESIDE_TOOLS};
+use crate::dialect::{HeaderList, Model, Passed, extra, fates as settled, media, promise, relay};
 
 /// Edits the top of a request in Anthropic's own dialect. `betas` is the value of the client's header. Gives the names of what was left out.
 ///
@@ -110,8 +111,16 @@ fn write_config(config: Option<&RawValue>, format: &RawValue, w: &mut Writer<'_>
     }
 }
 
-/// Writes the body for a request to a model. After an error `out` holds half of one. Gives what was left out, and
-/// headers that go out with it.
+/// What became of a request beside its body.
+pub struct Outcome {
+    pub left_out: LeftOut,
+    /// Headers that go out with it.
+    pub headers: HeaderList,
+    /// The tool whose call is the reply, where the model answers by a schema in no other way.
+    pub answer: Option<&'static str>,
+}
+
+/// Writes the body for a request to a model. After an error `out` holds half of one.
 ///
 /// # Errors
 /// What the API has no way to say, named by its path in the client's body.
@@ -120,29 +129,31 @@ pub fn write(
     request: &Request<'_>,
     model: Model<'_>,
     out: &mut Vec<u8>,
-) -> Result<(LeftOut, HeaderList), Error> {
+) -> Result<Outcome, Error> {
     if request.turns.is_empty() {
         let problem = "at least one message of a user, with content, is required";
         return Err(Error::at(Kind::Missing, "messages", problem));
     }
     let mut left_out = LeftOut::default();
     let headers = headers(edition, &request.extra, request.tier, &mut left_out)?;
-    check(request)?;
     // The ARNs of Bedrock's application inference profiles tell nothing.
-    let version = model.base().rsplit_once("claude-").map(|(_, name)| Version::of(name));
+    let name = claude::name(model.base());
+    check(request, name)?;
+    let version = name.map(Version::of);
     let betas = edition.betas(request.betas.iter().copied());
-    let forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
-    let words = Words::choose(request, version, forced, &mut left_out);
+    let answers = answers_by_a_tool(request, version)?;
+    let forced = answers || matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
+    let words = Words::choose(request, name, forced, &mut left_out);
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
     if request.named_twice {
         left_out.note("user");
     }
-    if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) {
+    if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) && !answers {
         left_out.note("response_format.json_schema.description");
     }
-    let mut body = Body { edition, version, request, prefill: prefill(request), left_out };
+    let mut body = Body { edition, version, request, prefill: prefill(request), answers, left_out };
     Writer::new(out).object(|w| {
         edition.write_head(model.name, request.delivery.is_stream(), &betas.known, w);
         w.key("max_tokens").number(match (request.sampling.max_tokens, words.room) {
@@ -164,7 +175,7 @@ pub fn write(
         body.tier(w);
         Ok::<(), Error>(())
     })?;
-    Ok((body.left_out, headers))
+    Ok(Outcome { left_out: body.left_out, headers, answer: answers.then_some(ANSWER) })
 }
 
 /// `MessageCountTokensParams` of the `anthropic` package, and what its beta client adds.
@@ -208,7 +219,7 @@ fn longest(version: Option<Version>) -> u64 {
 }
 
 /// Numbers and lists that the API would refuse.
-fn check(request: &Request<'_>) -> Result<(), Error> {
+fn check(request: &Request<'_>, name: Option<&str>) -> Result<(), Error> {
     let (sampling, spelling) = (&request.sampling, request.spelling);
     for (field, number) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
         if number.is_some_and(|number| !(0.0..=1.0).contains(&number.value())) {
@@ -229,10 +240,28 @@ fn check(request: &Request<'_>) -> Result<(), Error> {
             let problem = "names a function that is not among `tools`";
             Err(Error::at(Kind::WrongValue, spelling.chosen_tool, problem))
         }
+        Some(ToolChoice::Required | ToolChoice::Named(_))
+            if name.is_some_and(|name| !claude::can_be_made_to_call(name)) =>
+        {
+            let problem = "this model cannot be made to call a tool; leave it out, or say `auto`";
+            Err(Error::at(Kind::Unsupported, "tool_choice", problem))
+        }
         None | Some(ToolChoice::Auto | ToolChoice::None | ToolChoice::Required | ToolChoice::Named(_)) => {
             Ok(())
         }
     }
+}
+
+/// Whether an answer by a schema has to be the call of a tool.
+fn answers_by_a_tool(request: &Request<'_>, version: Option<Version>) -> Result<bool, Error> {
+    let older = version.is_some_and(|version| version < claude::SHAPES);
+    if !older || !matches!(request.format, Format::JsonSchema { .. }) {
+        return Ok(false);
+    }
+    if request.tools.is_empty() {
+        return Ok(true);
+    }
+    Err(Error::at(Kind::Unsupported, request.spelling.format, NOT_BESIDE_TOOLS))
 }
 
 /// Where the text stands that Claude is to go on from.
@@ -254,6 +283,8 @@ struct Body<'r, 'a> {
     request: &'r Request<'a>,
     /// Where the text stands that Claude is to go on from.
     prefill: Option<Place>,
+    /// The reply is the call of a tool.
+    answers: bool,
     left_out: LeftOut,
 }
 
@@ -298,7 +329,7 @@ impl Body<'_, '_> {
                     }
                 }
                 if due.is_some() {
-                    self.left_out.note("cache_control");
+                    self.left_out.note(self.request.spelling.cache);
                 }
                 Ok(())
             })
@@ -352,7 +383,7 @@ impl Body<'_, '_> {
             if cache == Cache::Hour {
                 let is_old = self.version.is_some_and(|version| version < KEEPS_AN_HOUR);
                 if self.edition == Edition::InvokeModel && is_old {
-                    self.left_out.note("cache_control.ttl");
+                    self.left_out.note(self.request.spelling.cache_ttl);
                 } else {
                     w.key("ttl").string("1h");
                 }
@@ -534,6 +565,9 @@ impl Body<'_, '_> {
     }
 
     fn tools(&mut self, w: &mut Writer<'_>) -> Result<(), Error> {
+        if self.answers {
+            return self.answer(w);
+        }
         if !self.offers_tools() {
             return Ok(());
         }
@@ -559,6 +593,26 @@ impl Body<'_, '_> {
         Ok(())
     }
 
+    /// The tool whose arguments are the reply.
+    fn answer(&self, w: &mut Writer<'_>) -> Result<(), Error> {
+        let Format::JsonSchema { name, description, schema } = self.request.format else { return Ok(()) };
+        w.key("tools").array(|w| {
+            w.object(|w| {
+                w.key("name").string(ANSWER);
+                match description.or(name).filter(|text| !text.is_blank()) {
+                    Some(text) => w.key("description").text(text),
+                    None => w.key("description").string(schema::ANSWERS),
+                }
+                schema::write_answer(schema, self.request.spelling, w.key("input_schema"))
+            })
+        })?;
+        w.key("tool_choice").object(|w| {
+            w.key("type").string("tool");
+            w.key("name").string(ANSWER);
+        });
+        Ok(())
+    }
+
     fn tool(&mut self, tool: &Tool<'_>, w: &mut Writer<'_>) -> Result<(), Error> {
         w.object(|w| {
             w.key("name").string(tool.name.as_str());
@@ -569,7 +623,8 @@ impl Body<'_, '_> {
             if tool.strict == Some(true) {
                 // InvokeModel refuses ordinary schemas with it (litellm#39115).
                 let knows = self.version.is_some_and(|version| version >= STRICT);
-                if knows && self.edition != Edition::InvokeModel {
+                let fits = tool.parameters.is_some_and(promise::can_be_kept);
+                if knows && fits && self.edition != Edition::InvokeModel {
                     w.key("strict").bool(true);
                 } else {
                     self.left_out.note(self.request.spelling.strict);
@@ -611,7 +666,7 @@ impl Body<'_, '_> {
         let schema = match &self.request.format {
             // For some object it has been asked in words.
             Format::Text | Format::JsonObject => None,
-            Format::JsonSchema { schema, .. } => Some(schema),
+            Format::JsonSchema { schema, .. } => Some(schema).filter(|_| !self.answers),
         };
         if effort.is_none() && schema.is_none() {
             return Ok(());
@@ -621,13 +676,14 @@ impl Body<'_, '_> {
                 w.key("effort").string(effort);
             }
             if let Some(schema) = schema {
+                let schema = promise::keep(schema, self.request.spelling.format_schema)?;
                 w.key("format").object(|w| {
                     w.key("type").string("json_schema");
-                    w.key("schema").raw(schema);
+                    w.key("schema").token(&schema);
                 });
             }
-        });
-        Ok(())
+            Ok(())
+        })
     }
 }
 

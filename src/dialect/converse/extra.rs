@@ -2,9 +2,10 @@
 //!
 //! Claude: [`crate::dialect::claude`]. Nova: docs.aws.amazon.com/nova/latest/nova2-userguide/
 //! using-converse-api.html and …/nova/latest/userguide/complete-request-schema.html. gpt-oss:
-//! docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html.
+//! docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html. The others:
+//! `reasoning_effort_additional_fields` and the profiles of models in AWS's langchain-aws 1.9.
 
-use super::model::{Choice, Family};
+use super::model::{Choice, Family, family};
 use super::offer::Offer;
 use super::own::Own;
 use crate::base::error::{Error, Kind};
@@ -35,8 +36,10 @@ enum Thinking<'a> {
     Claude(claude::Words<'a>),
     /// Nova 2: `reasoningConfig`.
     Nova(&'static str),
-    /// gpt-oss: `reasoning_effort`.
-    GptOss(&'static str),
+    /// gpt-oss, Kimi, DeepSeek: `reasoning_effort`.
+    Effort(&'static str),
+    /// OpenAI's own models: `reasoning`.
+    Gpt(&'static str),
 }
 
 /// Where `top_k` goes.
@@ -75,17 +78,21 @@ const BETAS: &[&str] = &[
 ];
 
 impl<'a> Extra<'a> {
-    /// Chooses the words for a request that makes this offer of tools; notes what the model has none for.
-    pub fn choose(
-        request: &Request<'a>,
-        offer: &Offer<'_, '_>,
-        family: Family,
-        left_out: &mut LeftOut,
-    ) -> Self {
+    /// Chooses the words for a request to the model `base` that makes this offer of tools; notes what the model has
+    /// none for.
+    pub fn choose(request: &Request<'a>, offer: &Offer<'_, '_>, base: &str, left_out: &mut LeftOut) -> Self {
+        let family = family(base);
         let sampling = &request.sampling;
         let version = match family {
             Family::Claude(version) => Some(version),
-            Family::Nova | Family::Nova2 | Family::GptOss | Family::Other | Family::Untold => None,
+            Family::Nova
+            | Family::Nova2
+            | Family::GptOss
+            | Family::Gpt
+            | Family::Kimi
+            | Family::DeepSeek
+            | Family::Other
+            | Family::Untold => None,
         };
         let mut chosen = Self {
             thinking: Thinking::Unsaid,
@@ -100,7 +107,8 @@ impl<'a> Extra<'a> {
         };
         match family {
             Family::Claude(_) | Family::Untold => {
-                let words = claude::Words::choose(request, version, offer.choice.is_some(), left_out);
+                let name = version.and_then(|_| claude::name(base));
+                let words = claude::Words::choose(request, name, offer.choice.is_some(), left_out);
                 (chosen.effort, chosen.room) = (words.effort, words.room);
                 (chosen.temperature, chosen.top_p) = (words.temperature, words.top_p);
                 chosen.top_k = words.top_k.filter(|_| version.is_some()).map(|top_k| (TopK::Claude, top_k));
@@ -108,13 +116,33 @@ impl<'a> Extra<'a> {
                     chosen.thinking = Thinking::Claude(words);
                 }
             }
-            Family::Nova | Family::Nova2 | Family::GptOss | Family::Other => {
-                chosen.thinking = think(request, family, left_out);
+            Family::Nova
+            | Family::Nova2
+            | Family::GptOss
+            | Family::Gpt
+            | Family::Kimi
+            | Family::DeepSeek
+            | Family::Other => {
+                chosen.thinking = think(request, family, offer.choice.is_some(), left_out);
                 if request.reasoning.effort.is_some() && matches!(chosen.thinking, Thinking::Unsaid) {
                     left_out.note(request.spelling.effort);
                 }
-                let is_nova = matches!(family, Family::Nova | Family::Nova2);
-                chosen.top_k = sampling.top_k.filter(|_| is_nova).map(|top_k| (TopK::Nova, top_k));
+                // "Unsupported parameter", where it reasons.
+                if family == Family::Gpt && !matches!(chosen.thinking, Thinking::Gpt("none")) {
+                    chosen.temperature = unless_picked(chosen.temperature, "temperature", left_out);
+                    chosen.top_p = unless_picked(chosen.top_p, "top_p", left_out);
+                }
+                // "Temperature, topP and topK cannot be used with maxReasoningEffort set to high": the user guide of
+                // Nova 2.
+                let is_high = matches!(chosen.thinking, Thinking::Nova("high"));
+                for (given, name) in [(&mut chosen.temperature, "temperature"), (&mut chosen.top_p, "top_p")]
+                {
+                    if given.take_if(|_| is_high).is_some() {
+                        left_out.note(name);
+                    }
+                }
+                let takes = matches!(family, Family::Nova | Family::Nova2) && !is_high;
+                chosen.top_k = sampling.top_k.filter(|_| takes).map(|top_k| (TopK::Nova, top_k));
             }
         }
         if sampling.top_k.is_some() && chosen.top_k.is_none() {
@@ -150,7 +178,8 @@ impl<'a> Extra<'a> {
             Thinking::Unsaid => None,
             Thinking::Claude(_) => Some("thinking"),
             Thinking::Nova(_) => Some("reasoningConfig"),
-            Thinking::GptOss(_) => Some("reasoning_effort"),
+            Thinking::Effort(_) => Some("reasoning_effort"),
+            Thinking::Gpt(_) => Some("reasoning"),
         };
         let top_k = self.top_k.map(|(to, _)| match to {
             TopK::Claude => "top_k",
@@ -169,7 +198,8 @@ impl<'a> Extra<'a> {
                 w.key("type").string("enabled");
                 w.key("maxReasoningEffort").string(effort);
             }),
-            Thinking::GptOss(effort) => w.key("reasoning_effort").string(effort),
+            Thinking::Effort(effort) => w.key("reasoning_effort").string(effort),
+            Thinking::Gpt(effort) => w.key("reasoning").object(|w| w.key("effort").string(effort)),
         }
         match self.top_k {
             Some((TopK::Claude, top_k)) => w.key("top_k").token(top_k.token()),
@@ -228,27 +258,47 @@ pub fn write(extra: Option<&Extra<'_>>, own: &Own<'_>, w: &mut Writer<'_>) -> Re
 /// Where Claude tells which sequence ended its reply.
 const STOP_SEQUENCE: &str = "/stop_sequence";
 
-fn think<'a>(request: &Request<'_>, family: Family, left_out: &mut LeftOut) -> Thinking<'a> {
+/// `forced`: the model is made to call a tool.
+fn think<'a>(request: &Request<'_>, family: Family, forced: bool, left_out: &mut LeftOut) -> Thinking<'a> {
     let Some(mode) = request.reasoning.mode else { return Thinking::Unsaid };
+    let effort = request.reasoning.effort_of(mode);
     match (family, mode) {
+        (Family::Gpt, ReasoningMode::Off) => return Thinking::Gpt("none"),
+        // These always think.
+        (Family::GptOss | Family::Kimi, ReasoningMode::Off) => {
+            left_out.note(request.spelling.thinking);
+            return Thinking::Effort("low");
+        }
         // All that can be turned off is off unless asked for.
-        (
-            Family::Nova | Family::Nova2 | Family::Other | Family::Claude(_) | Family::Untold,
-            ReasoningMode::Off,
-        ) => return Thinking::Unsaid,
-        (Family::Nova2, mode) => {
+        (_, ReasoningMode::Off) => return Thinking::Unsaid,
+        (Family::Nova2, _) => {
             // With `high` it takes no bound of the reply's length.
             let most = if request.sampling.max_tokens.is_some() { Effort::Medium } else { Effort::High };
-            return Thinking::Nova(three_words(request.reasoning.effort_of(mode).min(most)));
+            return Thinking::Nova(three_words(effort.min(most)));
         }
-        (Family::GptOss, ReasoningMode::Budget(_) | ReasoningMode::Adaptive) => {
-            return Thinking::GptOss(three_words(request.reasoning.effort_of(mode)));
-        }
-        (Family::GptOss, ReasoningMode::Off)
-        | (Family::Nova | Family::Other | Family::Claude(_) | Family::Untold, _) => {}
+        (Family::GptOss, _) => return Thinking::Effort(three_words(effort)),
+        (Family::Gpt, _) if effort > Effort::High => return Thinking::Gpt("xhigh"),
+        (Family::Gpt, _) => return Thinking::Gpt(three_words(effort)),
+        (Family::Kimi, _) => return Thinking::Effort(if effort > Effort::Low { "high" } else { "low" }),
+        // Its one word: whatever is less does not make it think, and then it does as it likes although it is made to
+        // call a tool (langchain-ai/langchain-aws#1261).
+        (Family::DeepSeek, _) if effort > Effort::Low && !forced => return Thinking::Effort("high"),
+        (Family::DeepSeek | Family::Nova | Family::Other | Family::Claude(_) | Family::Untold, _) => {}
     }
     left_out.note(request.spelling.thinking);
     Thinking::Unsaid
+}
+
+/// A number that a model which picks its words by itself takes: the default.
+fn unless_picked<'a>(
+    number: Option<Number<'a>>,
+    name: &'static str,
+    left_out: &mut LeftOut,
+) -> Option<Number<'a>> {
+    if number.is_some_and(|number| number.value() != 1.0) {
+        left_out.note(name);
+    }
+    None
 }
 
 fn three_words(effort: Effort) -> &'static str {

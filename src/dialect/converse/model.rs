@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::dialect::claude::Version;
+use crate::dialect::claude::{self, Version};
 
 /// A family of models, as far as its members differ in what they take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,6 +12,11 @@ pub enum Family {
     /// Nova from its second generation on, which reasons.
     Nova2,
     GptOss,
+    /// OpenAI's own models.
+    Gpt,
+    Kimi,
+    /// From V3.1 on, which thinks if it is asked to.
+    DeepSeek,
     Other,
     /// Something that the operator has given a name of its own, most often a Claude.
     Untold,
@@ -28,6 +33,12 @@ pub fn family(model: &str) -> Family {
         Family::Nova
     } else if model.contains("openai.gpt-oss") {
         Family::GptOss
+    } else if model.contains("openai.gpt-") {
+        Family::Gpt
+    } else if model.contains("moonshot.kimi") || model.contains("moonshotai.kimi") {
+        Family::Kimi
+    } else if model.contains("deepseek.v3") {
+        Family::DeepSeek
     } else if model.starts_with("arn:") {
         Family::Untold
     } else {
@@ -155,14 +166,17 @@ const LLAMA: Takes =
 
 /// Reads the same names as [`family`].
 pub fn takes(model: &str) -> Takes {
-    /// The first Claude that answers by a schema of its own accord.
-    const SHAPES: Version = Version(4, 5);
     let known = TAKES.iter().find(|(name, _)| model.contains(name));
     match (known, family(model)) {
         (Some((_, takes)), _) => *takes,
-        (None, Family::Claude(version)) if version < SHAPES => Takes { schema: Schema::Tool, ..ALL },
-        (None, Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Untold) => ALL,
-        (None, Family::GptOss | Family::Other) => OTHERS,
+        (None, Family::Claude(version)) if version < claude::SHAPES => Takes { schema: Schema::Tool, ..ALL },
+        (None, Family::Claude(_))
+            if claude::name(model).is_some_and(|name| !claude::can_be_made_to_call(name)) =>
+        {
+            Takes { choice: Choice::None, ..ALL }
+        }
+        (None, Family::Claude(_) | Family::Nova | Family::Nova2 | Family::Gpt | Family::Untold) => ALL,
+        (None, Family::GptOss | Family::Kimi | Family::DeepSeek | Family::Other) => OTHERS,
     }
 }
 
@@ -174,7 +188,7 @@ impl Family {
         match self {
             Family::Claude(version) => version >= Version(3, 5),
             Family::Nova | Family::Nova2 | Family::Untold => true,
-            Family::GptOss | Family::Other => false,
+            Family::GptOss | Family::Gpt | Family::Kimi | Family::DeepSeek | Family::Other => false,
         }
     }
 
@@ -188,7 +202,13 @@ impl Family {
         match self {
             Family::Claude(version) => version >= Version(4, 5),
             Family::Untold => true,
-            Family::Nova | Family::Nova2 | Family::GptOss | Family::Other => false,
+            Family::Nova
+            | Family::Nova2
+            | Family::GptOss
+            | Family::Gpt
+            | Family::Kimi
+            | Family::DeepSeek
+            | Family::Other => false,
         }
     }
 
@@ -226,6 +246,8 @@ mod tests {
         for (model, expected) in [
             ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", ALL),
             ("anthropic.claude-fable-5", ALL),
+            ("global.anthropic.claude-opus-5-5", Takes { choice: Choice::None, ..ALL }),
+            ("openai.gpt-5.6-sol", ALL),
             ("us.anthropic.claude-opus-4-1-20250805-v1:0", Takes { schema: Schema::Tool, ..ALL }),
             ("us.amazon.nova-pro-v1:0", Takes { schema: Schema::Tool, ..ALL }),
             ("us.meta.llama3-3-70b-instruct-v1:0", LLAMA),
@@ -261,6 +283,11 @@ mod tests {
             ("amazon.nova-pro-v1:0", Family::Nova),
             ("us.amazon.nova-2-lite-v1:0", Family::Nova2),
             ("openai.gpt-oss-120b-1:0", Family::GptOss),
+            ("in.openai.gpt-5.6-terra", Family::Gpt),
+            ("moonshotai.kimi-k2.5", Family::Kimi),
+            ("moonshot.kimi-k2-thinking", Family::Kimi),
+            ("deepseek.v3-v1:0", Family::DeepSeek),
+            ("us.deepseek.r1-v1:0", Family::Other),
             ("us.meta.llama3-3-70b-instruct-v1:0", Family::Other),
             ("", Family::Other),
         ] {

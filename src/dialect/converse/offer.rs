@@ -6,9 +6,7 @@ use super::model::{self, Choice, Takes};
 use crate::base::error::{Error, Kind};
 use crate::base::json::Text;
 use crate::chat::{Format, Request, Tool, ToolChoice};
-
-/// The tool that stands for an answer by a schema. No other is offered beside it.
-pub const ANSWER: &str = "json_answer";
+use crate::dialect::schema::{ANSWER, NOT_BESIDE_TOOLS};
 
 /// What the model is offered to call, and to what it is made. It may always call nothing where no choice
 /// says otherwise, so that `auto` is never written: some models refuse the word.
@@ -67,9 +65,7 @@ impl<'r, 'a> Offer<'r, 'a> {
                 return Err(Error::at(Kind::Unsupported, spelling.format, problem));
             }
             (Some(_), model::Schema::Tool) if !tools.is_empty() => {
-                let problem =
-                    "this model answers by a schema only where it has no tools; leave one of them out";
-                return Err(Error::at(Kind::Unsupported, spelling.format, problem));
+                return Err(Error::at(Kind::Unsupported, spelling.format, NOT_BESIDE_TOOLS));
             }
             (answer, model::Schema::Tool) => {
                 (choice, named) = (Some(takes.choice), ANSWER);

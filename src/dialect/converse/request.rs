@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::extra::{self, Extra};
 use super::model::{Choice, Family, Takes, family, full_name, takes};
-use super::offer::{ANSWER, Offer, Schema};
+use super::offer::{Offer, Schema};
 use super::own::{self, Own};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
@@ -13,7 +13,8 @@ use crate::chat::{
     Cache, Content, Document, DocumentSource, Image, LeftOut, Part, Place, Request, Role, SearchResult,
     Spelling, Thinking, Tool, ToolCall, ToolResult, Turn,
 };
-use crate::dialect::{Model, media, schema};
+use crate::dialect::schema::{self, ANSWER};
+use crate::dialect::{Model, media, promise};
 
 /// `InferenceConfiguration.stopSequences` has at most so many items.
 const MAX_STOPS: usize = 2500;
@@ -63,7 +64,7 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
         own::leave_to_prompt(request, &own, &mut body.left_out)?;
         None
     } else {
-        Some(Extra::choose(request, &offer, family, &mut body.left_out))
+        Some(Extra::choose(request, &offer, &base, &mut body.left_out))
     };
     Writer::new(out).object(|w| {
         let mut before = request.system.as_slice();
@@ -85,7 +86,7 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
             }
         }
         let schema = Schema::of(&request.format).filter(|_| offer.answer.is_none());
-        output_config(schema, extra.as_ref().and_then(|extra| extra.effort), w);
+        output_config(schema, extra.as_ref().and_then(|extra| extra.effort), request.spelling, w)?;
         own.write(w);
         extra::write(extra.as_ref(), &own, w)
     })?;
@@ -188,7 +189,7 @@ impl Body {
         let is = *left > 0;
         *left = left.saturating_sub(1);
         if is {
-            self.left_out.note("cache_control");
+            self.left_out.note(self.spelling.cache);
         }
         is
     }
@@ -230,8 +231,9 @@ impl Body {
                     |wanted: fn(&Content<'_>) -> bool| turn.parts.iter().any(|part| wanted(&part.content));
                 // "If you include a ContentBlock with a document field in the array, you must also include
                 // a ContentBlock with a text field": botocore's model of `Message`.
-                if holds(|content| matches!(content, Content::Document(_)))
-                    && !holds(|content| matches!(content, Content::Text(_)))
+                if holds(
+                    |content| matches!(content, Content::Document(document) if recording(document).is_none()),
+                ) && !holds(|content| matches!(content, Content::Text(_)))
                 {
                     prose(".", w);
                     if let Some(cache) = due.take() {
@@ -272,13 +274,13 @@ impl Body {
 
     fn lose(&mut self, mark: Option<Cache>) {
         if mark.is_some() {
-            self.left_out.note("cache_control");
+            self.left_out.note(self.spelling.cache);
         }
     }
 
     fn cache_point(&mut self, cache: Cache, taken: bool, w: &mut Writer<'_>) {
         if !taken {
-            self.left_out.note("cache_control");
+            self.left_out.note(self.spelling.cache);
             return;
         }
         w.object(|w| {
@@ -288,7 +290,7 @@ impl Body {
                     if self.family.caches_for_an_hour() {
                         w.key("ttl").string("1h");
                     } else {
-                        self.left_out.note("cache_control.ttl");
+                        self.left_out.note(self.spelling.cache_ttl);
                     }
                 }
             });
@@ -387,6 +389,9 @@ impl Body {
         w: &mut Writer<'_>,
     ) -> Result<(), Error> {
         let below = document.below;
+        if let Some(recording) = recording(document) {
+            return self.recording_block(place, document, recording, w);
+        }
         let format = match &document.source {
             DocumentSource::Inline { media_type, data } => {
                 if data.is_empty() {
@@ -425,6 +430,31 @@ impl Body {
                 if document.cited {
                     w.key("citations").object(|w| w.key("enabled").bool(true));
                 }
+            });
+        });
+        Ok(())
+    }
+
+    /// Nova takes films, Voxtral sounds, and Claude neither; what is not known Bedrock says itself.
+    fn recording_block(
+        &self,
+        place: Place,
+        document: &Document<'_>,
+        (kind, format): (&'static str, &'static str),
+        w: &mut Writer<'_>,
+    ) -> Result<(), Error> {
+        let DocumentSource::Inline { data, .. } = &document.source else { return Ok(()) };
+        if data.is_empty() {
+            return Err(place.error(Kind::WrongValue, document.below, "holds no data"));
+        }
+        if matches!(self.family, Family::Claude(_)) || (kind == FILM && !self.takes.images) {
+            let problem = "this model takes no sounds or films; leave them out";
+            return Err(place.error(Kind::Unsupported, document.below, problem));
+        }
+        w.object(|w| {
+            w.key(kind).object(|w| {
+                w.key("format").string(format);
+                w.key("source").object(|w| w.key("bytes").text(*data));
             });
         });
         Ok(())
@@ -529,6 +559,37 @@ fn prose(text: &str, w: &mut Writer<'_>) {
 
 fn reasoning_block(w: &mut Writer<'_>, members: impl FnOnce(&mut Writer<'_>)) {
     w.object(|w| w.key("reasoningContent").object(members));
+}
+
+const FILM: &str = "video";
+const SOUND: &str = "audio";
+
+/// The block that a film or a sound stands in, and its `VideoFormat` or `AudioFormat`; `None` for what is a document.
+fn recording(document: &Document<'_>) -> Option<(&'static str, &'static str)> {
+    let DocumentSource::Inline { media_type, .. } = &document.source else { return None };
+    Some(match media_type.as_ref() {
+        "video/mp4" => (FILM, "mp4"),
+        "video/quicktime" | "video/mov" => (FILM, "mov"),
+        "video/x-matroska" => (FILM, "mkv"),
+        "video/webm" => (FILM, "webm"),
+        "video/x-flv" => (FILM, "flv"),
+        "video/mpeg" => (FILM, "mpeg"),
+        "video/mpg" => (FILM, "mpg"),
+        "video/x-ms-wmv" | "video/wmv" => (FILM, "wmv"),
+        "video/3gpp" => (FILM, "three_gp"),
+        "audio/mp3" | "audio/mpeg" => (SOUND, "mp3"),
+        "audio/wav" | "audio/x-wav" | "audio/wave" => (SOUND, "wav"),
+        "audio/opus" => (SOUND, "opus"),
+        "audio/aac" | "audio/x-aac" => (SOUND, "aac"),
+        "audio/flac" | "audio/x-flac" => (SOUND, "flac"),
+        "audio/mp4" => (SOUND, "mp4"),
+        "audio/m4a" | "audio/x-m4a" => (SOUND, "m4a"),
+        "audio/ogg" => (SOUND, "ogg"),
+        "audio/webm" => (SOUND, "webm"),
+        "audio/pcm" => (SOUND, "pcm"),
+        "audio/x-matroska" => (SOUND, "mka"),
+        _ => return None,
+    })
 }
 
 /// `DocumentFormat` of a media type. A PDF is known by its first bytes too.
@@ -663,7 +724,7 @@ fn answer_spec(answer: &Schema<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> 
             w.key("name").string(ANSWER);
             match description.or(name).filter(|text| !text.is_blank()) {
                 Some(text) => w.key("description").text(text),
-                None => w.key("description").string("Gives the answer."),
+                None => w.key("description").string(schema::ANSWERS),
             }
             w.key("inputSchema").object(|w| schema::write_answer(schema, spelling, w.key("json")))
         })
@@ -671,18 +732,24 @@ fn answer_spec(answer: &Schema<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> 
 }
 
 /// `outputConfig`, if the reply must have a shape or take some trouble.
-fn output_config(schema: Option<Schema<'_>>, effort: Option<&str>, w: &mut Writer<'_>) {
+fn output_config(
+    schema: Option<Schema<'_>>,
+    effort: Option<&str>,
+    spelling: &Spelling,
+    w: &mut Writer<'_>,
+) -> Result<(), Error> {
     if schema.is_none() && effort.is_none() {
-        return;
+        return Ok(());
     }
     w.key("outputConfig").object(|w| {
         if let Some(Schema { name, description, schema }) = schema {
+            let schema = promise::keep(schema, spelling.format_schema)?;
             w.key("textFormat").object(|w| {
                 w.key("type").string("json_schema");
                 w.key("structure").object(|w| {
                     w.key("jsonSchema").object(|w| {
                         // A string that holds JSON, unlike the schemas of tools.
-                        w.key("schema").string(schema.get());
+                        w.key("schema").string(&schema);
                         if let Some(name) = name {
                             w.key("name").text(name);
                         }
@@ -696,7 +763,8 @@ fn output_config(schema: Option<Schema<'_>>, effort: Option<&str>, w: &mut Write
         if let Some(effort) = effort {
             w.key("effort").string(effort);
         }
-    });
+        Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -726,6 +794,8 @@ mod tests {
         thinking: "thinking",
         effort: "effort",
         thought: "thought",
+        cache: "cache",
+        cache_ttl: "cache.ttl",
     };
 
     const CLAUDE: &str = "us.anthropic.claude-sonnet-4-20250514-v1:0";

@@ -50,6 +50,13 @@ const ALIASES: &[(&str, &str)] = &[
     ("audio/x-flac", "audio/flac"),
     ("video/mov", "video/quicktime"),
     ("video/x-ms-wmv", "video/wmv"),
+    // Text is text to a model, and Google takes no other kind of it.
+    ("text/csv", "text/plain"),
+    ("text/html", "text/plain"),
+    ("text/markdown", "text/plain"),
+    ("text/xml", "text/plain"),
+    ("application/json", "text/plain"),
+    ("application/xml", "text/plain"),
 ];
 
 /// What the ends of names tell.
@@ -64,6 +71,10 @@ const ENDINGS: &[(&str, &str)] = &[
     ("pdf", "application/pdf"),
     ("txt", "text/plain"),
     ("md", "text/plain"),
+    ("csv", "text/plain"),
+    ("html", "text/plain"),
+    ("json", "text/plain"),
+    ("xml", "text/plain"),
     ("aac", "audio/x-aac"),
     ("flac", "audio/flac"),
     ("mp3", "audio/mp3"),

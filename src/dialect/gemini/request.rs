@@ -28,7 +28,7 @@ pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Re
     check(request, generation)?;
     let mut left_out = LeftOut::default();
     let own = extra::sort(request, &mut left_out)?;
-    note(request, &mut left_out);
+    note(request, generation, &mut left_out);
     let thinking = thinking::choose(model, request, &mut left_out);
     Writer::new(out).object(|w| {
         if !request.system.is_empty() {
@@ -56,7 +56,7 @@ pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Re
             left_out.note(request.spelling.strict);
         }
         write_tool_config(w, request, validated, &own);
-        write_generation_config(w, request, thinking, &own)?;
+        write_generation_config(w, request, generation, thinking, &own)?;
         own.write(w);
         Ok::<(), Error>(())
     })?;
@@ -80,10 +80,10 @@ pub fn headers(tier: Option<Tier>) -> HeaderList {
 
 /// Notes what Gemini has no place for. It keeps its own cache, and thoughts come back as the signatures of
 /// calls only.
-fn note(request: &Request<'_>, left_out: &mut LeftOut) {
+fn note(request: &Request<'_>, generation: u32, left_out: &mut LeftOut) {
     let parts = || request.turns.iter().flat_map(|turn| &turn.parts).chain(&request.system);
     if parts().any(|part| part.cache.is_some()) || request.tools.iter().any(|tool| tool.cache.is_some()) {
-        left_out.note("cache_control");
+        left_out.note(request.spelling.cache);
     }
     if parts().any(|part| matches!(part.content, Content::Thinking(_) | Content::Redacted(_))) {
         left_out.note(request.spelling.thought);
@@ -93,6 +93,14 @@ fn note(request: &Request<'_>, left_out: &mut LeftOut) {
     }
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
+    }
+    for (given, name) in [
+        (request.sampling.presence_penalty, "presence_penalty"),
+        (request.sampling.frequency_penalty, "frequency_penalty"),
+    ] {
+        if given.is_some() && generation >= GEMINI_3 {
+            left_out.note(name);
+        }
     }
     if let Some(Ok(options)) = request.search.map(|search| json::read::<Fields<'_>>(search.get())) {
         for (name, path) in [
@@ -119,8 +127,8 @@ pub fn generation(model: &str) -> u32 {
     digits.parse().unwrap_or(u32::MAX)
 }
 
-/// The generation that began to refuse a step of tool calls without a thought signature, and to take
-/// images in tool results (2.5 answers "`function_response.parts` is not supported for this model",
+/// The generation that began to refuse a step of tool calls without a thought signature and the penalties ("Penalty is
+/// not enabled for this model", BerriAI/litellm#16907), and to take images in tool results (2.5 answers "`function_response.parts` is not supported for this model",
 /// gemini-cli issue 19436).
 pub const GEMINI_3: u32 = 3;
 
@@ -504,16 +512,18 @@ fn write_tool_config(w: &mut Writer<'_>, request: &Request<'_>, validated: bool,
 fn write_generation_config(
     w: &mut Writer<'_>,
     request: &Request<'_>,
+    generation: u32,
     thinking: Option<thinking::Config>,
     own: &Own<'_>,
 ) -> Result<(), Error> {
     let Request { sampling, format, .. } = request;
+    let penalised = generation < GEMINI_3;
     let numbers = [
         ("temperature", sampling.temperature),
         ("topP", sampling.top_p),
         ("seed", sampling.seed),
-        ("presencePenalty", sampling.presence_penalty),
-        ("frequencyPenalty", sampling.frequency_penalty),
+        ("presencePenalty", sampling.presence_penalty.filter(|_| penalised)),
+        ("frequencyPenalty", sampling.frequency_penalty.filter(|_| penalised)),
     ];
     let any = sampling.max_tokens.is_some()
         || sampling.top_k.is_some()
@@ -663,6 +673,8 @@ mod tests {
         thinking: "thinking",
         effort: "effort",
         thought: "thought",
+        cache: "cache",
+        cache_ttl: "cache.ttl",
     };
 
     fn request(turns: Vec<Turn<'_>>) -> Request<'_> {

@@ -65,18 +65,24 @@ pub fn choose(model: &str, request: &Request<'_>, left_out: &mut LeftOut) -> Opt
     Some(Config { amount, shown: asked && reasoning.shown.unwrap_or(true) })
 }
 
-/// The words of Gemini 3 and later. Pro knows no `MINIMAL`, and Gemini 3 Pro no `MEDIUM`.
+/// The words of Gemini 3 and later; Gemini 3 Pro knows no `MEDIUM`.
 fn level(name: &str, reasoning: &Reasoning<'_>, mode: ReasoningMode<'_>) -> &'static str {
-    let is_pro = name.contains("-pro");
     let effort = if mode == ReasoningMode::Off { Effort::Minimal } else { reasoning.effort_of(mode) };
     match effort {
-        Effort::Minimal if is_pro => "LOW",
-        Effort::Minimal => "MINIMAL",
-        Effort::Low => "LOW",
+        Effort::Minimal if knows_minimal(name) => "MINIMAL",
+        Effort::Minimal | Effort::Low => "LOW",
         Effort::Medium if name.starts_with("gemini-3-pro") => "HIGH",
         Effort::Medium => "MEDIUM",
         Effort::High | Effort::ExtraHigh | Effort::Max => "HIGH",
     }
+}
+
+/// Flash-Lite does, and Flash up to 3.6: "'minimal' is not a supported thinking level for this model"
+/// (fishjar/kiss-translator#1048, BerriAI/litellm-docs#1505).
+fn knows_minimal(name: &str) -> bool {
+    let version = name.strip_prefix("gemini-3").unwrap_or_default();
+    let minor = version.strip_prefix('.').and_then(|rest| rest.split('-').next()).unwrap_or("0");
+    name.contains("-lite") || (version.contains("-flash") && minor.parse().is_ok_and(|minor: u32| minor <= 6))
 }
 
 /// A budget within the bounds of the model.
@@ -158,6 +164,17 @@ mod tests {
                 let (got, left_out) = chosen(model, with(mode, effort));
                 assert_eq!((got, left_out), (expected, vec![]), "{model} {mode:?} {effort:?}");
             }
+        }
+        for (model, least) in [
+            ("gemini-3.6-flash", "MINIMAL"),
+            ("gemini-3.7-flash", "LOW"),
+            ("gemini-3.8-flash", "LOW"),
+            ("gemini-3.8-flash-lite", "MINIMAL"),
+            ("gemini-flash-latest", "LOW"),
+            ("gemini-4-flash", "LOW"),
+        ] {
+            let (got, _) = chosen(model, with(Off, None));
+            assert_eq!(got, format!(r#"{{"thinkingLevel":"{least}"}}"#), "{model}");
         }
         assert_eq!(
             chosen("gemini-3.1-pro-preview", with(Adaptive, Some(Medium))).0,

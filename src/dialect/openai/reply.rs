@@ -8,7 +8,8 @@ use crate::dialect::{Extras, Title};
 /// Writes the members that every reply and every chunk begins with.
 fn write_title(title: &Title, w: &mut Writer<'_>, object: &str) {
     // OpenAI's ids have this prefix, and some clients look for it.
-    w.key("id").string(&format!("chatcmpl-{}", title.id));
+    let id = title.id.strip_prefix("chatcmpl-").unwrap_or(&title.id);
+    w.key("id").string(&format!("chatcmpl-{id}"));
     w.key("object").string(object);
     w.key("created").number(title.created);
     w.key("model").string(&title.model);
@@ -536,8 +537,10 @@ fn write_usage(w: &mut Writer<'_>, usage: Usage) {
         w.key("total_tokens").number(usage.input.saturating_add(usage.output));
         w.key("prompt_tokens_details").object(|w| {
             w.key("cached_tokens").number(usage.cache_read);
-            // Not OpenAI's; Anthropic's models charge for writing the cache, so clients want to see it.
+            // Claude's price for writing the cache is another, so clients want to see it; the second name is that of
+            // other gateways, and older than OpenAI's.
             if usage.cache_write > 0 {
+                w.key("cache_write_tokens").number(usage.cache_write);
                 w.key("cache_creation_tokens").number(usage.cache_write);
             }
         });

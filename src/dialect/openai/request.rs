@@ -34,10 +34,20 @@ const SPELLING: Spelling = Spelling {
     thinking: "reasoning_effort",
     effort: "reasoning_effort",
     thought: "messages[].reasoning_content",
+    cache: "cache_control",
+    cache_ttl: "cache_control.ttl",
 };
 
 /// The same for those who use the newer name.
 const NEWER_SPELLING: Spelling = Spelling { max_tokens: "max_completion_tokens", ..SPELLING };
+
+/// The same for those who mark the cache as OpenAI has it.
+const OWN_SPELLING: Spelling = Spelling { cache: BREAKPOINT, cache_ttl: BREAKPOINT_TTL, ..SPELLING };
+const OWN_NEWER_SPELLING: Spelling =
+    Spelling { cache: BREAKPOINT, cache_ttl: BREAKPOINT_TTL, ..NEWER_SPELLING };
+
+const BREAKPOINT: &str = "messages[].content[].prompt_cache_breakpoint";
+const BREAKPOINT_TTL: &str = "messages[].content[].prompt_cache_breakpoint.ttl";
 
 /// Reads a chat completion request.
 ///
@@ -51,7 +61,7 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let Some(messages) = body.messages else { return Err(missing("messages", "holds the conversation")) };
-    let Conversation { system, mut talk } = messages.finish(&mut fields)?;
+    let Conversation { system, mut talk, breakpoints } = messages.finish(&mut fields)?;
     talk.results_are_in(UNANSWERED)?;
     let turns = talk.finish()?;
 
@@ -63,11 +73,14 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         }
     }
 
+    let mut tools = tools(body.tools.unwrap_or_default(), &mut fields)?;
+    let tool_choice = body.tool_choice.map(|raw| tool_choice(raw, &mut tools, &mut fields)).transpose()?;
+
     let request = Request {
         system,
         turns,
-        tools: tools(body.tools.unwrap_or_default(), &mut fields)?,
-        tool_choice: body.tool_choice.map(|raw| tool_choice(raw, &mut fields)).transpose()?,
+        tools,
+        tool_choice,
         parallel_tool_calls: body.parallel_tool_calls,
         sampling: Sampling {
             // The newer name wins, as at OpenAI.
@@ -95,7 +108,12 @@ pub fn parse(body: &[u8]) -> Result<Asked<'_>, Error> {
         search: body.other.get("web_search_options").filter(|raw| raw.get() != "null"),
         metadata: body.other.get("metadata"),
         betas: Vec::new(),
-        spelling: if body.max_completion_tokens.is_some() { &NEWER_SPELLING } else { &SPELLING },
+        spelling: match (body.max_completion_tokens, breakpoints) {
+            (None, false) => &SPELLING,
+            (Some(_), false) => &NEWER_SPELLING,
+            (None, true) => &OWN_SPELLING,
+            (Some(_), true) => &OWN_NEWER_SPELLING,
+        },
         extra,
         fields: fields.0,
     };
@@ -110,6 +128,8 @@ const UNANSWERED: &str = "has no result: a tool message with its id must follow 
 pub struct Conversation<'a> {
     system: Vec<Part<'a>>,
     talk: Talk<'a>,
+    /// The cache is marked in OpenAI's own words.
+    breakpoints: bool,
 }
 
 impl<'a> Gather<'a> for Conversation<'a> {
@@ -139,7 +159,7 @@ impl<'a> Gather<'a> for Conversation<'a> {
         let cache = mark.map(|mark| mark.read(|| format!("messages[{index}]."), fields)).transpose()?;
         match role.as_str() {
             "system" | "developer" => {
-                let mut parts = contents(index, message.content, fields)?;
+                let mut parts = self.contents(index, message.content, fields)?;
                 for part in &parts {
                     if !matches!(part.content, Content::Text(_)) {
                         return Err(part.place.error(
@@ -153,7 +173,7 @@ impl<'a> Gather<'a> for Conversation<'a> {
                 self.system.extend(parts);
             }
             "user" => {
-                let mut parts = contents(index, message.content, fields)?;
+                let mut parts = self.contents(index, message.content, fields)?;
                 if parts.is_empty() {
                     let problem = "is blank, and the clouds refuse blank messages; leave the message out";
                     return Err(Place::Message(index).error(Kind::WrongValue, "", problem));
@@ -163,7 +183,7 @@ impl<'a> Gather<'a> for Conversation<'a> {
             }
             "assistant" => {
                 let mut parts = thoughts(index, message.reasoning_content, message.thinking_blocks, fields)?;
-                parts.extend(contents(index, message.content, fields)?);
+                parts.extend(self.contents(index, message.content, fields)?);
                 if let Some(refusal) = message.refusal.filter(|text| !text.is_blank()) {
                     let content = Content::Text(refusal);
                     parts.push(Part { place: Place::Message(index), content, cache: None });
@@ -249,11 +269,110 @@ impl<'a> Conversation<'a> {
     ) -> Result<(), Error> {
         let place = Place::Result(index);
         let id = message.tool_call_id.unwrap_or_default();
-        let mut parts = contents(index, message.content, fields)?;
+        let mut parts = self.contents(index, message.content, fields)?;
         // A mark on the last part of a result belongs behind the result: no cloud takes one inside.
         let cache = cache.or_else(|| parts.iter_mut().filter_map(|part| part.cache.take()).last());
         let (id, _) = proof::split(id);
         self.talk.result("", id, Answer { place, parts, failed: false, cache })
+    }
+
+    /// The texts and images of a message; blank texts are left out, which the clouds refuse.
+    fn contents(
+        &mut self,
+        index: usize,
+        content: Option<&'a RawValue>,
+        fields: &mut Seen<'a>,
+    ) -> Result<Vec<Part<'a>>, Error> {
+        let Some(content) = content else { return Ok(Vec::new()) };
+        if let Some(text) = Text::from_raw(content) {
+            let place = Place::Message(index);
+            return Ok(if text.is_blank() {
+                Vec::new()
+            } else {
+                vec![Part { place, content: Content::Text(text), cache: None }]
+            });
+        }
+        if !content.get().starts_with('[') {
+            let problem = wrong_type(content, "a string or an array of parts");
+            return Err(Place::Message(index).error(Kind::WrongType, "", &problem));
+        }
+        let mut parts = Vec::new();
+        let mut breakpoints = false;
+        let take = |number: usize, part: wire::Part<'a>| {
+            let place = Place::Part(index, number);
+            fields.keep("messages[].content[].", &part.other);
+            let Some(kind) = part.kind else {
+                return Err(missing(
+                    &format!("{place}.type"),
+                    "tells what the part is, such as text or image_url",
+                ));
+            };
+            let content = match kind.as_str() {
+                "text" => {
+                    let Some(text) = part.text else {
+                        return Err(missing(&format!("{place}.text"), "is the text"));
+                    };
+                    Content::Text(text)
+                }
+                "refusal" => {
+                    let Some(text) = part.refusal else {
+                        return Err(missing(&format!("{place}.refusal"), "is the text"));
+                    };
+                    Content::Text(text)
+                }
+                "image_url" => linked(place, ".image_url", part.image_url, fields)?,
+                // vLLM's and LiteLLM's names for what OpenAI's API does not take.
+                "video_url" => linked(place, ".video_url", part.video_url, fields)?,
+                "audio_url" => linked(place, ".audio_url", part.audio_url, fields)?,
+                "file" => Content::Document(document(place, part.file, fields)?),
+                "input_audio" => Content::Document(audio(place, part.input_audio, fields)?),
+                _ => {
+                    return Err(place.error(
+                        Kind::Unsupported,
+                        ".type",
+                        "must be text, image_url, input_audio or file",
+                    ));
+                }
+            };
+            let mark = part.cache_control;
+            let mut cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
+            if let Some(mark) = part.prompt_cache_breakpoint {
+                cache = Some(breakpoint(mark, place, fields)?);
+                breakpoints = true;
+            }
+            if !matches!(content, Content::Text(text) if text.is_blank()) {
+                parts.push(Part { place, content, cache });
+            }
+            Ok(())
+        };
+        each(content, || Place::Message(index).to_string(), take)?;
+        self.breakpoints |= breakpoints;
+        Ok(parts)
+    }
+}
+
+/// The clouds keep what is marked for five minutes or an hour; whoever says nothing gets the shorter, and who wants half
+/// an hour at least the longer.
+fn breakpoint<'a>(
+    mark: wire::CacheBreakpoint<'a>,
+    place: Place,
+    fields: &mut Seen<'a>,
+) -> Result<Cache, Error> {
+    fields.keep("messages[].content[].prompt_cache_breakpoint.", &mark.other);
+    let wrong = |below: &str, problem: &str| {
+        Err(place.error(Kind::WrongValue, &format!(".prompt_cache_breakpoint.{below}"), problem))
+    };
+    if mark.mode.is_none_or(|mode| mode.as_str() != "explicit") {
+        return wrong("mode", "must be `explicit`");
+    }
+    match mark.ttl.as_ref().map(Str::as_str) {
+        None => Ok(Cache::Short),
+        Some("30m") => Ok(Cache::Hour),
+        Some("12h") => {
+            fields.see(|| BREAKPOINT_TTL.to_owned());
+            Ok(Cache::Hour)
+        }
+        Some(_) => wrong("ttl", "must be `30m` or `12h`"),
     }
 }
 
@@ -262,73 +381,6 @@ fn put(cache: Option<Cache>, parts: &mut [Part<'_>]) {
     if let (Some(cache), Some(part)) = (cache, parts.last_mut()) {
         part.cache = Some(cache);
     }
-}
-
-/// The texts and images of a message; blank texts are left out, which the clouds refuse.
-fn contents<'a>(
-    index: usize,
-    content: Option<&'a RawValue>,
-    fields: &mut Seen<'a>,
-) -> Result<Vec<Part<'a>>, Error> {
-    let Some(content) = content else { return Ok(Vec::new()) };
-    if let Some(text) = Text::from_raw(content) {
-        let place = Place::Message(index);
-        return Ok(if text.is_blank() {
-            Vec::new()
-        } else {
-            vec![Part { place, content: Content::Text(text), cache: None }]
-        });
-    }
-    if !content.get().starts_with('[') {
-        let problem = wrong_type(content, "a string or an array of parts");
-        return Err(Place::Message(index).error(Kind::WrongType, "", &problem));
-    }
-    let mut parts = Vec::new();
-    let take = |number: usize, part: wire::Part<'a>| {
-        let place = Place::Part(index, number);
-        fields.keep("messages[].content[].", &part.other);
-        let Some(kind) = part.kind else {
-            return Err(missing(
-                &format!("{place}.type"),
-                "tells what the part is, such as text or image_url",
-            ));
-        };
-        let content = match kind.as_str() {
-            "text" => {
-                let Some(text) = part.text else {
-                    return Err(missing(&format!("{place}.text"), "is the text"));
-                };
-                Content::Text(text)
-            }
-            "refusal" => {
-                let Some(text) = part.refusal else {
-                    return Err(missing(&format!("{place}.refusal"), "is the text"));
-                };
-                Content::Text(text)
-            }
-            "image_url" => linked(place, ".image_url", part.image_url, fields)?,
-            // vLLM's and LiteLLM's names for what OpenAI's API does not take.
-            "video_url" => linked(place, ".video_url", part.video_url, fields)?,
-            "audio_url" => linked(place, ".audio_url", part.audio_url, fields)?,
-            "file" => Content::Document(document(place, part.file, fields)?),
-            "input_audio" => Content::Document(audio(place, part.input_audio, fields)?),
-            _ => {
-                return Err(place.error(
-                    Kind::Unsupported,
-                    ".type",
-                    "must be text, image_url, input_audio or file",
-                ));
-            }
-        };
-        let mark = part.cache_control;
-        let cache = mark.map(|mark| mark.read(|| format!("{place}."), fields)).transpose()?;
-        if !matches!(content, Content::Text(text) if text.is_blank()) {
-            parts.push(Part { place, content, cache });
-        }
-        Ok(())
-    };
-    each(content, || Place::Message(index).to_string(), take)?;
-    Ok(parts)
 }
 
 /// Reads an image, or what else clients of other gateways send as one, by its URL. `below` is the name of
@@ -505,7 +557,9 @@ fn reasoning(effort: Option<&Str<'_>>) -> Result<Reasoning<'static>, Error> {
             return Err(Error::at(Kind::WrongValue, "reasoning_effort", problem));
         }
     };
-    Ok(Reasoning { mode: Some(ReasoningMode::Adaptive), effort: Some(effort), shown: None })
+    // OpenAI's clients have no word for it, and who asks for thoughts wants to see them. Claude from 4.7 on keeps them
+    // to itself otherwise (BerriAI/litellm#25965).
+    Ok(Reasoning { mode: Some(ReasoningMode::Adaptive), effort: Some(effort), shown: Some(true) })
 }
 
 fn tools<'a>(given: Tools<wire::Tool<'a>>, fields: &mut Seen<'a>) -> Result<Vec<Tool<'a>>, Error> {
@@ -550,7 +604,12 @@ fn tools<'a>(given: Tools<wire::Tool<'a>>, fields: &mut Seen<'a>) -> Result<Vec<
     Ok(tools)
 }
 
-fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoice<'a>, Error> {
+/// Takes those of the tools away that the choice does not allow.
+fn tool_choice<'a>(
+    raw: &'a RawValue,
+    tools: &mut Vec<Tool<'a>>,
+    fields: &mut Seen<'a>,
+) -> Result<ToolChoice<'a>, Error> {
     let wrong = |kind, problem: &str| Error::at(kind, "tool_choice", problem);
     const FORMS: &str = "must be none, auto, required or a function such as \
         {\"type\":\"function\",\"function\":{\"name\":\"…\"}}";
@@ -570,10 +629,10 @@ fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoic
     match choice.kind.as_ref().map(Str::as_str) {
         Some("function") => {}
         Some("allowed_tools") => {
-            return Err(wrong(
-                Kind::Unsupported,
-                "allowed_tools is not supported; send only the tools that are allowed",
-            ));
+            let Some(allowed) = choice.allowed_tools else {
+                return Err(missing("tool_choice.allowed_tools", "names the tools to choose from"));
+            };
+            return allow(allowed, tools, fields);
         }
         Some(_) | None => return Err(wrong(Kind::WrongValue, FORMS)),
     }
@@ -584,6 +643,39 @@ fn tool_choice<'a>(raw: &'a RawValue, fields: &mut Seen<'a>) -> Result<ToolChoic
         Some(name) => Ok(ToolChoice::Named(name)),
         None => Err(missing("tool_choice.function.name", "names the function to call")),
     }
+}
+
+/// A choice of some of the tools that are offered is the offer of these: that others are offered serves OpenAI's cache.
+fn allow<'a>(
+    allowed: wire::AllowedTools<'a>,
+    tools: &mut Vec<Tool<'a>>,
+    fields: &mut Seen<'a>,
+) -> Result<ToolChoice<'a>, Error> {
+    const PLACE: &str = "tool_choice.allowed_tools";
+    fields.keep("tool_choice.allowed_tools.", &allowed.other);
+    let choice = match allowed.mode.as_ref().map(Str::as_str) {
+        Some("auto") => ToolChoice::Auto,
+        Some("required") => ToolChoice::Required,
+        Some(_) | None => {
+            return Err(Error::at(Kind::WrongValue, format!("{PLACE}.mode"), "must be auto or required"));
+        }
+    };
+    let mut names = Vec::new();
+    for (index, tool) in allowed.tools.map(|tools| tools.items).unwrap_or_default().into_iter().enumerate() {
+        fields.keep("tool_choice.allowed_tools.tools[].", &tool.other);
+        let name = tool.function.and_then(|function| function.name);
+        let Some(name) = name.filter(|name| tools.iter().any(|tool| tool.name == *name)) else {
+            let path = format!("{PLACE}.tools[{index}].function.name");
+            return Err(Error::at(Kind::WrongValue, path, "must be the name of a function among `tools`"));
+        };
+        names.push(name);
+    }
+    if names.is_empty() {
+        let problem = "names no tool; name one, or say `none`";
+        return Err(Error::at(Kind::WrongValue, format!("{PLACE}.tools"), problem));
+    }
+    tools.retain(|tool| names.contains(&tool.name));
+    Ok(choice)
 }
 
 fn delivery<'a>(

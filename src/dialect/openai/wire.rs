@@ -65,6 +65,15 @@ object! {
         video_url: ImageUrl<'a>,
         audio_url: ImageUrl<'a>,
         cache_control: CacheControl<'a>,
+        prompt_cache_breakpoint: CacheBreakpoint<'a>,
+    }
+}
+
+object! {
+    /// `PromptCacheBreakpoint` of the `openai` package 3.52: OpenAI's own word for a mark of the cache.
+    pub struct CacheBreakpoint<'a> {
+        mode: Str<'a>,
+        ttl: Str<'a>,
     }
 }
 
@@ -154,6 +163,22 @@ object! {
 
 object! {
     pub struct ToolChoice<'a> {
+        kind as "type": Str<'a>,
+        function: ChosenFunction<'a>,
+        allowed_tools: AllowedTools<'a>,
+    }
+}
+
+object! {
+    /// `ChatCompletionAllowedToolsParam` of the `openai` package 3.52.
+    pub struct AllowedTools<'a> {
+        mode: Str<'a>,
+        tools: Tools<AllowedTool<'a>>,
+    }
+}
+
+object! {
+    pub struct AllowedTool<'a> {
         kind as "type": Str<'a>,
         function: ChosenFunction<'a>,
     }

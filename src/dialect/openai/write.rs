@@ -197,7 +197,7 @@ impl<'a> Body<'_, 'a> {
         };
         let marked =
             parts().any(|part| part.cache.is_some()) || tools.iter().any(|tool| tool.cache.is_some());
-        unless(marked, "cache_control");
+        unless(marked, spelling.cache);
         let thinks = |part: &Part<'_>| matches!(part.content, Content::Thinking(_) | Content::Redacted(_));
         unless(parts().any(thinks), spelling.thought);
         unless(!betas.is_empty(), "anthropic-beta");

@@ -1,6 +1,6 @@
 //! The keywords of JSON Schema: what each is about, and which of them Gemini knows.
 
-use super::tape::Value;
+use crate::dialect::tape::Value;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Type {

@@ -15,7 +15,6 @@ mod keyword;
 mod plain;
 mod reference;
 mod repair;
-mod tape;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,7 +23,7 @@ use serde_json::value::RawValue;
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::Writer;
-use tape::{MOST_DEPTH, Tape, Value};
+use crate::dialect::tape::{MOST_DEPTH, Tape, Value};
 
 /// What a schema is for.
 pub struct Purpose<'p> {

@@ -3,8 +3,8 @@
 use super::keyword::{
     Keyword, Owner, Type, is_count, is_known_format, is_plain_name, is_string_list, is_whole, keyword,
 };
-use super::tape::Value;
 use super::{Repair, Role};
+use crate::dialect::tape::Value;
 
 /// What a schema is, as far as [`Repair::is_plain`] has to compare its members with each other.
 #[derive(Default)]

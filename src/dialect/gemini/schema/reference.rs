@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use percent_encoding::percent_decode_str;
 
 use super::keyword::rules_out;
-use super::tape::{MOST_DEPTH, Value};
 use super::{MOST_DEFINITIONS, NOTHING_FITS, Repair};
 use crate::base::error::{Error, Kind};
 use crate::base::json::Text;
+use crate::dialect::tape::{MOST_DEPTH, Value};
 
 /// How often what was referred to may refer on, where a reference has to be replaced by what it means.
 const MOST_UNFOLDED: usize = 16;

@@ -7,10 +7,11 @@ use super::keyword::{
     Bound, Keyword, Owner, Type, Way, is_count, is_known_format, is_string_list, keyword, listed, rules_out,
     says_nothing_of_names,
 };
-use super::tape::Value;
 use super::{NOTHING_FITS, Repair, Role};
 use crate::base::error::{Error, Kind};
-use crate::base::json::{Text, Writer, compact};
+use crate::base::json::{Text, Writer};
+use crate::dialect::schema;
+use crate::dialect::tape::Value;
 
 impl<'t, 'a> Repair<'t, 'a> {
     pub fn write_root(&mut self, w: &mut Writer<'_>) -> Result<(), Error> {
@@ -552,30 +553,7 @@ impl<'t, 'a> Repair<'t, 'a> {
                 _ => {}
             }
         }
-        if rest.is_empty() {
-            if let Some(text) = description {
-                w.key("description").text(text);
-            }
-            return Ok(());
-        }
-        let mut words = Vec::new();
-        Writer::new(&mut words).object(|w| {
-            for member in rest {
-                w.foreign_key(&member.key().unescape()).token(&compact(member.token()));
-            }
-        });
-        let words = serde_json::to_string(&String::from_utf8_lossy(&words)).unwrap_or_default();
-        let words = words.strip_prefix('"').and_then(|words| words.strip_suffix('"')).unwrap_or_default();
-        let words = Text::from_escaped(words);
-        let lead = Text::from_escaped(IN_WORDS);
-        w.key("description");
-        match description.filter(|text| !text.is_blank()) {
-            Some(text) => w.texts(&[text, Text::from_escaped("\\n"), lead, words]),
-            None => w.texts(&[lead, words]),
-        }
+        schema::write_description(description, rest, w);
         Ok(())
     }
 }
-
-/// What stands before the rest of a schema in its description.
-const IN_WORDS: &str = "In JSON Schema: ";
