@@ -160,7 +160,7 @@ class Own(Messages):
     """Anthropic's own: everything is in the body, key and version are headers."""
 
     path = re.compile(r"/v1/messages")
-    more_headers = ("x-api-key", "anthropic-version", "anthropic-beta")
+    more_headers = ("x-api-key", "anthropic-version", "anthropic-beta", "anthropic-user-profile-id")
     top = EVERYWHERE | {
         "model", "stream", "cache_control", "container", "inference_geo", "mcp_servers", "service_tier", "speed",
         "diagnostics", "user_profile_id", "output_format",
