@@ -118,7 +118,7 @@ def test_a_conversation_moves_to_claude(
     raw = client.messages.with_raw_response.create(model=edition.model, max_tokens=4000, messages=messages, **request)
     assert raw.parse().content[0].text == ANSWER  # type: ignore[union-attr]
     assert raw.headers["x-fairlead-dropped"] == "messages[].content[].thinking, thinking"
-    sent = gate.body(edition.port)["messages"]
+    sent = gate.requests(edition.port)[-1]["body"]["messages"]
     assert [block["type"] for block in sent[1]["content"]] == ["tool_use"]
     assert sent[1]["content"][0]["id"] == sent[2]["content"][0]["tool_use_id"]
 
