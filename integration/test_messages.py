@@ -135,6 +135,19 @@ def test_fields_that_the_sdk_sends_in_headers(gate: Gate, client: anthropic.Anth
     assert gate.body(edition.port).get("user_profile_id") == ("uprof_1" if key == "mantle" else None)
 
 
+def test_a_whole_request_is_marked_for_the_cache(gate: Gate, client: anthropic.Anthropic, edition: Edition) -> None:
+    mark: Any = {"type": "ephemeral"}
+    raw = client.messages.with_raw_response.create(
+        model=edition.model, max_tokens=9, messages=say(), cache_control=mark
+    )
+    assert "x-fairlead-dropped" not in raw.headers
+    body = gate.body(edition.port)
+    if edition == EDITIONS["own"]:
+        assert body["cache_control"] == mark
+    else:
+        assert "cache_control" not in body and body["messages"][-1]["content"][-1]["cache_control"] == mark
+
+
 def test_bytes_of_a_message_pass(gate: Gate, edition: Edition) -> None:
     # A number that no float holds, in a member that the gateway never reads.
     messages = '[ {"role": "user", "content": "[[script: text say=Hello.]]"} ]'

@@ -33,6 +33,7 @@ pub const fn anthropic(edition: Edition) -> &'static [(&'static str, Fate)] {
 const SAME: Fate = Mapped("as it is");
 const IN_PATH: Fate = Mapped("in the path");
 const WITH_BETA: Fate = Mapped("as it is, beside a beta feature that the cloud knows; else left out");
+const LAST_BLOCK: Fate = Mapped("a mark on the last block");
 const FORMAT: Fate = Mapped("`output_config.format`");
 const FORMAT_OR_WORDS: Fate = Mapped("`output_config.format`; `json_object` is an instruction in `system`");
 
@@ -144,7 +145,7 @@ macro_rules! cloud {
             ("thinking", SAME),
             ("output_config", SAME),
             ("output_format", FORMAT),
-            ("cache_control", Dropped),
+            ("cache_control", LAST_BLOCK),
             ("container", NO_CONTAINER),
             ("inference_geo", NO_GEO),
             ("mcp_servers", NO_MCP),
@@ -178,7 +179,7 @@ pub const fn count(edition: Edition) -> &'static [(&'static str, Fate)] {
 }
 
 macro_rules! count {
-    ($mcp_servers:expr, $context_management:expr, $user_profile_id:expr) => {
+    ($cache_control:expr, $mcp_servers:expr, $context_management:expr, $user_profile_id:expr) => {
         &[
             ("model", Mapped("`model`")),
             ("messages", SAME),
@@ -187,7 +188,7 @@ macro_rules! count {
             ("tool_choice", SAME),
             ("thinking", SAME),
             ("output_config", SAME),
-            ("cache_control", Dropped),
+            ("cache_control", $cache_control),
             ("mcp_servers", $mcp_servers),
             ("speed", Dropped),
             ("context_management", $context_management),
@@ -199,6 +200,6 @@ macro_rules! count {
     };
 }
 
-const COUNT_ANTHROPIC: &[(&str, Fate)] = count!(SAME, SAME, SAME);
-const COUNT_MANTLE: &[(&str, Fate)] = count!(NO_MCP, Dropped, SAME);
-const COUNT_CLOUD: &[(&str, Fate)] = count!(NO_MCP, Dropped, Dropped);
+const COUNT_ANTHROPIC: &[(&str, Fate)] = count!(SAME, SAME, SAME, SAME);
+const COUNT_MANTLE: &[(&str, Fate)] = count!(LAST_BLOCK, NO_MCP, Dropped, SAME);
+const COUNT_CLOUD: &[(&str, Fate)] = count!(LAST_BLOCK, NO_MCP, Dropped, Dropped);

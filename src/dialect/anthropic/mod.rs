@@ -6,6 +6,7 @@ mod edition;
 pub mod fates;
 pub mod fields;
 mod foreign;
+mod mark;
 mod message;
 mod refusal;
 mod reply;

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::aside::PROFILE;
 use super::fields::DEFAULTS;
-use super::{Aside, Edition, fates, foreign};
+use super::{Aside, Edition, fates, foreign, mark};
 use crate::base::base64;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer};
@@ -59,15 +59,14 @@ pub fn pass(
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
-    let messages = body.get(MESSAGES).and_then(foreign::strip);
-    let thinks = thinks_on(body, messages.as_ref(), &mut left_out);
+    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out);
     settled::also(&mut given, left_out);
     let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
     let config = body.get(CONFIG).filter(|_| format.is_some());
     let keeps = |name: &str| {
         let is_elsewhere = match name {
             OLD_FORMAT | CONFIG => format.is_some(),
-            TIER => edition != Edition::Anthropic,
+            TIER | MARK => edition != Edition::Anthropic,
             MESSAGES => messages.is_some(),
             THINKING => !thinks,
             _ => Edition::is_head(name) || extra::is_extra(name, extra::CHAT),
@@ -77,8 +76,8 @@ pub fn pass(
     body.write(out, keeps, |w| {
         edition.write_head(model, body.stream, &betas.known, w);
         write_profile(edition, body, aside, w);
-        if let Some(stripped) = &messages {
-            w.key(MESSAGES).token(&stripped.messages);
+        if let Some(messages) = &messages {
+            w.key(MESSAGES).token(messages);
         }
         if let Some(format) = format {
             w.key(CONFIG).object(|w| write_config(config, format, w));
@@ -103,8 +102,7 @@ pub fn pass_count(
     if edition.betas(aside).is_cut {
         left_out.note("anthropic-beta");
     }
-    let messages = body.get(MESSAGES).and_then(foreign::strip);
-    let thinks = thinks_on(body, messages.as_ref(), &mut left_out);
+    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out);
     settled::also(&mut given, left_out);
     let keeps = |name: &str| {
         let is_left = match name {
@@ -117,25 +115,42 @@ pub fn pass_count(
     body.write(out, keeps, |w| {
         edition.write_count_head(model, w);
         write_profile(edition, body, aside, w);
-        if let Some(stripped) = &messages {
-            w.key(MESSAGES).token(&stripped.messages);
+        if let Some(messages) = &messages {
+            w.key(MESSAGES).token(messages);
         }
     });
     Ok(given)
 }
 
-/// Notes what the messages have lost. `false`: Claude is not to think, because it would miss its thoughts.
-fn thinks_on(body: &relay::Body<'_>, messages: Option<&foreign::Stripped>, left_out: &mut LeftOut) -> bool {
-    let Some(stripped) = messages else { return true };
-    if stripped.thoughts {
+/// What becomes of a conversation.
+struct Conversation {
+    /// JSON, where the messages do not pass as they are.
+    messages: Option<String>,
+    /// `false`: Claude is not to think, because it would miss its thoughts.
+    thinks: bool,
+}
+
+/// Takes out of the messages what Claude refuses, and marks them for the cache. Notes what was left out.
+fn conversation(edition: Edition, body: &relay::Body<'_>, left_out: &mut LeftOut) -> Conversation {
+    let given = body.get(MESSAGES);
+    let stripped = given.and_then(foreign::strip);
+    let budget = || json::read::<Fields<'_>>(body.get(THINKING)?.get()).ok()?.get("budget_tokens");
+    let misses = stripped.as_ref().is_some_and(|stripped| stripped.of_last_calls) && budget().is_some();
+    if stripped.as_ref().is_some_and(|stripped| stripped.thoughts) {
         left_out.note("messages[].content[].thinking");
     }
-    let budget = || json::read::<Fields<'_>>(body.get(THINKING)?.get()).ok()?.get("budget_tokens");
-    let misses = stripped.of_last_calls && budget().is_some();
     if misses {
         left_out.note(THINKING);
     }
-    !misses
+    let mut messages = stripped.map(|stripped| stripped.messages);
+    if let Some(mark) = body.get(MARK).filter(|_| edition != Edition::Anthropic) {
+        let marked = messages.as_deref().or(given.map(RawValue::get));
+        match marked.and_then(|messages| mark::place(messages, mark)) {
+            Some(marked) => messages = Some(marked),
+            None => left_out.note(MARK),
+        }
+    }
+    Conversation { messages, thinks: !misses }
 }
 
 /// The fields that say something, in the body and beside it.
@@ -172,6 +187,7 @@ fn headers(
 /// How the names of the features begin that `context_management` belongs to.
 const CONTEXT_BETAS: &[&str] = &["compact-", "context-management-"];
 const CONTEXT: &str = "context_management";
+const MARK: &str = "cache_control";
 const MESSAGES: &str = "messages";
 const THINKING: &str = "thinking";
 const CONFIG: &str = "output_config";
@@ -260,6 +276,7 @@ pub const fn counted(edition: Edition) -> &'static [&'static str] {
             "output_config",
             "mcp_servers",
             "context_management",
+            MARK,
             PROFILE,
         ],
         Edition::Mantle => {
@@ -383,7 +400,7 @@ impl Body<'_, '_> {
                     }
                 }
                 if due.is_some() {
-                    self.left_out.note("cache_control");
+                    self.left_out.note(MARK);
                 }
                 Ok(())
             })
@@ -432,7 +449,7 @@ impl Body<'_, '_> {
 
     fn mark(&mut self, mark: Option<Cache>, w: &mut Writer<'_>) {
         let Some(cache) = mark else { return };
-        w.key("cache_control").object(|w| {
+        w.key(MARK).object(|w| {
             w.key("type").string("ephemeral");
             if cache == Cache::Hour {
                 let is_old = self.version.is_some_and(|version| version < KEEPS_AN_HOUR);
