@@ -148,6 +148,16 @@ def test_a_whole_request_is_marked_for_the_cache(gate: Gate, client: anthropic.A
         assert "cache_control" not in body and body["messages"][-1]["content"][-1]["cache_control"] == mark
 
 
+def test_a_count_takes_what_a_message_takes(gate: Gate, client: anthropic.Anthropic, edition: Edition) -> None:
+    raw = client.messages.with_raw_response.count_tokens(
+        model=edition.model, messages=say(), cache_control={"type": "ephemeral"}, user_profile_id="uprof_1"
+    )
+    assert raw.parse().input_tokens > 0
+    known = edition in (EDITIONS["own"], EDITIONS["mantle"])
+    assert raw.headers.get("x-fairlead-dropped") == (None if known else "user_profile_id")
+    assert gate.sent(edition.port)
+
+
 def test_bytes_of_a_message_pass(gate: Gate, edition: Edition) -> None:
     # A number that no float holds, in a member that the gateway never reads.
     messages = '[ {"role": "user", "content": "[[script: text say=Hello.]]"} ]'
