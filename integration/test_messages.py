@@ -105,6 +105,59 @@ def test_thoughts_and_calls_go_round(gate: Gate, client: anthropic.Anthropic, ed
     assert after.content[-1].text == ANSWER  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("model", ["vertex_ai/gemini-3-pro-preview", "vertex_ai/deepseek-ai/deepseek-r1-0528-maas"])
+def test_a_conversation_moves_to_claude(
+    gate: Gate, client: anthropic.Anthropic, edition: Edition, stream: bool, model: str
+) -> None:
+    request: Any = {"tools": [WEATHER], "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    reply = both(client, stream, model=model, messages=say("reasoning tool=1"), **request)
+    call = reply.content[-1]
+    assert reply.content[0].type == "thinking" and isinstance(call, anthropic.types.ToolUseBlock)
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": f"[[script: text say={ANSWER}]]"}
+    messages: Any = [{"role": "user", "content": PROMPT}, reply.to_param(), {"role": "user", "content": [result]}]
+    raw = client.messages.with_raw_response.create(model=edition.model, max_tokens=4000, messages=messages, **request)
+    assert raw.parse().content[0].text == ANSWER  # type: ignore[union-attr]
+    assert raw.headers["x-fairlead-dropped"] == "messages[].content[].thinking, thinking"
+    sent = gate.requests(edition.port)[-1]["body"]["messages"]
+    assert [block["type"] for block in sent[1]["content"]] == ["tool_use"]
+    assert sent[1]["content"][0]["id"] == sent[2]["content"][0]["tool_use_id"]
+
+
+def test_fields_that_the_sdk_sends_in_headers(gate: Gate, client: anthropic.Anthropic, edition: Edition) -> None:
+    raw = client.messages.with_raw_response.create(
+        model=edition.model, max_tokens=9, messages=say(), user_profile_id="uprof_1", workspace_id="wrkspc_1"
+    )
+    left_out = {"own": "workspace_id", "mantle": "workspace_id"}
+    key = next(key for key, known in EDITIONS.items() if known == edition)
+    assert raw.headers["x-fairlead-dropped"] == left_out.get(key, "user_profile_id, workspace_id")
+    headers = {name.lower(): value for name, value in gate.sent(edition.port)["headers"]}
+    assert headers.get("anthropic-user-profile-id") == ("uprof_1" if key == "own" else None)
+    assert gate.body(edition.port).get("user_profile_id") == ("uprof_1" if key == "mantle" else None)
+
+
+def test_a_whole_request_is_marked_for_the_cache(gate: Gate, client: anthropic.Anthropic, edition: Edition) -> None:
+    mark: Any = {"type": "ephemeral"}
+    raw = client.messages.with_raw_response.create(
+        model=edition.model, max_tokens=9, messages=say(), cache_control=mark
+    )
+    assert "x-fairlead-dropped" not in raw.headers
+    body = gate.body(edition.port)
+    if edition == EDITIONS["own"]:
+        assert body["cache_control"] == mark
+    else:
+        assert "cache_control" not in body and body["messages"][-1]["content"][-1]["cache_control"] == mark
+
+
+def test_a_count_takes_what_a_message_takes(gate: Gate, client: anthropic.Anthropic, edition: Edition) -> None:
+    raw = client.messages.with_raw_response.count_tokens(
+        model=edition.model, messages=say(), cache_control={"type": "ephemeral"}, user_profile_id="uprof_1"
+    )
+    assert raw.parse().input_tokens > 0
+    known = edition in (EDITIONS["own"], EDITIONS["mantle"])
+    assert raw.headers.get("x-fairlead-dropped") == (None if known else "user_profile_id")
+    assert gate.sent(edition.port)
+
+
 def test_bytes_of_a_message_pass(gate: Gate, edition: Edition) -> None:
     # A number that no float holds, in a member that the gateway never reads.
     messages = '[ {"role": "user", "content": "[[script: text say=Hello.]]"} ]'

@@ -11,6 +11,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use common::cases;
@@ -26,10 +27,21 @@ const PATH: &str = "/v1/messages/count_tokens";
 const HELLO: &[u8] = br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}]}"#;
 
 /// Begins a count; gives it and what becomes of it.
-fn count<'h>(plan: &Rc<Plan>, host: &'h FakeHost, betas: &str, body: &[u8]) -> (Exchange<'h>, Step) {
+fn count<'h>(plan: &Rc<Plan>, host: &'h FakeHost, body: &[u8]) -> (Exchange<'h>, Step) {
+    count_with(plan, host, &BTreeMap::new(), body)
+}
+
+/// The same with headers of the client's.
+fn count_with<'h>(
+    plan: &Rc<Plan>,
+    host: &'h FakeHost,
+    more: &BTreeMap<String, String>,
+    body: &[u8],
+) -> (Exchange<'h>, Step) {
     client::sign_in(plan, host);
     let mut whole = Whole::new(Rc::clone(plan));
-    let request = headers(&[(":method", "POST"), (":path", PATH), ("anthropic-beta", betas)]);
+    let mut request = headers(&[(":method", "POST"), (":path", PATH)]);
+    more.iter().for_each(|(name, value)| request.add(name, value.as_str()));
     assert_eq!(whole.request_headers(host, &request, false), Step::Wait);
     let step = whole.request_body(host, body);
     (Exchange::begun(whole, host), step)
@@ -69,9 +81,8 @@ fn every_conversation_that_can_be_sent_can_be_counted_as_it_is_sent() {
         for &upstream in Upstream::ALL.iter().filter(own) {
             let (plan, host) = (client::plan(upstream), FakeHost::new());
             client::sign_in(&plan, &host);
-            let betas = case.headers().remove("anthropic-beta").unwrap_or_default();
             let Step::Forward(chat) = Exchange::of(case, &plan, &host).send(case.request()) else { continue };
-            let (_, step) = count(&plan, &host, &betas, case.request());
+            let (_, step) = count_with(&plan, &host, &case.headers(), case.request());
             if matches!(upstream, Upstream::Completions(_)) {
                 let (status, error) = refused(step);
                 assert_eq!(status, 400, "{}", case.name);
@@ -109,7 +120,7 @@ fn a_count_needs_no_bound_of_the_reply_and_says_what_it_leaves_out() {
         "system":"Be brief.","thinking":{"type":"adaptive"},"output_config":{"effort":"low"},
         "max_tokens":9,"stream":true,"temperature":1,"xyzzy":1}"#;
     let host = FakeHost::new();
-    let (mut exchange, step) = count(&client::plan(Upstream::Converse), &host, "", body);
+    let (mut exchange, step) = count(&client::plan(Upstream::Converse), &host, body);
     let outgoing = sent(step);
     assert_eq!(outgoing.headers.get(":path"), Some("/model/anthropic.claude-opus-4-8/count-tokens"));
     assert_eq!(
@@ -134,7 +145,7 @@ fn gemini_counts_without_the_choice_of_tools() {
     let body = br#"{"model":"chat","messages":[{"role":"user","content":"Hi"}],
         "tools":[{"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":"any"}}"#;
     let host = FakeHost::new();
-    let (mut exchange, step) = count(&client::plan(Upstream::Gemini), &host, "", body);
+    let (mut exchange, step) = count(&client::plan(Upstream::Gemini), &host, body);
     let outgoing = sent(step);
     let path = outgoing.headers.get(":path").unwrap();
     assert!(path.ends_with("/publishers/google/models/gemini-2.5-flash:countTokens"), "{path}");
@@ -163,7 +174,7 @@ fn claudes_own_editions_count_what_the_client_wrote() {
     ] {
         let host = FakeHost::new();
         let plan = client::plan(Upstream::Messages(edition));
-        let (mut exchange, step) = count(&plan, &host, "", body);
+        let (mut exchange, step) = count(&plan, &host, body);
         let outgoing = sent(step);
         assert_eq!(outgoing.headers.get(":path"), Some(path));
         assert_eq!(String::from_utf8(outgoing.body).unwrap(), format!("{head}{counted}"));
@@ -179,6 +190,26 @@ fn claudes_own_editions_count_what_the_client_wrote() {
 }
 
 #[test]
+fn what_a_count_leaves_out_is_named_wherever_it_was_said() {
+    let said = [
+        ("anthropic-beta", "token-counting-2024-11-01,files-api-2025-04-14"),
+        ("anthropic-workspace-id", "w"),
+    ];
+    let said = said.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let body = br#"{"model":"chat","mcp_servers":[],"speed":"standard","messages":[{"role":"user","content":"Hi"}]}"#;
+    for edition in [Edition::Mantle, Edition::Vertex] {
+        let host = FakeHost::new();
+        let (mut exchange, step) = count_with(&client::plan(Upstream::Messages(edition)), &host, &said, body);
+        sent(step);
+        let got = exchange.receive(
+            headers(&[(":status", "200"), ("content-type", "application/json")]),
+            [br#"{"input_tokens":1}"#.as_slice()],
+        );
+        assert_eq!(got.header("x-fairlead-dropped"), Some("workspace_id, anthropic-beta"), "{edition:?}");
+    }
+}
+
+#[test]
 fn an_answer_without_a_count_is_no_count() {
     for upstream in Upstream::ALL.iter().filter(|upstream| !upstream.count_members().is_empty()) {
         for answer in [
@@ -189,7 +220,7 @@ fn an_answer_without_a_count_is_no_count() {
             r#"{"inputTokens":-1,"totalTokens":-1,"input_tokens":-1}"#,
         ] {
             let host = FakeHost::new();
-            let (mut exchange, step) = count(&client::plan(*upstream), &host, "", HELLO);
+            let (mut exchange, step) = count(&client::plan(*upstream), &host, HELLO);
             sent(step);
             let got = exchange.receive(
                 headers(&[(":status", "200"), ("content-type", "application/json")]),
@@ -206,7 +237,7 @@ fn a_name_that_tells_no_model_is_refused_with_the_way_out() {
     let body =
         br#"{"model":"bedrock/arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1",
         "messages":[{"role":"user","content":"Hi"}]}"#;
-    let (_, step) = count(&client::plan(Upstream::Converse), &FakeHost::new(), "", body);
+    let (_, step) = count(&client::plan(Upstream::Converse), &FakeHost::new(), body);
     let (status, error) = refused(step);
     assert_eq!((status, &error["type"]), (400, &Value::from("invalid_request_error")));
     assert!(
@@ -214,7 +245,7 @@ fn a_name_that_tells_no_model_is_refused_with_the_way_out() {
         "{error}"
     );
     let (_, step) =
-        count(&client::plan(Upstream::Converse), &FakeHost::new(), "", br#"{"model":"x","messages":[]}"#);
+        count(&client::plan(Upstream::Converse), &FakeHost::new(), br#"{"model":"x","messages":[]}"#);
     assert!([400, 404].contains(&refused(step).0));
 }
 
@@ -230,6 +261,6 @@ fn an_arn_is_counted_by_the_id_that_the_operator_gives_as_its_family() {
             "models": [{{ "name": "chat", "backend": "aws", "model": "{arn}", "family": "us.anthropic.claude-sonnet-4-6" }}]
         }}"#
     ));
-    let (_, step) = count(&plan, &FakeHost::new(), "", HELLO);
+    let (_, step) = count(&plan, &FakeHost::new(), HELLO);
     assert_eq!(sent(step).headers.get(":path"), Some("/model/anthropic.claude-sonnet-4-6/count-tokens"));
 }

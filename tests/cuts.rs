@@ -22,7 +22,7 @@ use common::client::{self, Exchange, Got};
 use common::envoy::{FakeHost, NOW};
 use fairlead::base::error::{Error, Kind};
 use fairlead::dialect::names::Names;
-use fairlead::dialect::{Client, Title, Upstream};
+use fairlead::dialect::{Aside, Client, Title, Upstream};
 use fairlead::pipeline::{Caller, Plan};
 
 /// How a whole stream ends.
@@ -61,7 +61,8 @@ fn streams(cases: &[Case]) -> Vec<Stream<'_>> {
                 *end += frame.len();
                 Some(*end)
             });
-            let mut asked = case.client.parse(case.request(), "").unwrap();
+            let aside = Aside::default();
+            let mut asked = case.client.parse(case.request(), &aside).unwrap();
             let (_, _, model) = plan.find(&Caller::default(), asked.model.as_str()).unwrap();
             let written = said.upstream.write(&mut asked.request, model, &mut Vec::new()).unwrap();
             let mut stream = Stream {

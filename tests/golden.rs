@@ -123,7 +123,9 @@ fn request(case: &Case, upstream: Upstream) -> Result<String, Got> {
 
 /// A header that is there for what one request says.
 fn is_the_requests(name: &str) -> bool {
-    ["anthropic-beta", "x-amzn-bedrock-", "x-vertex-ai-llm-"].iter().any(|start| name.starts_with(start))
+    ["anthropic-beta", "anthropic-user-", "x-amzn-bedrock-", "x-vertex-ai-llm-"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 const AWS: &[&str] = &["x-amz-date", "authorization", "x-amz-security-token"];
@@ -147,7 +149,7 @@ fn check_headers(Outgoing { headers, body }: &Outgoing, upstream: Upstream) {
     for name in names.iter().filter(|name| is_the_requests(name)) {
         let owner = match upstream {
             Upstream::Messages(Edition::InvokeModel) => "x-amzn-bedrock-",
-            Upstream::Messages(_) => "anthropic-beta",
+            Upstream::Messages(_) => "anthropic-",
             Upstream::Gemini => "x-vertex-ai-llm-",
             Upstream::Converse | Upstream::Completions(_) => "nothing",
         };

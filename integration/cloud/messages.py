@@ -160,7 +160,7 @@ class Own(Messages):
     """Anthropic's own: everything is in the body, key and version are headers."""
 
     path = re.compile(r"/v1/messages")
-    more_headers = ("x-api-key", "anthropic-version", "anthropic-beta")
+    more_headers = ("x-api-key", "anthropic-version", "anthropic-beta", "anthropic-user-profile-id")
     top = EVERYWHERE | {
         "model", "stream", "cache_control", "container", "inference_geo", "mcp_servers", "service_tier", "speed",
         "diagnostics", "user_profile_id", "output_format",
@@ -296,12 +296,13 @@ COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thi
 
 class CountOwn(Count, Own):
     path = re.compile(r"/v1/messages/count_tokens")
-    top = COUNTED | {"mcp_servers", "context_management"}
+    top = COUNTED | {"mcp_servers", "context_management", "cache_control"}
 
 
 class CountMantle(Count, Mantle):
     path = re.compile(r"/anthropic/v1/messages/count_tokens")
-    top = COUNTED
+    #: `USER_PROFILE_ID_BODY_PATHS` of the `anthropic` package's client for mantle.
+    top = COUNTED | {"user_profile_id"}
 
 
 class CountRawPredict(Count, RawPredict):

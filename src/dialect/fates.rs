@@ -40,6 +40,9 @@ pub const NO_COMPACTION: Fate =
     Refused("asks for a summary of the conversation that only Anthropic can read; ask for one in a message");
 pub const NO_BILLING: Fate = Refused("says who pays Anthropic; leave it out");
 
+/// Of Anthropic's clients, whose other tier is what Anthropic has sold to the customer.
+pub const STANDARD_TIER: Fate = Mapped("the standard tier, which is what comes by itself");
+
 pub const NO_STREAM: Fate =
     Refused("asks for images while they are made; the clouds send them whole, leave it out");
 pub const NO_TRANSPARENCY: Fate =

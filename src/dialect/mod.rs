@@ -30,7 +30,7 @@ use crate::base::host::Reply;
 use crate::base::json::{Str, Text, Writer};
 use crate::chat::{LeftOut, Request, Sink};
 use crate::frame::Fault;
-pub use anthropic::Edition;
+pub use anthropic::{Aside, Edition};
 use fates::{Fate, Given};
 use names::Names;
 
@@ -178,14 +178,14 @@ impl Client {
         }
     }
 
-    /// Reads a chat request. `betas` is the value of the header `anthropic-beta`.
+    /// Reads a chat request. `aside` is what a client of Anthropic's says beside it.
     ///
     /// # Errors
     /// The first thing that is wrong, named by its path.
-    pub fn parse<'a>(self, body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
+    pub fn parse<'a>(self, body: &'a [u8], aside: &'a Aside) -> Result<Asked<'a>, Error> {
         match self {
             Client::OpenAi => openai::parse(body),
-            Client::Anthropic => anthropic::parse(body, betas),
+            Client::Anthropic => anthropic::parse(body, aside),
         }
     }
 
@@ -413,12 +413,11 @@ impl Upstream {
         }
     }
 
-    /// Headers that go out besides those of every request. `betas` is the value of the client's header
-    /// `anthropic-beta`.
-    pub fn headers(self, betas: &str) -> HeaderList {
+    /// Headers that go out besides those of every request. `aside` is what a client of Anthropic's says in its own.
+    pub fn headers(self, aside: &Aside) -> HeaderList {
         match self {
             Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => Vec::new(),
-            Upstream::Messages(edition) => edition.headers(betas),
+            Upstream::Messages(edition) => edition.headers(aside),
         }
     }
 
@@ -430,18 +429,16 @@ impl Upstream {
         self,
         body: &relay::Body<'_>,
         model: Model<'_>,
-        betas: &str,
+        aside: &Aside,
         out: &mut Vec<u8>,
     ) -> Result<Passed, Error> {
         match self {
-            Upstream::Messages(edition) => anthropic::pass(edition, body, model.name, betas, out),
+            Upstream::Messages(edition) => anthropic::pass(edition, body, model.name, aside, out),
             Upstream::Completions(edition) => {
                 let given = openai::pass(edition, body, model, out)?;
                 Ok(Passed { given, headers: Vec::new() })
             }
-            Upstream::Converse | Upstream::Gemini => {
-                Err(Error::new(Kind::Internal, "this upstream speaks no client's dialect"))
-            }
+            Upstream::Converse | Upstream::Gemini => Err(speechless()),
         }
     }
 
@@ -553,14 +550,13 @@ impl Upstream {
         self,
         body: &relay::Body<'_>,
         model: &str,
+        aside: &Aside,
         out: &mut Vec<u8>,
     ) -> Result<Vec<Given>, Error> {
-        let head = |w: &mut Writer<'_>| match self {
-            Upstream::Messages(edition) => edition.write_count_head(model, w),
-            Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => {}
-        };
-        body.write(out, |name| self.count_members().contains(&name), head);
-        fates::settle(body.given().map(|(name, _)| name), self.count_fates())
+        match self {
+            Upstream::Messages(edition) => anthropic::pass_count(edition, body, model, aside, out),
+            Upstream::Converse | Upstream::Gemini | Upstream::Completions(_) => Err(speechless()),
+        }
     }
 
     /// Reads the number of tokens from a reply of status 200.
@@ -612,6 +608,11 @@ impl Upstream {
             Upstream::Completions(edition) => openai::decode(edition, body, sink),
         }
     }
+}
+
+/// The error about a request that was to pass where nobody speaks its dialect.
+fn speechless() -> Error {
+    Error::new(Kind::Internal, "this upstream speaks no client's dialect")
 }
 
 /// A company whose APIs share one way to say what went wrong.

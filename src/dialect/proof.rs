@@ -20,6 +20,9 @@ const MARK: &str = "__signed_";
 /// What stands there in the histories of LiteLLM's clients, who may have moved here in the middle of one.
 const LITELLM_MARK: &str = "__thought__";
 
+/// What an id has in it that carries a proof.
+pub const MARKS: &[&str] = &[MARK, LITELLM_MARK];
+
 /// Hexadecimal digits of the checksum.
 const CHECKSUM: usize = 8;
 

@@ -2,7 +2,7 @@
 
 use crate::base::error::{Error, Kind};
 use crate::base::host::Reply;
-use crate::dialect::{Client, Task};
+use crate::dialect::{Aside, Client, Task};
 use crate::policy::identity::Member;
 
 /// What is shown of a request in place of sending it.
@@ -23,8 +23,8 @@ pub struct Caller {
     pub task: Task,
     /// Envoy's id of the request; clients quote it when they ask what went wrong.
     pub request_id: String,
-    /// The value of the header `anthropic-beta`.
-    pub betas: String,
+    /// What a client of Anthropic's says in headers.
+    pub aside: Aside,
     /// Who it is, where not everyone may call.
     pub member: Option<Member>,
     /// What the client is told of his limits.
@@ -38,7 +38,7 @@ impl Default for Caller {
         Self {
             task: Task::Chat(Client::OpenAi),
             request_id: String::new(),
-            betas: String::new(),
+            aside: Aside::default(),
             look: None,
             member: None,
             limits: Vec::new(),

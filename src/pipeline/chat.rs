@@ -19,7 +19,7 @@ pub fn translate(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Attempt, 
     if let Some(attempt) = pass(aim, client, body)? {
         return Ok(attempt);
     }
-    let dialect::Asked { model, mut request } = client.parse(body, &caller.betas)?;
+    let dialect::Asked { model, mut request } = client.parse(body, &caller.aside)?;
     let target = aim.find(model.as_str())?;
     let (backend, kind) = (target.backend, Model { name: target.model, family: target.family });
     let upstream = backend.upstream(client, kind.base());
@@ -39,7 +39,7 @@ pub fn translate(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Attempt, 
     let most_output = Some(each.saturating_mul(replies));
     let streamed = delivery.is_stream() && !whole;
     let address = backend.address(upstream, target.model, streamed)?;
-    let mut headers = upstream.headers(&caller.betas);
+    let mut headers = upstream.headers(&caller.aside);
     headers.extend(more);
     let expects = Expects::Chat { upstream, delivery, streamed, names };
     let asked = Asked::new(target, model.as_str().to_owned(), upstream.cloud(), expects, given);
@@ -62,11 +62,11 @@ fn pass(aim: &Aim<'_>, client: Client, body: &[u8]) -> Result<Option<Attempt>, E
         return Ok(None);
     }
     let mut written = Vec::with_capacity(body.len() + 256);
-    let Passed { given, headers: more } = upstream.pass(&top, kind, &caller.betas, &mut written)?;
+    let Passed { given, headers: more } = upstream.pass(&top, kind, &caller.aside, &mut written)?;
     let delivery =
         if top.stream { Delivery::Stream { usage: client.wants_usage(&top) } } else { Delivery::Whole };
     let address = backend.address(upstream, target.model, top.stream)?;
-    let mut headers = upstream.headers(&caller.betas);
+    let mut headers = upstream.headers(&caller.aside);
     headers.extend(more);
     let expects = Expects::Relay { upstream, delivery };
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, given);

@@ -15,12 +15,12 @@ pub fn translate(aim: &Aim<'_>, body: &[u8]) -> Result<Attempt, Error> {
     if let Some(attempt) = pass(aim, body)? {
         return Ok(attempt);
     }
-    let dialect::Asked { model, mut request } = dialect::anthropic::parse_count(body, &caller.betas)?;
+    let dialect::Asked { model, mut request } = dialect::anthropic::parse_count(body, &caller.aside)?;
     let target = aim.find(model.as_str())?;
     let (backend, kind) = (target.backend, Model { name: target.model, family: target.family });
     let upstream = backend.count_upstream(kind.base());
     let address = backend.count_address(kind)?;
-    let headers = upstream.headers(&caller.betas);
+    let headers = upstream.headers(&caller.aside);
     let estimate = estimate::tokens(&measure::conversation(&request));
     let fields = std::mem::take(&mut request.fields);
     let mut given = fates::settle(fields.iter().map(AsRef::as_ref), upstream.count_fates())?;
@@ -50,9 +50,9 @@ fn pass(aim: &Aim<'_>, body: &[u8]) -> Result<Option<Attempt>, Error> {
         return Ok(None);
     }
     let mut written = Vec::with_capacity(body.len() + 256);
-    let given = upstream.pass_count(&top, target.model, &mut written)?;
+    let given = upstream.pass_count(&top, target.model, &caller.aside, &mut written)?;
     let address = backend.count_address(kind)?;
-    let (headers, expects) = (upstream.headers(&caller.betas), Expects::Count { upstream });
+    let (headers, expects) = (upstream.headers(&caller.aside), Expects::Count { upstream });
     let asked = Asked::new(target, top.model.as_str().to_owned(), upstream.cloud(), expects, given);
     let estimate = estimate::tokens(&measure::unread(body));
     let (body, more, most_output) = (written, Vec::new(), Some(0));

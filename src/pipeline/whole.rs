@@ -8,7 +8,7 @@ use crate::base::error::{Error, Kind};
 use crate::base::headers::Headers;
 use crate::base::host::{Host, Reply, ReplyStep, Step};
 use crate::credential::source;
-use crate::dialect::{Client, Task};
+use crate::dialect::{Aside, Client, Task};
 use crate::policy::identity::Viewer;
 
 use super::Plan;
@@ -335,7 +335,7 @@ impl Position for Whole {
                     Err(error) => return self.refuse(host, &error),
                 }
                 if task.client() == Client::Anthropic {
-                    self.caller.betas = headers.all("anthropic-beta");
+                    self.caller.aside = Aside::read(headers);
                 }
                 self.phase = Phase::Gathering;
                 Step::Wait

@@ -727,11 +727,17 @@ fn completions(edition: Completions, body: &Value, case: &str) {
         "reasoning_effort",
     ];
     known.extend(match edition {
-        Completions::OpenAi => ["stream_options", "max_completion_tokens", "seed", "service_tier"].as_slice(),
+        Completions::OpenAi => {
+            ["stream_options", "max_completion_tokens", "seed", "service_tier", "safety_identifier"]
+                .as_slice()
+        }
         Completions::OpenModels => &["stream_options", "max_tokens", "seed"],
         Completions::Mistral => &["max_tokens", "random_seed"],
     });
     members(body, &known, case);
+    if let Some(user) = body.get("safety_identifier") {
+        assert!((1..=64).contains(&text(user, case).chars().count()), "{case}");
+    }
     assert_eq!(
         body.get("stream_options").is_some(),
         body["stream"] == true && edition != Completions::Mistral

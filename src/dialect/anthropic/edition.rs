@@ -1,5 +1,6 @@
 //! Editions of the Messages API: who serves it, and what each wants besides the request itself.
 
+use super::aside::{Aside, PROFILE_HEADER};
 use crate::base::json::Writer;
 use crate::dialect::HeaderList;
 
@@ -66,10 +67,9 @@ impl Edition {
         matches!(name, "model" | "stream" | "anthropic_version" | "anthropic_beta")
     }
 
-    /// Headers that go out besides those of every request. `betas` is the value of the client's header
-    /// `anthropic-beta`.
-    pub fn headers(self, betas: &str) -> HeaderList {
-        let betas = self.betas(list(betas)).known;
+    /// Headers that go out besides those of every request.
+    pub fn headers(self, aside: &Aside) -> HeaderList {
+        let betas = self.betas(aside).known;
         let mut headers = Vec::new();
         match self {
             Edition::InvokeModel => return headers,
@@ -80,12 +80,23 @@ impl Edition {
         if !betas.is_empty() {
             headers.push(("anthropic-beta", betas.join(",")));
         }
+        if let Some(profile) = aside.profile().filter(|_| self == Edition::Anthropic) {
+            headers.push((PROFILE_HEADER, profile.to_owned()));
+        }
         headers
     }
 
     /// Sorts the experimental features that a client asks for into those that go along and the rest. A
     /// cloud refuses a whole request for one that it does not know ("invalid beta flag").
-    pub fn betas<'b>(self, asked: impl Iterator<Item = &'b str>) -> Betas<'b> {
+    pub fn betas(self, aside: &Aside) -> Betas<'_> {
+        match self {
+            Edition::Anthropic => self.sort(aside.betas()),
+            Edition::InvokeModel | Edition::Mantle | Edition::Vertex => self.sort(aside.wishes()),
+        }
+    }
+
+    /// The same of features that are named one by one.
+    pub fn sort<'b>(self, asked: impl Iterator<Item = &'b str>) -> Betas<'b> {
         let mut betas = Betas { known: Vec::new(), is_cut: false };
         for beta in asked.take(MOST_BETAS) {
             let known = match self {
@@ -112,11 +123,6 @@ impl Edition {
         let (_, editions) = BETAS.iter().find(|(known, _)| *known == beta)?;
         editions.contains(&self).then_some(beta)
     }
-}
-
-/// The names in a header that is a list.
-pub fn list(header: &str) -> impl Iterator<Item = &str> {
-    header.split(',').map(str::trim).filter(|name| !name.is_empty())
 }
 
 /// Experimental features of a request.

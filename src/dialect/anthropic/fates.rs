@@ -7,7 +7,7 @@ use super::Edition;
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
     NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_MODERATION, NO_SEARCH,
-    NO_THREAD, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_THREAD, ONE_REPLY, STANDARD_TIER, TEXT_ONLY, USE_TOOLS,
 };
 
 /// The table of an edition for clients of OpenAI's API.
@@ -33,6 +33,7 @@ pub const fn anthropic(edition: Edition) -> &'static [(&'static str, Fate)] {
 const SAME: Fate = Mapped("as it is");
 const IN_PATH: Fate = Mapped("in the path");
 const WITH_BETA: Fate = Mapped("as it is, beside a beta feature that the cloud knows; else left out");
+const LAST_BLOCK: Fate = Mapped("a mark on the last block");
 const FORMAT: Fate = Mapped("`output_config.format`");
 const FORMAT_OR_WORDS: Fate = Mapped("`output_config.format`; `json_object` is an instruction in `system`");
 
@@ -144,12 +145,12 @@ macro_rules! cloud {
             ("thinking", SAME),
             ("output_config", SAME),
             ("output_format", FORMAT),
-            ("cache_control", Dropped),
+            ("cache_control", LAST_BLOCK),
             ("container", NO_CONTAINER),
             ("inference_geo", NO_GEO),
             ("mcp_servers", NO_MCP),
             ("metadata", SAME),
-            ("service_tier", Dropped),
+            ("service_tier", STANDARD_TIER),
             ("speed", Dropped),
             ("context_management", WITH_BETA),
             ("diagnostics", Dropped),
@@ -165,7 +166,6 @@ macro_rules! cloud {
 }
 
 const INVOKE_MODEL: &[(&str, Fate)] = cloud!(IN_PATH, IN_PATH, Dropped);
-/// `_move_user_profile_id_to_body` of the `anthropic` package's client for mantle.
 const MANTLE: &[(&str, Fate)] = cloud!(Mapped("`model`"), SAME, SAME);
 const VERTEX: &[(&str, Fate)] = cloud!(IN_PATH, SAME, Dropped);
 
@@ -173,12 +173,13 @@ const VERTEX: &[(&str, Fate)] = cloud!(IN_PATH, SAME, Dropped);
 pub const fn count(edition: Edition) -> &'static [(&'static str, Fate)] {
     match edition {
         Edition::Anthropic => COUNT_ANTHROPIC,
-        Edition::InvokeModel | Edition::Mantle | Edition::Vertex => COUNT_CLOUD,
+        Edition::Mantle => COUNT_MANTLE,
+        Edition::InvokeModel | Edition::Vertex => COUNT_CLOUD,
     }
 }
 
 macro_rules! count {
-    ($mcp_servers:expr, $context_management:expr) => {
+    ($cache_control:expr, $mcp_servers:expr, $context_management:expr, $user_profile_id:expr) => {
         &[
             ("model", Mapped("`model`")),
             ("messages", SAME),
@@ -187,16 +188,18 @@ macro_rules! count {
             ("tool_choice", SAME),
             ("thinking", SAME),
             ("output_config", SAME),
-            ("cache_control", Dropped),
+            ("cache_control", $cache_control),
             ("mcp_servers", $mcp_servers),
             ("speed", Dropped),
             ("context_management", $context_management),
             ("compaction", Dropped),
             ("billing_policy", Dropped),
-            ("user_profile_id", Dropped),
+            ("user_profile_id", $user_profile_id),
+            ("workspace_id", Dropped),
         ]
     };
 }
 
-const COUNT_ANTHROPIC: &[(&str, Fate)] = count!(SAME, SAME);
-const COUNT_CLOUD: &[(&str, Fate)] = count!(NO_MCP, Dropped);
+const COUNT_ANTHROPIC: &[(&str, Fate)] = count!(SAME, SAME, SAME, SAME);
+const COUNT_MANTLE: &[(&str, Fate)] = count!(LAST_BLOCK, NO_MCP, Dropped, SAME);
+const COUNT_CLOUD: &[(&str, Fate)] = count!(LAST_BLOCK, NO_MCP, Dropped, Dropped);

@@ -37,7 +37,7 @@ pub const FIELDS: &[&str] = &[
 
 /// Fields that say nothing when they hold the API's own default, written as a JSON token.
 pub const DEFAULTS: &[(&str, &str)] =
-    &[("metadata", "{}"), ("speed", r#""standard""#), ("mcp_servers", "[]")];
+    &[("metadata", "{}"), ("speed", r#""standard""#), ("mcp_servers", "[]"), ("service_tier", r#""auto""#)];
 
 /// Every documented field of `POST /v1/messages/count_tokens`, in the order of the README's table:
 /// docs.claude.com/en/api/messages-count-tokens.
@@ -56,4 +56,5 @@ pub const COUNT_FIELDS: &[&str] = &[
     "compaction",
     "billing_policy",
     "user_profile_id",
+    "workspace_id",
 ];

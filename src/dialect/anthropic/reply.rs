@@ -10,8 +10,9 @@ use crate::dialect::{Extras, Title};
 
 /// Writes server-sent events as the upstream's events come.
 ///
-/// Every block is opened before its first delta and closed before the message ends, and blocks are
-/// numbered in the order in which they open. The reason of the stop waits for [`StreamWriter::finish`],
+/// Every block is opened before its first delta and closed before the next one opens, and blocks are
+/// numbered in the order in which they open. Only calls whose arguments really come mixed are open beside each
+/// other: nobody could tell when one of them ends. The reason of the stop waits for [`StreamWriter::finish`],
 /// because it leaves with the token counts, which some upstreams tell last.
 pub struct StreamWriter {
     title: Title,
@@ -46,8 +47,61 @@ struct Call {
 enum CallPhase {
     /// It has had no input yet.
     Bare,
-    Begun,
+    Begun(Braces),
     Closed,
+}
+
+impl CallPhase {
+    fn take(&mut self, arguments: &Arguments<'_>) {
+        let mut braces = match *self {
+            CallPhase::Begun(braces) => braces,
+            CallPhase::Bare | CallPhase::Closed => Braces::default(),
+        };
+        match arguments {
+            Arguments::Piece(text) => braces.take(&text.unescape()),
+            Arguments::Object(_) => braces.open = Some(0),
+        }
+        *self = CallPhase::Begun(braces);
+    }
+
+    /// All arguments have come.
+    const fn is_whole(self) -> bool {
+        match self {
+            CallPhase::Begun(braces) => braces.are_closed(),
+            CallPhase::Bare | CallPhase::Closed => false,
+        }
+    }
+}
+
+/// How far the arguments of a call have come, an object in pieces. Chat completions do not tell the end of a call
+/// before that of the reply.
+#[derive(Clone, Copy, PartialEq, Default)]
+struct Braces {
+    /// How many are open, once there was one.
+    open: Option<u32>,
+    in_string: bool,
+    /// The character before was a backslash.
+    escaped: bool,
+}
+
+impl Braces {
+    fn take(&mut self, json: &str) {
+        for byte in json.bytes() {
+            match (byte, self.in_string) {
+                _ if std::mem::replace(&mut self.escaped, false) => {}
+                (b'\\', true) => self.escaped = true,
+                (b'"', _) => self.in_string = !self.in_string,
+                (b'{', false) => self.open = Some(self.open.unwrap_or(0).saturating_add(1)),
+                (b'}', false) => self.open = self.open.map(|open| open.saturating_sub(1)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The object is whole.
+    const fn are_closed(self) -> bool {
+        matches!(self.open, Some(0))
+    }
 }
 
 impl StreamWriter {
@@ -127,9 +181,14 @@ impl StreamWriter {
         });
     }
 
-    /// Opens a block; gives its number.
+    /// Opens a block; gives its number. The calls before it that have all of their arguments end here.
     fn start(&mut self, block: impl FnOnce(&mut Writer<'_>)) -> u64 {
         self.begin();
+        for call in 0..self.calls.len() {
+            if self.calls.get(call).is_some_and(|call| call.phase.is_whole()) {
+                self.close_call(call);
+            }
+        }
         let index = self.blocks;
         self.blocks = index.saturating_add(1);
         self.send("content_block_start", |w| {
@@ -204,8 +263,8 @@ impl StreamWriter {
         let Some(call) = self.calls.get_mut(call).filter(|call| call.phase != CallPhase::Closed) else {
             return;
         };
-        call.phase = CallPhase::Begun;
         let index = call.index;
+        call.phase.take(arguments);
         self.send("content_block_delta", |w| {
             w.key("index").number(index);
             w.key("delta").object(|w| {
@@ -596,5 +655,37 @@ fn write_counts(w: &mut Writer<'_>, usage: Usage) {
     w.key("output_tokens").number(usage.output);
     if usage.reasoning > 0 {
         w.key("output_tokens_details").object(|w| w.key("thinking_tokens").number(usage.reasoning));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed_after(pieces: &[&str]) -> Vec<bool> {
+        let mut braces = Braces::default();
+        let mut closed = |piece: &&str| {
+            braces.take(piece);
+            braces.are_closed()
+        };
+        pieces.iter().map(&mut closed).collect()
+    }
+
+    #[test]
+    fn arguments_are_whole_when_their_last_brace_has_come_wherever_they_are_cut() {
+        for (pieces, whole) in [
+            (&["{}"][..], &[true][..]),
+            (&[" ", "{", "}", "\n"], &[false, false, true, true]),
+            (&[r#"{"a":{"b":1}"#, "}"], &[false, true]),
+            // Braces and quotes inside of strings.
+            (&[r#"{"a":"}"#, r#""}"#], &[false, true]),
+            (&[r#"{"a":"\"}"#, r#""}"#], &[false, true]),
+            (&[r#"{"a":"\"#, r#""}"#, r#""}"#], &[false, false, true]),
+            (&[r#"{"a":"\\"#, r#""}"#], &[false, true]),
+            // No object: nobody knows where it ends.
+            (&["1", " "], &[false, false]),
+        ] {
+            assert_eq!(closed_after(pieces), whole, "{pieces:?}");
+        }
     }
 }

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::edition::list;
 use super::fields::{DEFAULTS, FIELDS};
-use super::{GOOGLE_PROOF, wire};
+use super::{Aside, GOOGLE_PROOF, wire};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Fields, Str, Text, wrong_type};
 use crate::chat::{
@@ -39,20 +38,20 @@ const SPELLING: Spelling = Spelling {
     cache_ttl: "cache_control.ttl",
 };
 
-/// Reads a Messages request. `betas` is the value of the header `anthropic-beta`.
+/// Reads a Messages request.
 ///
 /// # Errors
 /// The first thing that is wrong, named by its path.
-pub fn parse<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
-    parse_for(Purpose::Answer, body, betas)
+pub fn parse<'a>(body: &'a [u8], aside: &'a Aside) -> Result<Asked<'a>, Error> {
+    parse_for(Purpose::Answer, body, aside)
 }
 
 /// Reads a request to count tokens: a Messages request, but for what shapes the reply.
 ///
 /// # Errors
 /// Those of [`parse`].
-pub fn parse_count<'a>(body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
-    parse_for(Purpose::Count, body, betas)
+pub fn parse_count<'a>(body: &'a [u8], aside: &'a Aside) -> Result<Asked<'a>, Error> {
+    parse_for(Purpose::Count, body, aside)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,12 +60,13 @@ enum Purpose {
     Count,
 }
 
-fn parse_for<'a>(purpose: Purpose, body: &'a [u8], betas: &'a str) -> Result<Asked<'a>, Error> {
+fn parse_for<'a>(purpose: Purpose, body: &'a [u8], aside: &'a Aside) -> Result<Asked<'a>, Error> {
     let text = reading::text(body)?;
     let body: wire::Body<'_> = reading::body(text)?;
     let mut fields = given(&body);
+    aside.fields().for_each(|name| fields.must_see(name));
     let extra = extra::collect(&body.other, extra::CHAT)?;
-    let betas: Vec<&str> = list(betas).collect();
+    let betas: Vec<&str> = aside.wishes().collect();
 
     let Some(model) = body.model else { return Err(missing("model", "names the model to ask")) };
     let max_tokens = match (purpose, body.max_tokens) {
@@ -718,8 +718,12 @@ fn reasoning<'a>(
         None => None,
         Some("summarized") => Some(true),
         Some("omitted") => Some(false),
+        Some("updates") => {
+            fields.see(|| "thinking.display".to_owned());
+            None
+        }
         Some(_) => {
-            let problem = "must be summarized or omitted";
+            let problem = "must be summarized, omitted or updates";
             return Err(Error::at(Kind::WrongValue, "thinking.display", problem));
         }
     };

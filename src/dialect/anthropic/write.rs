@@ -3,9 +3,9 @@
 
 use serde_json::value::RawValue;
 
-use super::edition::list;
+use super::aside::PROFILE;
 use super::fields::DEFAULTS;
-use super::{Edition, fates};
+use super::{Aside, Edition, fates, foreign, mark};
 use crate::base::base64;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer};
@@ -15,12 +15,12 @@ use crate::chat::{
 };
 use crate::dialect::claude::{self, Version, Words};
 use crate::dialect::converse::own;
-use crate::dialect::fates::Fate;
+use crate::dialect::fates::{Fate, Given};
 use crate::dialect::names::{Rule, Word};
 use crate::dialect::schema::{self, ANSWER, NOT_BESIDE_TOOLS};
 use crate::dialect::{HeaderList, Model, Passed, extra, fates as settled, media, promise, relay};
 
-/// Edits the top of a request in Anthropic's own dialect. `betas` is the value of the client's header. Gives the names of what was left out.
+/// Edits the top of a request in Anthropic's own dialect. Gives the names of what was left out.
 ///
 /// # Errors
 /// What the edition has no place for, named by its path.
@@ -28,10 +28,10 @@ pub fn pass(
     edition: Edition,
     body: &relay::Body<'_>,
     model: &str,
-    betas: &str,
+    aside: &Aside,
     out: &mut Vec<u8>,
 ) -> Result<Passed, Error> {
-    let betas = edition.betas(list(betas));
+    let betas = edition.betas(aside);
     let more = extra::collect(body.members(), extra::CHAT)?;
     let mut left_out = LeftOut::default();
     let headers = headers(edition, &more, None, &mut left_out)?;
@@ -46,9 +46,8 @@ pub fn pass(
         // Anthropic adds fields, and its own refusal names one that it does not know; the clouds follow later.
         None => edition == Edition::Anthropic && !Edition::is_head(name) && !settled::OURS.contains(&name),
     };
-    let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
-    let names = body.given().filter(says).map(|(name, _)| name);
-    let mut given = settled::settle(names.filter(|name| !extra::is_extra(name, extra::CHAT)), table)?;
+    let names = said(body, aside).filter(|name| !extra::is_extra(name, extra::CHAT));
+    let mut given = settled::settle(names, table)?;
     for field in &mut given {
         match (takes(&field.path), field.fate) {
             (true, Fate::Mapped(_)) => {}
@@ -61,20 +60,113 @@ pub fn pass(
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
+    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out);
     settled::also(&mut given, left_out);
     let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
     let config = body.get(CONFIG).filter(|_| format.is_some());
     let keeps = |name: &str| {
-        let moved = format.is_some() && (name == OLD_FORMAT || name == CONFIG);
-        takes(name) && !Edition::is_head(name) && !moved && !extra::is_extra(name, extra::CHAT)
+        let is_elsewhere = match name {
+            OLD_FORMAT | CONFIG => format.is_some(),
+            TIER | MARK => edition != Edition::Anthropic,
+            MESSAGES => messages.is_some(),
+            THINKING => !thinks,
+            _ => Edition::is_head(name) || extra::is_extra(name, extra::CHAT),
+        };
+        takes(name) && !is_elsewhere
     };
     body.write(out, keeps, |w| {
         edition.write_head(model, body.stream, &betas.known, w);
+        write_profile(edition, body, aside, w);
+        if let Some(messages) = &messages {
+            w.key(MESSAGES).token(messages);
+        }
         if let Some(format) = format {
             w.key(CONFIG).object(|w| write_config(config, format, w));
         }
     });
     Ok(Passed { given, headers })
+}
+
+/// Edits a request to count tokens in Anthropic's own dialect, like [`pass`].
+///
+/// # Errors
+/// What cannot be counted, named by its path.
+pub fn pass_count(
+    edition: Edition,
+    body: &relay::Body<'_>,
+    model: &str,
+    aside: &Aside,
+    out: &mut Vec<u8>,
+) -> Result<Vec<Given>, Error> {
+    let mut given = settled::settle(said(body, aside), fates::count(edition))?;
+    let mut left_out = LeftOut::default();
+    if edition.betas(aside).is_cut {
+        left_out.note("anthropic-beta");
+    }
+    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out);
+    settled::also(&mut given, left_out);
+    let keeps = |name: &str| {
+        let is_left = match name {
+            MESSAGES => messages.is_none(),
+            THINKING => thinks,
+            _ => true,
+        };
+        is_left && counted(edition).contains(&name)
+    };
+    body.write(out, keeps, |w| {
+        edition.write_count_head(model, w);
+        write_profile(edition, body, aside, w);
+        if let Some(messages) = &messages {
+            w.key(MESSAGES).token(messages);
+        }
+    });
+    Ok(given)
+}
+
+/// What becomes of a conversation.
+struct Conversation {
+    /// JSON, where the messages do not pass as they are.
+    messages: Option<String>,
+    /// `false`: Claude is not to think, because it would miss its thoughts.
+    thinks: bool,
+}
+
+/// Takes out of the messages what Claude refuses, and marks them for the cache. Notes what was left out.
+fn conversation(edition: Edition, body: &relay::Body<'_>, left_out: &mut LeftOut) -> Conversation {
+    let given = body.get(MESSAGES);
+    let stripped = given.and_then(foreign::strip);
+    let budget = || json::read::<Fields<'_>>(body.get(THINKING)?.get()).ok()?.get("budget_tokens");
+    let misses = stripped.as_ref().is_some_and(|stripped| stripped.of_last_calls) && budget().is_some();
+    if stripped.as_ref().is_some_and(|stripped| stripped.thoughts) {
+        left_out.note("messages[].content[].thinking");
+    }
+    if misses {
+        left_out.note(THINKING);
+    }
+    let mut messages = stripped.map(|stripped| stripped.messages);
+    if let Some(mark) = body.get(MARK).filter(|_| edition != Edition::Anthropic) {
+        let marked = messages.as_deref().or(given.map(RawValue::get));
+        match marked.and_then(|messages| mark::place(messages, mark)) {
+            Some(marked) => messages = Some(marked),
+            None => left_out.note(MARK),
+        }
+    }
+    Conversation { messages, thinks: !misses }
+}
+
+/// The fields that say something, in the body and beside it.
+fn said<'b>(body: &'b relay::Body<'_>, aside: &'b Aside) -> impl Iterator<Item = &'b str> {
+    let says = |(name, value): &(&str, &RawValue)| !DEFAULTS.contains(&(*name, value.get()));
+    let beside = aside.fields().filter(|name| body.get(name).is_none()).map(|name| -> &'b str { name });
+    body.given().filter(says).map(|(name, _)| name).chain(beside)
+}
+
+/// Mantle reads in the body what Anthropic reads in a header: `_move_user_profile_id_to_body` of the `anthropic`
+/// package's client for mantle.
+fn write_profile(edition: Edition, body: &relay::Body<'_>, aside: &Aside, w: &mut Writer<'_>) {
+    if let (Edition::Mantle, Some(profile), None) = (edition, aside.profile(), body.get(PROFILE)) {
+        w.key(PROFILE).string(profile);
+    }
 }
 
 /// What a client says to the cloud itself, as headers of the request.
@@ -96,7 +188,12 @@ fn headers(
 /// How the names of the features begin that `context_management` belongs to.
 const CONTEXT_BETAS: &[&str] = &["compact-", "context-management-"];
 const CONTEXT: &str = "context_management";
+const MARK: &str = "cache_control";
+const MESSAGES: &str = "messages";
+const THINKING: &str = "thinking";
 const CONFIG: &str = "output_config";
+/// Only Anthropic itself has more tiers than the standard one under this name.
+const TIER: &str = "service_tier";
 /// Where the shape of the reply stood before it became a member of `output_config`.
 const OLD_FORMAT: &str = "output_format";
 
@@ -140,7 +237,7 @@ pub fn write(
     let name = claude::name(model.base());
     check(request, name)?;
     let version = name.map(Version::of);
-    let betas = edition.betas(request.betas.iter().copied());
+    let betas = edition.sort(request.betas.iter().copied());
     let answers = answers_by_a_tool(request, version)?;
     let forced = answers || matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
     let words = Words::choose(request, name, forced, &mut left_out);
@@ -190,8 +287,13 @@ pub const fn counted(edition: Edition) -> &'static [&'static str] {
             "output_config",
             "mcp_servers",
             "context_management",
+            MARK,
+            PROFILE,
         ],
-        Edition::InvokeModel | Edition::Mantle | Edition::Vertex => {
+        Edition::Mantle => {
+            &["messages", "system", "tools", "tool_choice", "thinking", "output_config", PROFILE]
+        }
+        Edition::InvokeModel | Edition::Vertex => {
             &["messages", "system", "tools", "tool_choice", "thinking", "output_config"]
         }
     }
@@ -378,7 +480,7 @@ impl Body<'_, '_> {
 
     fn mark(&mut self, mark: Option<Cache>, w: &mut Writer<'_>) {
         let Some(cache) = mark else { return };
-        w.key("cache_control").object(|w| {
+        w.key(MARK).object(|w| {
             w.key("type").string("ephemeral");
             if cache == Cache::Hour {
                 let is_old = self.version.is_some_and(|version| version < KEEPS_AN_HOUR);
@@ -692,7 +794,7 @@ fn is_unproved(part: &Part<'_>) -> bool {
     matches!(&part.content, Content::Thinking(Thinking { signature: None, .. }))
 }
 
-fn text_block(text: Text<'_>, w: &mut Writer<'_>) {
+pub(super) fn text_block(text: Text<'_>, w: &mut Writer<'_>) {
     w.object(|w| {
         w.key("type").string("text");
         w.key("text").text(text);

@@ -126,7 +126,7 @@ fn stop(reason: &str, ended: Stop) -> Result<Stop, Error> {
         "end_turn" | "stop_sequence" | "tool_use" => ended,
         "max_tokens" => Stop::Length,
         "model_context_window_exceeded" => Stop::Context,
-        // The last is Claude's own word.
+        // The last is Claude's own word; botocore's model of `StopReason` does not list it.
         "guardrail_intervened" | "content_filtered" | "refusal" => Stop::Filtered,
         "malformed_model_output" | "malformed_tool_use" => {
             let problem = "Amazon Bedrock: the model's output was malformed and was cut off; try again";

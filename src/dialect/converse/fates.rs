@@ -3,7 +3,7 @@
 use crate::dialect::fates::Fate::{self, Dropped, Mapped};
 use crate::dialect::fates::{
     NO_BIAS, NO_BILLING, NO_COMPACTION, NO_CONTAINER, NO_GEO, NO_LOGPROBS, NO_MCP, NO_MODERATION, NO_SEARCH,
-    NO_THREAD, ONE_REPLY, TEXT_ONLY, USE_TOOLS,
+    NO_THREAD, ONE_REPLY, STANDARD_TIER, TEXT_ONLY, USE_TOOLS,
 };
 
 /// Fields of `POST /v1/chat/completions`.
@@ -76,7 +76,7 @@ pub const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("inference_geo", NO_GEO),
     ("mcp_servers", NO_MCP),
     ("metadata", Mapped("`requestMetadata`, where it fits; left out otherwise")),
-    ("service_tier", Mapped("the standard tier, which is what comes by itself")),
+    ("service_tier", STANDARD_TIER),
     ("speed", Dropped),
     ("context_management", Dropped),
     ("diagnostics", Dropped),
@@ -105,4 +105,5 @@ pub const ANTHROPIC_COUNT: &[(&str, Fate)] = &[
     ("compaction", Dropped),
     ("billing_policy", Dropped),
     ("user_profile_id", Dropped),
+    ("workspace_id", Dropped),
 ];

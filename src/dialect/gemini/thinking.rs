@@ -116,10 +116,12 @@ fn budget(name: &str, request: &Request<'_>, mode: ReasoningMode<'_>) -> Amount 
 mod tests {
     use super::*;
     use crate::base::json::Count;
+    use crate::dialect::{Aside, Client};
 
     fn chosen(model: &str, reasoning: Reasoning<'static>) -> (String, Vec<&'static str>) {
         let body = br#"{"model":"m","messages":[{"role":"user","content":"Hello"}]}"#;
-        let mut request = crate::dialect::Client::OpenAi.parse(body, "").unwrap().request;
+        let aside = Aside::default();
+        let mut request = Client::OpenAi.parse(body, &aside).unwrap().request;
         request.reasoning = reasoning;
         let mut left_out = LeftOut::default();
         let config = choose(model, &request, &mut left_out);

@@ -165,7 +165,7 @@ const ANTHROPIC_MESSAGES: &[(&str, Fate)] = &[
     ("container", NO_CONTAINER),
     ("inference_geo", NO_GEO),
     ("mcp_servers", NO_MCP),
-    ("metadata", Dropped),
+    ("metadata", Mapped("`safety_identifier`, where it fits; left out otherwise")),
     ("service_tier", Mapped("`service_tier`: `standard_only` is `default`")),
     ("speed", Dropped),
     ("context_management", Dropped),

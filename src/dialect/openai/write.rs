@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::edition::{Edition, Family, family};
 use super::reply::{TIER, write_tier};
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Text, Writer, lines};
+use crate::base::json::{self, Fields, Text, Writer, lines};
 use crate::chat::{
     Content, Delivery, Document, DocumentSource, Extra, Format, Image, LeftOut, Part, Reasoning,
     ReasoningMode, Request, Role, SearchResult, Tool, ToolCall, ToolChoice, ToolResult, Turn,
@@ -31,9 +31,10 @@ pub fn write(
     let family = family(edition, model.base());
     let mut left_out = LeftOut::default();
     let effort = effort(family, request, &mut left_out);
+    let end_user = end_user(edition, request, &mut left_out);
     // A model that does not reason this time takes what others take.
     let picks = family.picks() && effort != Some("none");
-    let mut body = Body { edition, family, request, effort, picks, ids: Ids::default(), left_out };
+    let mut body = Body { edition, family, request, effort, end_user, picks, ids: Ids::default(), left_out };
     body.check()?;
     body.note();
     Writer::new(out).object(|w| body.write(model.name, w))?;
@@ -47,10 +48,26 @@ struct Body<'r, 'a> {
     request: &'r Request<'a>,
     /// `reasoning_effort`.
     effort: Option<&'static str>,
+    /// `safety_identifier`.
+    end_user: Option<Text<'a>>,
     /// The model picks its words by itself.
     picks: bool,
     ids: Ids,
     left_out: LeftOut,
+}
+
+/// Whom the client speaks for, where the API is told as Anthropic's is: an id by which those are found who break the
+/// rules. Types of the `openai` package: `safety_identifier`.
+fn end_user<'a>(edition: Edition, request: &Request<'a>, left_out: &mut LeftOut) -> Option<Text<'a>> {
+    const LONGEST: usize = 64;
+    let metadata = request.metadata.filter(|_| edition == Edition::OpenAi)?;
+    let members = json::read::<Fields<'a>>(metadata.get()).unwrap_or_default();
+    let fits = |id: &Text<'_>| (1..=LONGEST).contains(&id.unescape().chars().count());
+    let user = members.get("user_id").and_then(Text::from_raw).filter(fits);
+    if members.given().count() > usize::from(user.is_some()) {
+        left_out.note("metadata");
+    }
+    user
 }
 
 /// docs.mistral.ai/capabilities/vision, developers.openai.com/api/docs/guides/images-vision.
@@ -253,6 +270,9 @@ impl<'a> Body<'_, 'a> {
         }
         if let Some(tier) = request.tier.filter(|_| self.edition == Edition::OpenAi) {
             write_tier(Some(tier), w);
+        }
+        if let Some(user) = self.end_user {
+            w.key("safety_identifier").text(user);
         }
         for field in &request.extra {
             w.foreign_key(field.name.as_str()).raw(field.value);
