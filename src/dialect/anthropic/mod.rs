@@ -11,6 +11,7 @@ mod message;
 mod refusal;
 mod reply;
 mod request;
+mod source;
 mod wire;
 mod write;
 

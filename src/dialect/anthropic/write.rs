@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::aside::PROFILE;
 use super::fields::DEFAULTS;
-use super::{Aside, Edition, fates, foreign, mark};
+use super::{Aside, Edition, fates, foreign, mark, source};
 use crate::base::base64;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer};
@@ -60,7 +60,7 @@ pub fn pass(
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
-    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out);
+    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out)?;
     settled::also(&mut given, left_out);
     let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
     let config = body.get(CONFIG).filter(|_| format.is_some());
@@ -103,7 +103,7 @@ pub fn pass_count(
     if edition.betas(aside).is_cut {
         left_out.note("anthropic-beta");
     }
-    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out);
+    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out)?;
     settled::also(&mut given, left_out);
     let keeps = |name: &str| {
         let is_left = match name {
@@ -132,8 +132,18 @@ struct Conversation {
 }
 
 /// Takes out of the messages what Claude refuses, and marks them for the cache. Notes what was left out.
-fn conversation(edition: Edition, body: &relay::Body<'_>, left_out: &mut LeftOut) -> Conversation {
+///
+/// # Errors
+/// What only Anthropic itself can read, named by its path.
+fn conversation(
+    edition: Edition,
+    body: &relay::Body<'_>,
+    left_out: &mut LeftOut,
+) -> Result<Conversation, Error> {
     let given = body.get(MESSAGES);
+    if let Some(messages) = given.filter(|_| edition != Edition::Anthropic) {
+        source::check(messages)?;
+    }
     let stripped = given.and_then(foreign::strip);
     let budget = || json::read::<Fields<'_>>(body.get(THINKING)?.get()).ok()?.get("budget_tokens");
     let misses = stripped.as_ref().is_some_and(|stripped| stripped.of_last_calls) && budget().is_some();
@@ -151,7 +161,7 @@ fn conversation(edition: Edition, body: &relay::Body<'_>, left_out: &mut LeftOut
             None => left_out.note(MARK),
         }
     }
-    Conversation { messages, thinks: !misses }
+    Ok(Conversation { messages, thinks: !misses })
 }
 
 /// The fields that say something, in the body and beside it.
