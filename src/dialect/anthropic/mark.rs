@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::base::json::{self, Fields, Text, Writer};
 
+pub const MARK: &str = "cache_control";
 const CONTENT: &str = "content";
-const MARK: &str = "cache_control";
 
 /// Puts it at the last block of messages, both as JSON; `None` where no block of the last message can have it.
 pub fn place(messages: &str, mark: &RawValue) -> Option<String> {

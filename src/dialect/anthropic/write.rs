@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::aside::PROFILE;
 use super::fields::DEFAULTS;
+use super::mark::MARK;
 use super::{Aside, Edition, fates, foreign, mark, source};
 use crate::base::base64;
 use crate::base::error::{Error, Kind};
@@ -198,7 +199,6 @@ fn headers(
 /// How the names of the features begin that `context_management` belongs to.
 const CONTEXT_BETAS: &[&str] = &["compact-", "context-management-"];
 const CONTEXT: &str = "context_management";
-const MARK: &str = "cache_control";
 const MESSAGES: &str = "messages";
 const THINKING: &str = "thinking";
 const CONFIG: &str = "output_config";
