@@ -61,6 +61,10 @@ pub fn choose(model: &str, request: &Request<'_>, left_out: &mut LeftOut) -> Opt
             return None;
         }
     };
+    // A model that always thinks gets the least that it takes.
+    if mode == ReasoningMode::Off && matches!(amount, Amount::Level("LOW") | Amount::Budget(1..)) {
+        left_out.note(request.spelling.thinking);
+    }
     let asked = reasoning.mode.is_some() && mode != ReasoningMode::Off;
     Some(Config { amount, shown: asked && reasoning.shown.unwrap_or(true) })
 }
@@ -163,8 +167,10 @@ mod tests {
                 ("gemini-3-flash-preview", format!(r#"{{"thinkingLevel":"{flash_3}"{shown}}}"#)),
                 ("gemini-3-pro-preview", format!(r#"{{"thinkingLevel":"{pro_3}"{shown}}}"#)),
             ] {
-                let (got, left_out) = chosen(model, with(mode, effort));
-                assert_eq!((got, left_out), (expected, vec![]), "{model} {mode:?} {effort:?}");
+                let always_thinks = model.contains("-pro");
+                let left_out = if mode == Off && always_thinks { vec!["reasoning_effort"] } else { vec![] };
+                let got = chosen(model, with(mode, effort));
+                assert_eq!(got, (expected, left_out), "{model} {mode:?} {effort:?}");
             }
         }
         for (model, least) in [
@@ -175,8 +181,9 @@ mod tests {
             ("gemini-flash-latest", "LOW"),
             ("gemini-4-flash", "LOW"),
         ] {
-            let (got, _) = chosen(model, with(Off, None));
-            assert_eq!(got, format!(r#"{{"thinkingLevel":"{least}"}}"#), "{model}");
+            let left_out = if least == "LOW" { vec!["reasoning_effort"] } else { vec![] };
+            let got = chosen(model, with(Off, None));
+            assert_eq!(got, (format!(r#"{{"thinkingLevel":"{least}"}}"#), left_out), "{model}");
         }
         assert_eq!(
             chosen("gemini-3.1-pro-preview", with(Adaptive, Some(Medium))).0,
