@@ -83,17 +83,7 @@ impl<'a> Extra<'a> {
     pub fn choose(request: &Request<'a>, offer: &Offer<'_, '_>, base: &str, left_out: &mut LeftOut) -> Self {
         let family = family(base);
         let sampling = &request.sampling;
-        let version = match family {
-            Family::Claude(version) => Some(version),
-            Family::Nova
-            | Family::Nova2
-            | Family::GptOss
-            | Family::Gpt
-            | Family::Kimi
-            | Family::DeepSeek
-            | Family::Other
-            | Family::Untold => None,
-        };
+        let version = family.claude();
         let mut chosen = Self {
             thinking: Thinking::Unsaid,
             effort: None,
@@ -105,45 +95,35 @@ impl<'a> Extra<'a> {
             temperature: sampling.temperature,
             top_p: sampling.top_p,
         };
-        match family {
-            Family::Claude(_) | Family::Untold => {
-                let name = version.and_then(|_| claude::name(base));
-                let words = claude::Words::choose(request, name, offer.choice.is_some(), left_out);
-                (chosen.effort, chosen.room) = (words.effort, words.room);
-                (chosen.temperature, chosen.top_p) = (words.temperature, words.top_p);
-                chosen.top_k = words.top_k.filter(|_| version.is_some()).map(|top_k| (TopK::Claude, top_k));
-                if words.thinking != claude::Thinking::Unsaid {
-                    chosen.thinking = Thinking::Claude(words);
+        if matches!(family, Family::Claude(_) | Family::Untold) {
+            let name = version.and_then(|_| claude::name(base));
+            let words = claude::Words::choose(request, name, offer.choice.is_some(), left_out);
+            (chosen.effort, chosen.room) = (words.effort, words.room);
+            (chosen.temperature, chosen.top_p) = (words.temperature, words.top_p);
+            chosen.top_k = words.top_k.filter(|_| version.is_some()).map(|top_k| (TopK::Claude, top_k));
+            if words.thinking != claude::Thinking::Unsaid {
+                chosen.thinking = Thinking::Claude(words);
+            }
+        } else {
+            chosen.thinking = think(request, family, offer.choice.is_some(), left_out);
+            if request.reasoning.effort.is_some() && matches!(chosen.thinking, Thinking::Unsaid) {
+                left_out.note(request.spelling.effort);
+            }
+            // "Unsupported parameter", where it reasons.
+            if family == Family::Gpt && !matches!(chosen.thinking, Thinking::Gpt("none")) {
+                chosen.temperature = unless_picked(chosen.temperature, "temperature", left_out);
+                chosen.top_p = unless_picked(chosen.top_p, "top_p", left_out);
+            }
+            // "Temperature, topP and topK cannot be used with maxReasoningEffort set to high": the user guide of
+            // Nova 2.
+            let is_high = matches!(chosen.thinking, Thinking::Nova("high"));
+            for (given, name) in [(&mut chosen.temperature, "temperature"), (&mut chosen.top_p, "top_p")] {
+                if given.take_if(|_| is_high).is_some() {
+                    left_out.note(name);
                 }
             }
-            Family::Nova
-            | Family::Nova2
-            | Family::GptOss
-            | Family::Gpt
-            | Family::Kimi
-            | Family::DeepSeek
-            | Family::Other => {
-                chosen.thinking = think(request, family, offer.choice.is_some(), left_out);
-                if request.reasoning.effort.is_some() && matches!(chosen.thinking, Thinking::Unsaid) {
-                    left_out.note(request.spelling.effort);
-                }
-                // "Unsupported parameter", where it reasons.
-                if family == Family::Gpt && !matches!(chosen.thinking, Thinking::Gpt("none")) {
-                    chosen.temperature = unless_picked(chosen.temperature, "temperature", left_out);
-                    chosen.top_p = unless_picked(chosen.top_p, "top_p", left_out);
-                }
-                // "Temperature, topP and topK cannot be used with maxReasoningEffort set to high": the user guide of
-                // Nova 2.
-                let is_high = matches!(chosen.thinking, Thinking::Nova("high"));
-                for (given, name) in [(&mut chosen.temperature, "temperature"), (&mut chosen.top_p, "top_p")]
-                {
-                    if given.take_if(|_| is_high).is_some() {
-                        left_out.note(name);
-                    }
-                }
-                let takes = matches!(family, Family::Nova | Family::Nova2) && !is_high;
-                chosen.top_k = sampling.top_k.filter(|_| takes).map(|top_k| (TopK::Nova, top_k));
-            }
+            let takes = matches!(family, Family::Nova | Family::Nova2) && !is_high;
+            chosen.top_k = sampling.top_k.filter(|_| takes).map(|top_k| (TopK::Nova, top_k));
         }
         if sampling.top_k.is_some() && chosen.top_k.is_none() {
             left_out.note("top_k");

@@ -181,6 +181,11 @@ pub fn takes(model: &str) -> Takes {
 }
 
 impl Family {
+    /// Which Claude it is, if it is one.
+    pub fn claude(self) -> Option<Version> {
+        if let Family::Claude(version) = self { Some(version) } else { None }
+    }
+
     /// It takes marks of the prompt cache. Bedrock refuses them for other models ("You invoked an
     /// unsupported model or your request did not allow prompt caching", litellm pull request 39210):
     /// docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html.
@@ -199,17 +204,7 @@ impl Family {
 
     /// It keeps what is marked for an hour, if asked to.
     pub fn caches_for_an_hour(self) -> bool {
-        match self {
-            Family::Claude(version) => version >= Version(4, 5),
-            Family::Untold => true,
-            Family::Nova
-            | Family::Nova2
-            | Family::GptOss
-            | Family::Gpt
-            | Family::Kimi
-            | Family::DeepSeek
-            | Family::Other => false,
-        }
+        self == Family::Untold || self.claude().is_some_and(|version| version >= Version(4, 5))
     }
 
     /// It knows `toolResult.status`: botocore's model of `ToolResultBlock`.
