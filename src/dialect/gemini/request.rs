@@ -505,7 +505,7 @@ fn write_tool_config(w: &mut Writer<'_>, request: &Request<'_>, validated: bool,
                 }
             });
         }
-        own.tools.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
+        own.tools.iter().for_each(|(name, value)| w.foreign_key(name).raw(value));
     });
 }
 
@@ -580,7 +580,7 @@ fn write_generation_config(
                 schema::write(schema, &purpose, w.key("responseJsonSchema"))?;
             }
         }
-        own.generation.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
+        own.generation.iter().for_each(|(name, value)| w.foreign_key(name).raw(value));
         Ok(())
     })
 }
