@@ -9,9 +9,9 @@ use super::{Aside, GOOGLE_PROOF, wire};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Fields, Str, Text, wrong_type};
 use crate::chat::{
-    Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
-    ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tier, Tool, ToolCall,
-    ToolChoice,
+    Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, ImageSource, Part, Place,
+    Reasoning, ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tier, Tool,
+    ToolCall, ToolChoice,
 };
 use crate::dialect::reading::{self, Gather, Seen, Tools, all_tools, each, missing, read};
 use crate::dialect::talk::{Answer, Talk};
@@ -453,9 +453,9 @@ fn image<'a>(place: Place, source: wire::Source<'a>, fields: &mut Seen<'a>) -> R
     match source.kind.as_ref().map(Str::as_str) {
         Some("base64") => {
             let (media_type, data) = inline(place, source)?;
-            Ok(Image::Inline { media_type, data })
+            Ok(ImageSource::Inline { media_type, data }.into())
         }
-        Some("url") => Ok(Image::Address(url(place, &source)?)),
+        Some("url") => Ok(ImageSource::Address(url(place, &source)?).into()),
         kind => Err(unknown_source(place, kind, "must be base64 or url")),
     }
 }

@@ -10,8 +10,9 @@ use super::wire;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Fields, Number, Str, Text, wrong_type};
 use crate::chat::{
-    Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
-    ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tier, Tool, ToolCall, ToolChoice,
+    Cache, Content, Delivery, Detail, Document, DocumentSource, Effort, Format, Image, ImageSource, Part,
+    Place, Reasoning, ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tier, Tool, ToolCall,
+    ToolChoice,
 };
 use crate::dialect::reading::{self, Gather, MOST_TOOLS, Seen, Tools, all_tools, each, missing, read};
 use crate::dialect::talk::{self, Answer, Talk};
@@ -396,19 +397,25 @@ fn linked<'a>(
     let (Some(link), Some(url)) = (link, url) else {
         return Err(missing(&format!("{place}{path}"), "is the image, as a data URL"));
     };
+    let is_image = below == ".image_url";
+    let mut detail = None;
     for (name, value) in link.other.given() {
-        if (name, value.get()) != ("detail", r#""auto""#) {
-            fields.see(|| format!("messages[].content[]{below}.{name}"));
+        match (name, value.get()) {
+            ("detail", r#""auto""#) => {}
+            ("detail", level) if is_image && let Some(level) = detail_of(level) => detail = Some(level),
+            _ => fields.see(|| format!("messages[].content[]{below}.{name}")),
         }
     }
-    let is_image = below == ".image_url";
-    let file = |source, media_type| {
+    let mut file = |source, media_type| {
+        if detail.is_some() {
+            fields.see(|| Detail::NAME.to_owned());
+        }
         Content::Document(Document { source, media_type, below, title: None, context: None, cited: false })
     };
     if is_address(url) {
         let declared = link.format.map(|format| Cow::Owned(format.as_str().to_ascii_lowercase()));
         return Ok(match declared {
-            None if is_image => Content::Image(Image::Address(url)),
+            None if is_image => Content::Image(Image { source: ImageSource::Address(url), detail }),
             declared => file(DocumentSource::Address(url), declared),
         });
     }
@@ -417,10 +424,21 @@ fn linked<'a>(
         data_url(url, example).map_err(|problem| place.error(Kind::WrongValue, &path, &problem))?;
     let is_other = ["audio/", "video/", "application/pdf"].iter().any(|kind| media_type.starts_with(kind));
     Ok(if is_image && !is_other {
-        Content::Image(Image::Inline { media_type, data })
+        Content::Image(Image { source: ImageSource::Inline { media_type, data }, detail })
     } else {
         file(DocumentSource::Inline { media_type, data }, None)
     })
+}
+
+/// `ImageURL.detail` of the `openai` package 3.52, and what LiteLLM's clients say to Gemini besides.
+fn detail_of(level: &str) -> Option<Detail> {
+    match level {
+        r#""low""# => Some(Detail::Low),
+        r#""medium""# => Some(Detail::Medium),
+        r#""high""# => Some(Detail::High),
+        r#""original""# | r#""ultra_high""# => Some(Detail::Original),
+        _ => None,
+    }
 }
 
 fn is_address(url: Text<'_>) -> bool {
