@@ -844,6 +844,11 @@ mod tests {
         ] {
             assert_eq!(picks_by_itself(model), expected, "{model}");
         }
+        let mut request = hello();
+        request.sampling.top_k = Some(serde_json::from_str("40").unwrap());
+        let mut out = Vec::new();
+        assert_eq!(write(&request, "gemini-3.5-flash-lite", &mut out).unwrap().0, ["top_k"]);
+        assert_eq!(out, written_for("gemini-3.5-flash-lite", &hello()).as_bytes());
     }
 
     #[test]
