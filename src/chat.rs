@@ -86,6 +86,8 @@ pub struct Part<'a> {
     pub content: Content<'a>,
     /// What stands up to the end of this part is worth keeping in the cloud's cache.
     pub cache: Option<Cache>,
+    /// Google's opaque proof of the thought behind a text, which its model likes to have back.
+    pub proof: Option<Text<'a>>,
 }
 
 impl Part<'_> {
@@ -492,6 +494,8 @@ pub enum Event<'a> {
     Choice(usize),
     /// How likely the next token of the reply was. Only in whole replies.
     Logprob(Logprob<'a>),
+    /// Google's proof of the thought behind what was said, to go back with it.
+    Proof(Text<'a>),
     /// Thoughts that the model shows.
     Reasoning(Text<'a>),
     /// Anthropic's proof of the thoughts before it, which the model wants back with them.

@@ -394,7 +394,7 @@ fn gemini(body: &Value, case: &str) {
             let part = Value::Object(part);
             let (kind, value) =
                 one(&part, &["text", "inlineData", "fileData", "functionCall", "functionResponse"], case);
-            assert!(signature.is_none() || kind == "functionCall", "{case}");
+            assert!(signature.is_none() || matches!(kind, "functionCall" | "text"), "{case}");
             if let Some(resolution) = resolution {
                 assert!(matches!(kind, "inlineData" | "fileData"), "{case}");
                 members(&resolution, &["level"], case);

@@ -331,6 +331,8 @@ impl Sink for StreamWriter {
                 self.delta(index, "signature_delta", "signature", signature);
                 self.close_words();
             }
+            // A block of thoughts behind the words of clients who asked for none would be in their way.
+            Event::Proof(_) => {}
             Event::Redacted(data) => {
                 self.close_words();
                 let index = self.start(|w| write_redacted(w, data));
@@ -509,6 +511,7 @@ impl Sink for WholeWriter {
                 self.think("", &[signature.escaped()]);
                 self.open = false;
             }
+            Event::Proof(_) => {}
             Event::Redacted(data) => {
                 self.blocks.push(Block::Redacted(data.escaped().to_owned()));
                 self.open = false;

@@ -278,7 +278,7 @@ impl<'a> Conversation<'a> {
                     return Ok(());
                 }
             };
-            parts.extend(content.map(|content| Part { place, content, cache: block.cache }));
+            parts.extend(content.map(|content| Part { place, content, cache: block.cache, proof: None }));
             Ok(())
         })?;
         parts.extend(text.and_then(|text| text_part(Place::Message(index), text)));
@@ -366,7 +366,7 @@ impl<'a> Block<'a> {
             "search_result" => Content::SearchResult(search_result(place, wire, fields)?),
             other => return Err(place.error(Kind::Unsupported, ".type", way_out(other))),
         };
-        Ok(Some(Part { place, content, cache }))
+        Ok(Some(Part { place, content, cache, proof: None }))
     }
 }
 
@@ -414,7 +414,7 @@ fn blocks<'a>(
 }
 
 fn text_part(place: Place, text: Text<'_>) -> Option<Part<'_>> {
-    (!text.is_blank()).then_some(Part { place, content: Content::Text(text), cache: None })
+    (!text.is_blank()).then_some(Part { place, content: Content::Text(text), cache: None, proof: None })
 }
 
 fn system<'a>(content: Option<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Part<'a>>, Error> {

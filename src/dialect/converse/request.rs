@@ -824,7 +824,7 @@ mod tests {
     }
 
     fn part(content: Content<'_>) -> Part<'_> {
-        Part { place: Place::Part(1, 2), content, cache: None }
+        Part { place: Place::Part(1, 2), content, cache: None, proof: None }
     }
 
     fn user(parts: Vec<Part<'_>>) -> Turn<'_> {
@@ -873,12 +873,12 @@ mod tests {
     fn call<'a>(id: &'a str, name: &'a str, arguments: &'a str) -> Part<'a> {
         let call =
             ToolCall { id: str(id), name: str(name), arguments: Cow::Borrowed(arguments), signature: None };
-        Part { place: Place::Call(1, 0), content: Content::ToolCall(call), cache: None }
+        Part { place: Place::Call(1, 0), content: Content::ToolCall(call), cache: None, proof: None }
     }
 
     fn result<'a>(id: &'a str, name: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
         let result = ToolResult { id: str(id), name: str(name), parts, failed: false };
-        Part { place: Place::Result(2), content: Content::ToolResult(result), cache: None }
+        Part { place: Place::Result(2), content: Content::ToolResult(result), cache: None, proof: None }
     }
 
     /// Two calls at once, the second with an empty result, then another question.

@@ -129,12 +129,18 @@ impl Reply {
             } else if part.inline_data.is_some() && part.thought != Some(true) {
                 self.counts.usage().into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
                 return Err(Error { futile: true, ..Error::new(Kind::UpstreamFailed, NO_MEDIA) });
-            } else if let Some(text) = part.text.filter(|text| !text.is_empty()) {
-                if part.thought == Some(true) {
+            } else if part.thought == Some(true) {
+                if let Some(text) = part.text.filter(|text| !text.is_empty()) {
                     sink.event(Event::Reasoning(text));
-                } else {
+                }
+            } else {
+                if let Some(text) = part.text.filter(|text| !text.is_empty()) {
                     self.grounding.text(text);
                     sink.event(Event::Text(text));
+                }
+                // In streams it comes behind the words, in a part without any.
+                if let Some(proof) = part.thought_signature.filter(|proof| !proof.is_empty()) {
+                    sink.event(Event::Proof(proof));
                 }
             }
         }
@@ -356,6 +362,7 @@ mod tests {
                 }
                 Event::ToolArguments { arguments, .. } => format!("{arguments:?}"),
                 Event::ToolEnd { .. } => return,
+                Event::Proof(proof) => format!("proof {}", proof.unescape()),
                 Event::Signature(_)
                 | Event::Redacted(_)
                 | Event::BlockEnd

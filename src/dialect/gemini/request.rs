@@ -368,7 +368,12 @@ fn write_part(
     spelling: &Spelling,
 ) {
     match &part.content {
-        Content::Text(text) => w.object(|w| w.key("text").text(*text)),
+        Content::Text(text) => w.object(|w| {
+            w.key("text").text(*text);
+            if let Some(proof) = part.proof {
+                w.key("thoughtSignature").string(&proof::standard(proof));
+            }
+        }),
         Content::Image(image) => {
             if let Ok(file) = media::image(part, image, Within::Message, spelling) {
                 file.write_in_detail(image.detail.filter(|_| generation >= GEMINI_3), w);
@@ -683,7 +688,7 @@ mod tests {
     }
 
     fn part(content: Content<'_>) -> Part<'_> {
-        Part { place: Place::Part(1, 0), content, cache: None }
+        Part { place: Place::Part(1, 0), content, cache: None, proof: None }
     }
 
     fn said(words: &str) -> Part<'_> {

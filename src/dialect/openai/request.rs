@@ -185,9 +185,15 @@ impl<'a> Gather<'a> for Conversation<'a> {
             "assistant" => {
                 let mut parts = thoughts(index, message.reasoning_content, message.thinking_blocks, fields)?;
                 parts.extend(self.contents(index, message.content, fields)?);
+                let proof = google_proof("messages[].extra_content.", message.extra_content, fields);
+                let mut texts =
+                    parts.iter_mut().rev().filter(|part| matches!(part.content, Content::Text(_)));
+                if let Some(text) = texts.next() {
+                    text.proof = proof;
+                }
                 if let Some(refusal) = message.refusal.filter(|text| !text.is_blank()) {
                     let content = Content::Text(refusal);
-                    parts.push(Part { place: Place::Message(index), content, cache: None });
+                    parts.push(Part { place: Place::Message(index), content, cache: None, proof: None });
                 }
                 let calls = message.tool_calls.unwrap_or_default();
                 for (call, wire) in calls.items.into_iter().enumerate() {
@@ -249,16 +255,9 @@ impl<'a> Conversation<'a> {
         }
         let (id, carried) = proof::split(id);
         self.talk.call(place, &id, &name)?;
-        let mut signature = None;
-        if let Some(extra) = call.extra_content {
-            fields.keep("messages[].tool_calls[].extra_content.", &extra.other);
-            if let Some(google) = extra.google {
-                fields.keep("messages[].tool_calls[].extra_content.google.", &google.other);
-                signature = google.thought_signature;
-            }
-        }
+        let signature = google_proof("messages[].tool_calls[].extra_content.", call.extra_content, fields);
         let content = Content::ToolCall(ToolCall { id, name, arguments, signature: signature.or(carried) });
-        Ok(Part { place, content, cache: None })
+        Ok(Part { place, content, cache: None, proof: None })
     }
 
     fn result(
@@ -290,7 +289,7 @@ impl<'a> Conversation<'a> {
             return Ok(if text.is_blank() {
                 Vec::new()
             } else {
-                vec![Part { place, content: Content::Text(text), cache: None }]
+                vec![Part { place, content: Content::Text(text), cache: None, proof: None }]
             });
         }
         if !content.get().starts_with('[') {
@@ -342,7 +341,7 @@ impl<'a> Conversation<'a> {
                 breakpoints = true;
             }
             if !matches!(content, Content::Text(text) if text.is_blank()) {
-                parts.push(Part { place, content, cache });
+                parts.push(Part { place, content, cache, proof: None });
             }
             Ok(())
         };
@@ -350,6 +349,19 @@ impl<'a> Conversation<'a> {
         self.breakpoints |= breakpoints;
         Ok(parts)
     }
+}
+
+/// Google's proof, where its own OpenAI endpoint has it.
+fn google_proof<'a>(
+    path: &str,
+    extra: Option<wire::ExtraContent<'a>>,
+    fields: &mut Seen<'a>,
+) -> Option<Text<'a>> {
+    let extra = extra?;
+    fields.keep(path, &extra.other);
+    let google = extra.google?;
+    fields.keep(&format!("{path}google."), &google.other);
+    google.thought_signature.filter(|proof| !proof.is_empty())
 }
 
 /// The clouds keep what is marked for five minutes or an hour; whoever says nothing gets the shorter, and who wants half
@@ -526,7 +538,7 @@ fn thoughts<'a>(
     fields: &mut Seen<'a>,
 ) -> Result<Vec<Part<'a>>, Error> {
     let place = Place::Message(index);
-    let part = |content| Part { place, content, cache: None };
+    let part = |content| Part { place, content, cache: None, proof: None };
     let blocks = blocks.unwrap_or_default();
     if blocks.is_empty() {
         let text = text.filter(|text| !text.is_blank());
