@@ -458,6 +458,7 @@ mod tests {
         r#"Object("{\"ä\":[\"🎈\\\"\"]}")"#,
         "call call_r-1_x_1 g",
         r#"Object("{}")"#,
+        "proof ZW5k",
         "ToolCalls",
         "usage 9 34 5 0 30",
         "tier Standard",

@@ -370,7 +370,8 @@ fn write_part(
     match &part.content {
         Content::Text(text) => w.object(|w| {
             w.key("text").text(*text);
-            if let Some(proof) = part.proof {
+            // Google's word for a proof that nobody has belongs to calls alone.
+            if let Some(proof) = part.proof.filter(|proof| proof.escaped() != NO_SIGNATURE) {
                 w.key("thoughtSignature").string(&proof::standard(proof));
             }
         }),

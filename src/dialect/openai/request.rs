@@ -188,8 +188,10 @@ impl<'a> Gather<'a> for Conversation<'a> {
                 let proof = google_proof("messages[].extra_content.", message.extra_content, fields);
                 let mut texts =
                     parts.iter_mut().rev().filter(|part| matches!(part.content, Content::Text(_)));
-                if let Some(text) = texts.next() {
-                    text.proof = proof;
+                match texts.next() {
+                    Some(text) => text.proof = proof,
+                    None if proof.is_some() => fields.see(|| "messages[].extra_content".to_owned()),
+                    None => {}
                 }
                 if let Some(refusal) = message.refusal.filter(|text| !text.is_blank()) {
                     let content = Content::Text(refusal);
