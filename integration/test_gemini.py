@@ -69,6 +69,20 @@ def test_files_stay_at_their_addresses(gate: Gate) -> None:
     assert [part["inlineData"]["mimeType"] for part in content["parts"] if "inlineData" in part] == ["audio/wav"]
 
 
+def test_pictures_are_looked_at_as_closely_as_the_client_says(gate: Gate) -> None:
+    def parts(*details: str) -> list[Any]:
+        url = "https://example.com/cat.png"
+        pictures = [{"type": "image_url", "image_url": {"url": url, "detail": detail}} for detail in details]
+        return [{"role": "user", "content": [{"type": "text", "text": PROMPT}, *pictures]}]
+
+    gate.completions.create(model=VERTEX, messages=parts("low", "low"))
+    assert gate.body("vertex")["generationConfig"] == {"mediaResolution": "MEDIA_RESOLUTION_LOW"}
+    gate.completions.create(model=SIGNED, messages=parts("high", "original", "auto"))
+    (content,) = gate.requests("vertex")[-1]["body"]["contents"]
+    levels = [part.get("mediaResolution") for part in content["parts"] if "fileData" in part]
+    assert levels == [{"level": "MEDIA_RESOLUTION_HIGH"}, {"level": "MEDIA_RESOLUTION_ULTRA_HIGH"}, None]
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_a_client_that_keeps_id_name_and_arguments_keeps_the_signature_too(gate: Gate, stream: bool) -> None:
     messages: list[Any] = say("tools which=all")

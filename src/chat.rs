@@ -49,6 +49,13 @@ pub struct Request<'a> {
     pub fields: Vec<Cow<'a, str>>,
 }
 
+impl Request<'_> {
+    /// Says of a picture how closely to look.
+    pub fn has_detail(&self) -> bool {
+        self.turns.iter().flat_map(|turn| &turn.parts).any(Part::has_detail)
+    }
+}
+
 /// A field of the cloud's own API, to be written where that API has it.
 #[derive(Debug)]
 pub struct Extra<'a> {
@@ -79,6 +86,24 @@ pub struct Part<'a> {
     pub content: Content<'a>,
     /// What stands up to the end of this part is worth keeping in the cloud's cache.
     pub cache: Option<Cache>,
+    /// Google's opaque proof of the thought behind a text, which its model likes to have back.
+    pub proof: Option<Text<'a>>,
+}
+
+impl Part<'_> {
+    /// It is a picture, or the result of a tool with one, and says how closely to look.
+    pub fn has_detail(&self) -> bool {
+        match &self.content {
+            Content::Image(image) => image.detail.is_some(),
+            Content::ToolResult(result) => result.parts.iter().any(Part::has_detail),
+            Content::Text(_)
+            | Content::Document(_)
+            | Content::SearchResult(_)
+            | Content::Thinking(_)
+            | Content::Redacted(_)
+            | Content::ToolCall(_) => false,
+        }
+    }
 }
 
 /// For how long a prefix of the prompt is worth keeping.
@@ -121,7 +146,35 @@ impl<'a> Content<'a> {
 }
 
 #[derive(Debug)]
-pub enum Image<'a> {
+pub struct Image<'a> {
+    pub source: ImageSource<'a>,
+    /// How closely to look; `None`: as the model likes.
+    pub detail: Option<Detail>,
+}
+
+impl<'a> From<ImageSource<'a>> for Image<'a> {
+    fn from(source: ImageSource<'a>) -> Self {
+        Self { source, detail: None }
+    }
+}
+
+/// How closely a model is to look at a picture, against the tokens that it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detail {
+    Low,
+    Medium,
+    High,
+    /// As it is, never made smaller.
+    Original,
+}
+
+impl Detail {
+    /// What it is called; only OpenAI's API has it.
+    pub const NAME: &str = "messages[].content[].image_url.detail";
+}
+
+#[derive(Debug)]
+pub enum ImageSource<'a> {
     /// From a data URL.
     Inline {
         /// As declared, lower case, such as `image/png`.
@@ -441,6 +494,8 @@ pub enum Event<'a> {
     Choice(usize),
     /// How likely the next token of the reply was. Only in whole replies.
     Logprob(Logprob<'a>),
+    /// Google's proof of the thought behind what was said, to go back with it.
+    Proof(Text<'a>),
     /// Thoughts that the model shows.
     Reasoning(Text<'a>),
     /// Anthropic's proof of the thoughts before it, which the model wants back with them.

@@ -19,6 +19,9 @@ FUNCTION_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}")
 LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 
+#: https://ai.google.dev/gemini-api/docs/whats-new-gemini-3.6: these models "and all future Gemini model releases".
+NO_BEGUN_REPLIES = re.compile(r"gemini-(3\.5-flash-lite|3\.([6-9]|\d\d)|[4-9])")
+
 #: Members of Part of which exactly one must be there.
 DATA = (
     "text",
@@ -64,6 +67,8 @@ def check(model: str, body: dict[str, Any]) -> None:
         _content(content, f"contents[{index}]")
     if contents[0]["role"] != "user":
         raise Refused("rule", "Please ensure that the first content has role user")
+    if contents[-1]["role"] == "model" and NO_BEGUN_REPLIES.match(model):
+        raise Refused("rule", "Requests ending with a model turn are not supported.")
     _calls(contents)
     _signatures(model, contents)
     instruction = body.get("systemInstruction")

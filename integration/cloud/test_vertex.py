@@ -195,6 +195,13 @@ def test_gemini_three_wants_its_signature_back_on_the_same_call(cloud: StandIn) 
     assert post(cloud, body)[0] == 200  # Gemini 2.5 does not mind.
 
 
+@pytest.mark.parametrize("name", ["3.5-flash-lite", "3.6-flash", "3.8-flash"])
+def test_the_newest_models_do_not_go_on_with_a_begun_reply(cloud: StandIn, name: str) -> None:
+    body = {"contents": [user("Say a word."), model("The word is")]}
+    assert post(cloud, body, THREE)[0] == 200
+    refused(cloud, post(cloud, body, PATH.replace("2.5-flash", name)), "rule", "ending with a model turn")
+
+
 def test_thoughts_come_first_and_their_signature_last(cloud: StandIn) -> None:
     parts = json.loads(post(cloud, say("[[script: reasoning]]"))[2])["candidates"][0]["content"]["parts"]
     assert parts[0]["thought"] is True and "thoughtSignature" not in parts[0]

@@ -25,5 +25,5 @@ pub fn ask(request: &mut Request<'_>) {
     }
     let words = if request.tools.is_empty() { ANSWER } else { ANSWER_OR_CALL };
     let content = Content::Text(Text::from_escaped(words));
-    request.system.push(Part { place: Place::System, content, cache: None });
+    request.system.push(Part { place: Place::System, content, cache: None, proof: None });
 }

@@ -146,6 +146,7 @@ impl Sink for Restored<'_> {
             | Event::Choice(_)
             | Event::Logprob(_)
             | Event::Reasoning(_)
+            | Event::Proof(_)
             | Event::Signature(_)
             | Event::Redacted(_)
             | Event::Citation(_)
@@ -209,6 +210,7 @@ impl Answer {
             Event::Start { .. }
             | Event::Text(_)
             | Event::Reasoning(_)
+            | Event::Proof(_)
             | Event::Signature(_)
             | Event::Redacted(_)
             | Event::Citation(_)

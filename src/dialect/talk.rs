@@ -65,7 +65,7 @@ impl<'a> Talk<'a> {
             return Err(place.error(Kind::WrongValue, path, problem));
         };
         let result = ToolResult { id, name: call.name.clone(), parts, failed };
-        call.result = Some(Part { place, content: Content::ToolResult(result), cache });
+        call.result = Some(Part { place, content: Content::ToolResult(result), cache, proof: None });
         Ok(())
     }
 

@@ -199,6 +199,7 @@ impl Sink for Tap<'_> {
             Event::Text(text) | Event::Reasoning(text) | Event::Redacted(text) => said(heard, text.length()),
             Event::ToolArguments { arguments, .. } => said(heard, arguments.length()),
             Event::Start { .. }
+            | Event::Proof(_)
             | Event::Signature(_)
             | Event::BlockEnd
             | Event::Citation(_)

@@ -99,7 +99,7 @@ pub fn plan(upstream: Upstream) -> Rc<Plan> {
 pub fn asked(path: &str, upstream: Upstream) -> Upstream {
     match path.rsplit(['/', ':']).next().unwrap() {
         "converse" | "converse-stream" | "count-tokens" => Upstream::Converse,
-        "generateContent" | "streamGenerateContent?alt=sse" => Upstream::Gemini,
+        "generateContent" | "streamGenerateContent?alt=sse" | "countTokens" => Upstream::Gemini,
         "rawPredict" | "streamRawPredict" if path.contains("/anthropic/") => {
             Upstream::Messages(Edition::Vertex)
         }

@@ -390,11 +390,16 @@ fn gemini(body: &Value, case: &str) {
         let (mut results, mut asked) = (Vec::new(), Vec::new());
         for part in list(&content["parts"], case) {
             let mut part = part.as_object().expect(case).clone();
-            let signature = part.remove("thoughtSignature");
+            let (signature, resolution) = (part.remove("thoughtSignature"), part.remove("mediaResolution"));
             let part = Value::Object(part);
             let (kind, value) =
                 one(&part, &["text", "inlineData", "fileData", "functionCall", "functionResponse"], case);
-            assert!(signature.is_none() || kind == "functionCall", "{case}");
+            assert!(signature.is_none() || matches!(kind, "functionCall" | "text"), "{case}");
+            if let Some(resolution) = resolution {
+                assert!(matches!(kind, "inlineData" | "fileData"), "{case}");
+                members(&resolution, &["level"], case);
+                text(&resolution["level"], case);
+            }
             match kind {
                 "text" => drop(text(value, case)),
                 "inlineData" | "fileData" => gemini_data(&part, case),

@@ -142,8 +142,8 @@ impl StreamWriter {
                     None => w.null(),
                 }
             });
-            // All counts once more: those of `message_start` were written before anybody knew them, and
-            // the SDKs let these replace them.
+            // All counts once more: those of `message_start` were written before anybody knew all of them,
+            // and the SDKs let these replace them.
             w.key("usage").object(|w| {
                 write_counts(w, usage);
                 write_tier(w, tier);
@@ -169,14 +169,14 @@ impl StreamWriter {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
-        let title = self.title.clone();
+        let (title, usage) = (self.title.clone(), self.usage);
         self.send("message_start", |w| {
             w.key("message").object(|w| {
                 write_title(&title, w);
                 w.key("content").array(|_| {});
                 w.key("stop_reason").null();
                 w.key("stop_sequence").null();
-                w.key("usage").object(|w| write_counts(w, Usage::default()));
+                w.key("usage").object(|w| write_counts(w, usage));
             });
         });
     }
@@ -331,6 +331,8 @@ impl Sink for StreamWriter {
                 self.delta(index, "signature_delta", "signature", signature);
                 self.close_words();
             }
+            // A block of thoughts behind the words of clients who asked for none would be in their way.
+            Event::Proof(_) => {}
             Event::Redacted(data) => {
                 self.close_words();
                 let index = self.start(|w| write_redacted(w, data));
@@ -509,6 +511,7 @@ impl Sink for WholeWriter {
                 self.think("", &[signature.escaped()]);
                 self.open = false;
             }
+            Event::Proof(_) => {}
             Event::Redacted(data) => {
                 self.blocks.push(Block::Redacted(data.escaped().to_owned()));
                 self.open = false;

@@ -9,9 +9,9 @@ use super::{Aside, GOOGLE_PROOF, wire};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Fields, Str, Text, wrong_type};
 use crate::chat::{
-    Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
-    ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tier, Tool, ToolCall,
-    ToolChoice,
+    Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, ImageSource, Part, Place,
+    Reasoning, ReasoningMode, Request, Role, Sampling, SearchResult, Spelling, Thinking, Tier, Tool,
+    ToolCall, ToolChoice,
 };
 use crate::dialect::reading::{self, Gather, Seen, Tools, all_tools, each, missing, read};
 use crate::dialect::talk::{Answer, Talk};
@@ -278,7 +278,7 @@ impl<'a> Conversation<'a> {
                     return Ok(());
                 }
             };
-            parts.extend(content.map(|content| Part { place, content, cache: block.cache }));
+            parts.extend(content.map(|content| Part { place, content, cache: block.cache, proof: None }));
             Ok(())
         })?;
         parts.extend(text.and_then(|text| text_part(Place::Message(index), text)));
@@ -366,7 +366,7 @@ impl<'a> Block<'a> {
             "search_result" => Content::SearchResult(search_result(place, wire, fields)?),
             other => return Err(place.error(Kind::Unsupported, ".type", way_out(other))),
         };
-        Ok(Some(Part { place, content, cache }))
+        Ok(Some(Part { place, content, cache, proof: None }))
     }
 }
 
@@ -414,7 +414,7 @@ fn blocks<'a>(
 }
 
 fn text_part(place: Place, text: Text<'_>) -> Option<Part<'_>> {
-    (!text.is_blank()).then_some(Part { place, content: Content::Text(text), cache: None })
+    (!text.is_blank()).then_some(Part { place, content: Content::Text(text), cache: None, proof: None })
 }
 
 fn system<'a>(content: Option<&'a RawValue>, fields: &mut Seen<'a>) -> Result<Vec<Part<'a>>, Error> {
@@ -453,9 +453,9 @@ fn image<'a>(place: Place, source: wire::Source<'a>, fields: &mut Seen<'a>) -> R
     match source.kind.as_ref().map(Str::as_str) {
         Some("base64") => {
             let (media_type, data) = inline(place, source)?;
-            Ok(Image::Inline { media_type, data })
+            Ok(ImageSource::Inline { media_type, data }.into())
         }
-        Some("url") => Ok(Image::Address(url(place, &source)?)),
+        Some("url") => Ok(ImageSource::Address(url(place, &source)?).into()),
         kind => Err(unknown_source(place, kind, "must be base64 or url")),
     }
 }

@@ -11,8 +11,8 @@ use crate::base::base64;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Str, Text, Writer};
 use crate::chat::{
-    Cache, Content, Document, DocumentSource, Extra, Format, Image, LeftOut, Part, Place, Request, Role,
-    SearchResult, Thinking, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Cache, Content, Detail, Document, DocumentSource, Extra, Format, Image, ImageSource, LeftOut, Part,
+    Place, Request, Role, SearchResult, Thinking, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::claude::{self, Version, Words};
 use crate::dialect::converse::own;
@@ -256,6 +256,9 @@ pub fn write(
     }
     if request.named_twice {
         left_out.note("user");
+    }
+    if request.has_detail() {
+        left_out.note(Detail::NAME);
     }
     if matches!(request.format, Format::JsonSchema { description: Some(_), .. }) && !answers {
         left_out.note("response_format.json_schema.description");
@@ -527,9 +530,9 @@ impl Body<'_, '_> {
         let below = self.request.spelling.image;
         w.object(|w| {
             w.key("type").string("image");
-            match image {
-                Image::Address(url) => self.address(place, below, *url, w.key("source"))?,
-                Image::Inline { media_type, data } => {
+            match &image.source {
+                ImageSource::Address(url) => self.address(place, below, *url, w.key("source"))?,
+                ImageSource::Inline { media_type, data } => {
                     let Some(format) = media::image_format(media_type, *data).filter(|_| !data.is_empty())
                     else {
                         let problem = "images must be PNG, JPEG, GIF or WebP, and hold data";

@@ -429,6 +429,7 @@ mod tests {
                 Event::Text(text) => format!("text {}", text.escaped()),
                 Event::Reasoning(text) => format!("thought {}", text.escaped()),
                 Event::Signature(text) => format!("proof {}", text.escaped()),
+                Event::Proof(_) => return,
                 Event::Redacted(text) => format!("redacted {}", text.escaped()),
                 Event::Citation(citation) => format!("cites {:?}", citation.source),
                 Event::BlockEnd => "end".to_owned(),

@@ -10,8 +10,8 @@ use super::own::{self, Own};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
 use crate::chat::{
-    Cache, Content, Document, DocumentSource, Image, LeftOut, Part, Place, Request, Role, SearchResult,
-    Spelling, Thinking, Tool, ToolCall, ToolResult, Turn,
+    Cache, Content, Detail, Document, DocumentSource, Image, ImageSource, LeftOut, Part, Place, Request,
+    Role, SearchResult, Spelling, Thinking, Tool, ToolCall, ToolResult, Turn,
 };
 use crate::dialect::schema::{self, ANSWER};
 use crate::dialect::{Model, media, promise};
@@ -46,6 +46,9 @@ pub fn write(request: &Request<'_>, model: Model<'_>, out: &mut Vec<u8>) -> Resu
     let (family, takes) = (family(&base), takes(&base));
     let mut left_out = LeftOut::default();
     let own = Own::read(request, model.name, &mut left_out)?;
+    if request.has_detail() {
+        left_out.note(Detail::NAME);
+    }
     let offer = Offer::of(request, takes)?;
     if offer.choice.is_some() && (1..request.tools.len()).contains(&offer.tools.len()) {
         left_out.note("tools");
@@ -620,7 +623,7 @@ fn image_block(
     w: &mut Writer<'_>,
 ) -> Result<(), Error> {
     let refuse = |kind, problem: &str| Err(place.error(kind, spelling.image, problem));
-    let Image::Inline { media_type, data } = image else {
+    let ImageSource::Inline { media_type, data } = &image.source else {
         let way_out = spelling.inline_image;
         let problem = format!("this model's cloud does not fetch images; send the image itself {way_out}");
         return refuse(Kind::Unsupported, &problem);
@@ -821,7 +824,7 @@ mod tests {
     }
 
     fn part(content: Content<'_>) -> Part<'_> {
-        Part { place: Place::Part(1, 2), content, cache: None }
+        Part { place: Place::Part(1, 2), content, cache: None, proof: None }
     }
 
     fn user(parts: Vec<Part<'_>>) -> Turn<'_> {
@@ -870,17 +873,18 @@ mod tests {
     fn call<'a>(id: &'a str, name: &'a str, arguments: &'a str) -> Part<'a> {
         let call =
             ToolCall { id: str(id), name: str(name), arguments: Cow::Borrowed(arguments), signature: None };
-        Part { place: Place::Call(1, 0), content: Content::ToolCall(call), cache: None }
+        Part { place: Place::Call(1, 0), content: Content::ToolCall(call), cache: None, proof: None }
     }
 
     fn result<'a>(id: &'a str, name: &'a str, parts: Vec<Part<'a>>) -> Part<'a> {
         let result = ToolResult { id: str(id), name: str(name), parts, failed: false };
-        Part { place: Place::Result(2), content: Content::ToolResult(result), cache: None }
+        Part { place: Place::Result(2), content: Content::ToolResult(result), cache: None, proof: None }
     }
 
     /// Two calls at once, the second with an empty result, then another question.
     fn history<'a>() -> Request<'a> {
-        let image = Image::Inline { media_type: Cow::Borrowed("image/png"), data: text("iVBORw0KGgoAAA") };
+        let image =
+            ImageSource::Inline { media_type: Cow::Borrowed("image/png"), data: text("iVBORw0KGgoAAA") };
         asking(vec![
             user(vec![part(Content::Text(text("Weather?")))]),
             Turn {
@@ -892,7 +896,11 @@ mod tests {
                 ],
             },
             user(vec![
-                result("c1", "weather", vec![part(Content::Text(text("18"))), part(Content::Image(image))]),
+                result(
+                    "c1",
+                    "weather",
+                    vec![part(Content::Text(text("18"))), part(Content::Image(image.into()))],
+                ),
                 result("c2", "now", Vec::new()),
                 part(Content::Text(text("Well?"))),
             ]),
@@ -1013,8 +1021,8 @@ mod tests {
         ] {
             let token = format!("\"{data}\"");
             let data = Text::from_raw(raw(&token)).unwrap();
-            let image = Image::Inline { media_type: Cow::Borrowed(media_type), data };
-            let request = asking(vec![user(vec![part(Content::Image(image))])]);
+            let image = ImageSource::Inline { media_type: Cow::Borrowed(media_type), data };
+            let request = asking(vec![user(vec![part(Content::Image(image.into()))])]);
             assert_eq!(
                 body(&request),
                 format!(
@@ -1026,14 +1034,16 @@ mod tests {
 
     #[test]
     fn an_image_that_cannot_be_sent_is_named_by_its_path() {
-        let inline =
-            |media_type, data| Image::Inline { media_type: Cow::Borrowed(media_type), data: text(data) };
+        let inline = |media_type, data| ImageSource::Inline {
+            media_type: Cow::Borrowed(media_type),
+            data: text(data),
+        };
         for image in [
             inline("image/svg+xml", "PHN2Zz4="),
             inline("image/png", ""),
-            Image::Address(text("https://example.com/a.png")),
+            ImageSource::Address(text("https://example.com/a.png")),
         ] {
-            let request = asking(vec![user(vec![part(Content::Image(image))])]);
+            let request = asking(vec![user(vec![part(Content::Image(image.into()))])]);
             assert_eq!(param(&request), "messages[1].content[2].image");
         }
     }
@@ -1041,7 +1051,8 @@ mod tests {
     #[test]
     fn instructions_that_are_no_text_are_refused() {
         let mut request = hello();
-        request.system = vec![part(Content::Image(Image::Address(text("https://example.com/"))))];
+        request.system =
+            vec![part(Content::Image(ImageSource::Address(text("https://example.com/")).into()))];
         assert_eq!(param(&request), "messages[1].content[2]");
     }
 

@@ -25,8 +25,8 @@ pub fn decode(body: &str, sink: &mut dyn Sink) -> Result<(), Error> {
     reply.end(sink)
 }
 
-/// Decodes a streamed reply. `Start` comes first if the upstream gives an id, `Stop` and then `Usage`
-/// last and once each, when the stream ends: until then Gemini may send more parts, and it repeats its
+/// Decodes a streamed reply. The first counts come first, then `Start` if the upstream gives an id; `Stop` and
+/// then the last `Usage` when the stream ends: until then Gemini may send more parts, and it repeats its
 /// counts in every piece. Holds what [`events::Events`] does.
 pub type StreamDecoder = events::StreamDecoder<Reply>;
 
@@ -75,15 +75,19 @@ impl Reply {
             return Err(refusal::broken_off(failure));
         }
         let begun = std::mem::replace(&mut self.begun, true);
+        if let Some(usage) = &piece.usage_metadata {
+            self.counts.take(usage);
+            self.tier = usage.traffic_type.and_then(tier).or(self.tier);
+            // Before the start, where Anthropic's clients read how long the prompt was.
+            if !begun {
+                self.counts.usage().into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
+            }
+        }
         if let Some(id) = piece.response_id.filter(|id| !id.is_empty()) {
             if !begun {
                 sink.event(Event::Start { id: Some(id) });
             }
             self.mark.get_or_insert_with(|| mark(id));
-        }
-        if let Some(usage) = &piece.usage_metadata {
-            self.counts.take(usage);
-            self.tier = usage.traffic_type.and_then(tier).or(self.tier);
         }
         // Gemini streams no more than one reply; were there others, they are not part of this one.
         let is_whole = self.is_whole;
@@ -125,12 +129,18 @@ impl Reply {
             } else if part.inline_data.is_some() && part.thought != Some(true) {
                 self.counts.usage().into_iter().for_each(|usage| sink.event(Event::Usage(usage)));
                 return Err(Error { futile: true, ..Error::new(Kind::UpstreamFailed, NO_MEDIA) });
-            } else if let Some(text) = part.text.filter(|text| !text.is_empty()) {
-                if part.thought == Some(true) {
+            } else if part.thought == Some(true) {
+                if let Some(text) = part.text.filter(|text| !text.is_empty()) {
                     sink.event(Event::Reasoning(text));
-                } else {
+                }
+            } else {
+                if let Some(text) = part.text.filter(|text| !text.is_empty()) {
                     self.grounding.text(text);
                     sink.event(Event::Text(text));
+                }
+                // In streams it comes behind the words, in a part without any.
+                if let Some(proof) = part.thought_signature.filter(|proof| !proof.is_empty()) {
+                    sink.event(Event::Proof(proof));
                 }
             }
         }
@@ -352,6 +362,7 @@ mod tests {
                 }
                 Event::ToolArguments { arguments, .. } => format!("{arguments:?}"),
                 Event::ToolEnd { .. } => return,
+                Event::Proof(proof) => format!("proof {}", proof.unescape()),
                 Event::Signature(_)
                 | Event::Redacted(_)
                 | Event::BlockEnd
@@ -447,6 +458,7 @@ mod tests {
         r#"Object("{\"ä\":[\"🎈\\\"\"]}")"#,
         "call call_r-1_x_1 g",
         r#"Object("{}")"#,
+        "proof ZW5k",
         "ToolCalls",
         "usage 9 34 5 0 30",
         "tier Standard",
@@ -489,6 +501,7 @@ mod tests {
             {"text": "two"},
         ]);
         let expected = [
+            "usage 9 34 5 0 30",
             "start r",
             "thought thinking",
             "text one",
@@ -569,7 +582,7 @@ mod tests {
         let mut body = stopped("MALFORMED_FUNCTION_CALL");
         body["usageMetadata"] = json!({"promptTokenCount": 3});
         let (lines, result) = whole(&body);
-        assert_eq!(lines.0, ["start r", "text x", "usage 3 0 0 0 0"]);
+        assert_eq!(lines.0, ["usage 3 0 0 0 0", "start r", "text x", "usage 3 0 0 0 0"]);
         assert!(result.is_err());
     }
 
@@ -593,7 +606,7 @@ mod tests {
     fn a_blocked_prompt_is_a_filtered_reply() {
         let body = json!({"responseId": "r", "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
             "usageMetadata": {"promptTokenCount": 8, "totalTokenCount": 8}});
-        let expected = ["start r", "Filtered", "usage 8 0 0 0 0"];
+        let expected = ["usage 8 0 0 0 0", "start r", "Filtered", "usage 8 0 0 0 0"];
         assert_eq!(lines(whole(&body)), expected);
         assert_eq!(lines(streamed([sse(&[body]).as_slice()])), expected);
     }
@@ -642,12 +655,15 @@ mod tests {
     }
 
     #[test]
-    fn counts_come_once_and_a_later_piece_does_not_lose_those_it_leaves_out() {
+    fn counts_come_first_and_last_and_a_later_piece_does_not_lose_those_it_leaves_out() {
         let mut pieces = [says(json!([{"text": "a"}])), says(json!([{"text": "b"}])), stopped("STOP")];
         pieces[0]["usageMetadata"] = json!({"promptTokenCount": 10, "cachedContentTokenCount": "4"});
         pieces[1]["usageMetadata"] = json!({"candidatesTokenCount": 5, "thoughtsTokenCount": 2});
         pieces[2]["usageMetadata"] = json!({"candidatesTokenCount": 6, "promptTokenCount": {"odd": true}});
-        assert_eq!(lines(streamed([sse(&pieces).as_slice()]))[4..], ["End", "usage 10 8 4 0 2"]);
+        let all = lines(streamed([sse(&pieces).as_slice()]));
+        assert_eq!(all[..2], ["usage 10 0 4 0 0", "start r-1_x"]);
+        assert_eq!(all[5..], ["End", "usage 10 8 4 0 2"]);
+        assert_eq!(all.iter().filter(|line| line.starts_with("usage")).count(), 2);
         pieces[2]["usageMetadata"] = json!({"trafficType": "ON_DEMAND"});
         assert_eq!(
             lines(streamed([sse(&pieces[2..]).as_slice()])),

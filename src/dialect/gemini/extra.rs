@@ -12,10 +12,10 @@ use crate::dialect::extra;
 pub struct Own<'r> {
     /// Members of the body, under Google's names.
     pub body: Vec<(&'static str, &'r RawValue)>,
-    /// Members of `generationConfig`, and where the client has them.
-    pub generation: Vec<(Str<'r>, &'r RawValue)>,
-    /// Members of `toolConfig` besides `functionCallingConfig`.
-    pub tools: Vec<(Str<'r>, &'r RawValue)>,
+    /// Members of `generationConfig`, under Google's names.
+    pub generation: Vec<(String, &'r RawValue)>,
+    /// Members of `toolConfig` besides `functionCallingConfig`, under Google's names.
+    pub tools: Vec<(String, &'r RawValue)>,
     /// What the client calls the request in its own books, as far as Google takes it.
     labels: Vec<(Str<'r>, Text<'r>)>,
 }
@@ -69,14 +69,17 @@ pub fn sort<'r>(request: &'r Request<'r>, left_out: &mut LeftOut) -> Result<Own<
             typed(field, begins)?;
             own.body.push((google, field.value));
         } else if camel(name) == "generationConfig" {
-            own.generation = members(field)?;
-            check_generation(request, field, &own.generation)?;
+            let members = members(field)?;
+            check_generation(request, field, &members)?;
+            own.generation = googles(members);
         } else if camel(name) == "toolConfig" {
-            own.tools = members(field)?;
-            if own.tools.iter().any(|(name, _)| name.as_str() == "functionCallingConfig") {
-                let path = format!("{}.functionCallingConfig", field.path);
+            let members = members(field)?;
+            let is_choice = |(name, _): &&(Str<'_>, _)| camel(name.as_str()) == "functionCallingConfig";
+            if let Some((name, _)) = members.iter().find(is_choice) {
+                let path = format!("{}.{}", field.path, name.as_str());
                 return Err(Error::at(Kind::Unsupported, path, "is what `tool_choice` says; send that"));
             }
+            own.tools = googles(members);
         } else {
             return Err(extra::refusal(field, "Gemini"));
         }
@@ -106,22 +109,26 @@ fn members<'r>(field: &Extra<'r>) -> Result<Vec<(Str<'r>, &'r RawValue)>, Error>
         .map_err(|fault| Error::at(Kind::WrongType, field.path.clone(), &fault.problem))
 }
 
+fn googles<'r>(members: Vec<(Str<'r>, &'r RawValue)>) -> Vec<(String, &'r RawValue)> {
+    members.into_iter().map(|(name, value)| (camel(name.as_str()), value)).collect()
+}
+
 fn check_generation(
     request: &Request<'_>,
     field: &Extra<'_>,
     members: &[(Str<'_>, &RawValue)],
 ) -> Result<(), Error> {
     let thinks = request.reasoning.mode.is_some() || request.reasoning.effort.is_some();
-    for (index, (name, _)) in members.iter().enumerate() {
-        let name = name.as_str();
-        let is_ours = OURS.contains(&name)
+    for (index, (given, _)) in members.iter().enumerate() {
+        let name = camel(given.as_str());
+        let is_ours = OURS.contains(&name.as_str())
             || (name == "topK" && request.sampling.top_k.is_some())
             || (name == "thinkingConfig" && thinks);
-        let is_double = members.iter().take(index).any(|(known, _)| known.as_str() == name);
+        let is_double = members.iter().take(index).any(|(known, _)| camel(known.as_str()) == name);
         if is_ours || is_double {
             let problem =
                 if is_ours { "has a field of its own in the request; send that" } else { "is given twice" };
-            return Err(Error::at(Kind::Unsupported, format!("{}.{name}", field.path), problem));
+            return Err(Error::at(Kind::Unsupported, format!("{}.{}", field.path, given.as_str()), problem));
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Text, Writer};
-use crate::chat::{Document, DocumentSource, Image, Part, Spelling};
+use crate::chat::{Content, Detail, Document, DocumentSource, Image, ImageSource, Part, Request, Spelling};
 
 /// docs.cloud.google.com/vertex-ai/generative-ai/docs/multimodal/image-understanding; no GIF among them.
 const IMAGES: &[&str] = &["image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"];
@@ -123,7 +123,21 @@ pub enum File<'a> {
 impl File<'_> {
     /// A part of a content or of a function's response.
     pub fn write(&self, w: &mut Writer<'_>) {
-        w.object(|w| match self {
+        w.object(|w| self.members(w));
+    }
+
+    /// A part of a content that is to be looked at in some detail.
+    pub fn write_in_detail(&self, detail: Option<Detail>, w: &mut Writer<'_>) {
+        w.object(|w| {
+            self.members(w);
+            if let Some(detail) = detail {
+                w.key("mediaResolution").object(|w| w.key("level").string(resolution(detail)));
+            }
+        });
+    }
+
+    fn members(&self, w: &mut Writer<'_>) {
+        match self {
             File::Inline { mime_type, data } => w.key("inlineData").object(|w| {
                 w.key("mimeType").string(mime_type);
                 w.key("data").text(*data);
@@ -132,8 +146,46 @@ impl File<'_> {
                 w.key("mimeType").string(mime_type);
                 w.key("fileUri").text(*uri);
             }),
-        });
+        }
     }
+}
+
+/// `Part.MediaResolution.Level` of Vertex AI's v1; `GenerationConfig.MediaResolution` has the same but for the last.
+pub const fn resolution(detail: Detail) -> &'static str {
+    match detail {
+        Detail::Low => "MEDIA_RESOLUTION_LOW",
+        Detail::Medium => "MEDIA_RESOLUTION_MEDIUM",
+        Detail::High => "MEDIA_RESOLUTION_HIGH",
+        Detail::Original => "MEDIA_RESOLUTION_ULTRA_HIGH",
+    }
+}
+
+/// The detail in which to look at all files of a request, which is all that a model before Gemini 3 can be told
+/// (ai.google.dev/gemini-api/docs/media-resolution); `None` where they differ.
+pub fn detail_of_all(request: &Request<'_>) -> Option<Detail> {
+    let mut parts: Vec<&Part<'_>> = request.turns.iter().flat_map(|turn| &turn.parts).collect();
+    let mut common = None;
+    while let Some(part) = parts.pop() {
+        let detail = match &part.content {
+            Content::Image(image) => image.detail,
+            Content::Document(Document { source: DocumentSource::Texts(_), .. }) => continue,
+            Content::Document(_) => None,
+            Content::ToolResult(result) => {
+                parts.extend(&result.parts);
+                continue;
+            }
+            Content::Text(_)
+            | Content::SearchResult(_)
+            | Content::Thinking(_)
+            | Content::Redacted(_)
+            | Content::ToolCall(_) => continue,
+        };
+        let detail = detail.filter(|detail| *detail != Detail::Original)?;
+        if *common.get_or_insert(detail) != detail {
+            return None;
+        }
+    }
+    common
 }
 
 /// The file that an image is.
@@ -146,11 +198,11 @@ pub fn image<'a>(
     within: Within,
     spelling: &Spelling,
 ) -> Result<File<'a>, Error> {
-    let file = match image {
-        Image::Inline { media_type, data } => {
+    let file = match &image.source {
+        ImageSource::Inline { media_type, data } => {
             File::Inline { mime_type: registered(media_type.clone()), data: *data }
         }
-        Image::Address(uri) => address(part, spelling.image, *uri, None)?,
+        ImageSource::Address(uri) => address(part, spelling.image, *uri, None)?,
     };
     let images = if within == Within::Message { IMAGES } else { IMAGES.get(..3).unwrap_or_default() };
     taken(part, spelling.image, file, |mime_type| within.takes(mime_type), &images.join(", "))

@@ -14,7 +14,7 @@ use super::thinking;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Count, Fields, Number, Text, Writer, lines, wrong_type};
 use crate::chat::{
-    Content, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
+    Content, Detail, Document, DocumentSource, Format, LeftOut, Part, Request, Role, Sampling, SearchResult,
     Spelling, Tier, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::{HeaderList, proof};
@@ -26,16 +26,19 @@ use crate::dialect::{HeaderList, proof};
 pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Result<LeftOut, Error> {
     let generation = generation(model);
     check(request, generation)?;
+    let picks = picks_by_itself(model);
+    check_end(request, picks)?;
     let mut left_out = LeftOut::default();
     let own = extra::sort(request, &mut left_out)?;
-    note(request, generation, &mut left_out);
+    let detail = detail(request, generation, &own, &mut left_out);
+    note(request, generation, picks, &mut left_out);
     let thinking = thinking::choose(model, request, &mut left_out);
     Writer::new(out).object(|w| {
         if !request.system.is_empty() {
             w.key("systemInstruction").object(|w| {
                 w.key("parts").array(|w| {
                     for part in &request.system {
-                        write_part(w, part, false, request.spelling);
+                        write_part(w, part, generation, false, request.spelling);
                     }
                 });
             });
@@ -56,7 +59,8 @@ pub fn write<'r>(request: &'r Request<'r>, model: &str, out: &mut Vec<u8>) -> Re
             left_out.note(request.spelling.strict);
         }
         write_tool_config(w, request, validated, &own);
-        write_generation_config(w, request, generation, thinking, &own)?;
+        let penalised = generation < GEMINI_3;
+        write_generation_config(w, request, &Chosen { thinking, detail, penalised, picks }, &own)?;
         own.write(w);
         Ok::<(), Error>(())
     })?;
@@ -80,7 +84,7 @@ pub fn headers(tier: Option<Tier>) -> HeaderList {
 
 /// Notes what Gemini has no place for. It keeps its own cache, and thoughts come back as the signatures of
 /// calls only.
-fn note(request: &Request<'_>, generation: u32, left_out: &mut LeftOut) {
+fn note(request: &Request<'_>, generation: u32, picks: bool, left_out: &mut LeftOut) {
     let parts = || request.turns.iter().flat_map(|turn| &turn.parts).chain(&request.system);
     if parts().any(|part| part.cache.is_some()) || request.tools.iter().any(|tool| tool.cache.is_some()) {
         left_out.note(request.spelling.cache);
@@ -94,11 +98,15 @@ fn note(request: &Request<'_>, generation: u32, left_out: &mut LeftOut) {
     if !request.betas.is_empty() {
         left_out.note("anthropic-beta");
     }
-    for (given, name) in [
-        (request.sampling.presence_penalty, "presence_penalty"),
-        (request.sampling.frequency_penalty, "frequency_penalty"),
+    let sampling = &request.sampling;
+    for (is_left, name) in [
+        (sampling.presence_penalty.is_some() && generation >= GEMINI_3, "presence_penalty"),
+        (sampling.frequency_penalty.is_some() && generation >= GEMINI_3, "frequency_penalty"),
+        (sampling.temperature.is_some() && picks, "temperature"),
+        (sampling.top_p.is_some() && picks, "top_p"),
+        (sampling.top_k.is_some() && picks, "top_k"),
     ] {
-        if given.is_some() && generation >= GEMINI_3 {
+        if is_left {
             left_out.note(name);
         }
     }
@@ -118,6 +126,23 @@ fn note(request: &Request<'_>, generation: u32, left_out: &mut LeftOut) {
     }
 }
 
+/// In which detail to look at everything; notes where that is not what the client wants. Gemini 3 is told at every
+/// picture of a message, and never at one in the result of a tool.
+fn detail(request: &Request<'_>, generation: u32, own: &Own<'_>, left_out: &mut LeftOut) -> Option<Detail> {
+    let is_told = own.generation.iter().any(|(name, _)| name == "mediaResolution");
+    let (of_all, is_lost) = if generation >= GEMINI_3 {
+        let mut parts = request.turns.iter().flat_map(|turn| &turn.parts);
+        (None, parts.any(|part| matches!(part.content, Content::ToolResult(_)) && part.has_detail()))
+    } else {
+        let of_all = media::detail_of_all(request).filter(|_| !is_told);
+        (of_all, of_all.is_none() && request.has_detail())
+    };
+    if is_lost {
+        left_out.note(Detail::NAME);
+    }
+    of_all
+}
+
 /// The major version of a Gemini model by its name: 2 for `gemini-2.5-pro-exp-03-25`. Names that carry
 /// none (`gemini-flash-latest`, a tuned model's number) count as the newest.
 pub fn generation(model: &str) -> u32 {
@@ -125,6 +150,22 @@ pub fn generation(model: &str) -> u32 {
     let version = name.strip_prefix("gemini-").unwrap_or_default();
     let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
     digits.parse().unwrap_or(u32::MAX)
+}
+
+/// Whether a model picks its words in one way only, whatever a request says, and no longer goes on with a reply that was
+/// begun: Gemini 3.6 Flash, Gemini 3.5 Flash-Lite and all that came after them
+/// (ai.google.dev/gemini-api/docs/whats-new-gemini-3.6; langchain-google pull request 1897). Google overlooks what is
+/// said of sampling there, and has announced that it will refuse it.
+fn picks_by_itself(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let Some(version) = name.strip_prefix("gemini-") else { return false };
+    let (number, kind) = version.split_once('-').unwrap_or((version, ""));
+    let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
+    match (major.parse::<u32>(), minor.parse::<u32>()) {
+        (Ok(major), Ok(minor)) => (major, minor) >= (3, if kind.starts_with("flash-lite") { 5 } else { 6 }),
+        // `gemini-flash-latest`; the latest Pro is older.
+        _ => number == "flash",
+    }
 }
 
 /// The generation that began to refuse a step of tool calls without a thought signature and the penalties ("Penalty is
@@ -169,6 +210,19 @@ fn check(request: &Request<'_>, generation: u32) -> Result<(), Error> {
     check_sampling(&request.sampling, request.spelling)?;
     check_replies(request)?;
     check_search(request)
+}
+
+/// "Requests ending with a model turn are not supported": what the client has begun would not be gone on with.
+fn check_end(request: &Request<'_>, picks: bool) -> Result<(), Error> {
+    let last = request.turns.last().filter(|turn| picks && turn.role == Role::Assistant);
+    match last.and_then(|turn| turn.parts.first()) {
+        Some(part) => {
+            let problem =
+                "this model does not go on with a reply that was begun; end with a message of the user";
+            Err(part.place.error(Kind::Unsupported, "", problem))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_result(result: &ToolResult<'_>, generation: u32, spelling: &Spelling) -> Result<(), Error> {
@@ -297,7 +351,7 @@ fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32, spelling: &S
                 let mut unsigned = generation >= GEMINI_3;
                 for part in parts {
                     let is_call = matches!(part.content, Content::ToolCall(_));
-                    write_part(w, part, unsigned && is_call, spelling);
+                    write_part(w, part, generation, unsigned && is_call, spelling);
                     unsigned &= !is_call;
                 }
             });
@@ -306,12 +360,24 @@ fn write_turn(w: &mut Writer<'_>, turn: &Turn<'_>, generation: u32, spelling: &S
 }
 
 /// `check` has refused what cannot be written.
-fn write_part(w: &mut Writer<'_>, part: &Part<'_>, must_be_signed: bool, spelling: &Spelling) {
+fn write_part(
+    w: &mut Writer<'_>,
+    part: &Part<'_>,
+    generation: u32,
+    must_be_signed: bool,
+    spelling: &Spelling,
+) {
     match &part.content {
-        Content::Text(text) => w.object(|w| w.key("text").text(*text)),
+        Content::Text(text) => w.object(|w| {
+            w.key("text").text(*text);
+            // Google's word for a proof that nobody has belongs to calls alone.
+            if let Some(proof) = part.proof.filter(|proof| proof.escaped() != NO_SIGNATURE) {
+                w.key("thoughtSignature").string(&proof::standard(proof));
+            }
+        }),
         Content::Image(image) => {
             if let Ok(file) = media::image(part, image, Within::Message, spelling) {
-                file.write(w);
+                file.write_in_detail(image.detail.filter(|_| generation >= GEMINI_3), w);
             }
         }
         Content::Document(document) => write_document(w, part, document),
@@ -505,29 +571,41 @@ fn write_tool_config(w: &mut Writer<'_>, request: &Request<'_>, validated: bool,
                 }
             });
         }
-        own.tools.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
+        own.tools.iter().for_each(|(name, value)| w.foreign_key(name).raw(value));
     });
+}
+
+/// What the model makes of a request.
+struct Chosen {
+    thinking: Option<thinking::Config>,
+    /// In which to look at all files.
+    detail: Option<Detail>,
+    /// It takes penalties.
+    penalised: bool,
+    /// See [`picks_by_itself`].
+    picks: bool,
 }
 
 fn write_generation_config(
     w: &mut Writer<'_>,
     request: &Request<'_>,
-    generation: u32,
-    thinking: Option<thinking::Config>,
+    chosen: &Chosen,
     own: &Own<'_>,
 ) -> Result<(), Error> {
+    let &Chosen { thinking, detail, penalised, picks } = chosen;
     let Request { sampling, format, .. } = request;
-    let penalised = generation < GEMINI_3;
+    let top_k = sampling.top_k.filter(|_| !picks);
     let numbers = [
-        ("temperature", sampling.temperature),
-        ("topP", sampling.top_p),
+        ("temperature", sampling.temperature.filter(|_| !picks)),
+        ("topP", sampling.top_p.filter(|_| !picks)),
         ("seed", sampling.seed),
         ("presencePenalty", sampling.presence_penalty.filter(|_| penalised)),
         ("frequencyPenalty", sampling.frequency_penalty.filter(|_| penalised)),
     ];
     let any = sampling.max_tokens.is_some()
-        || sampling.top_k.is_some()
+        || top_k.is_some()
         || thinking.is_some()
+        || detail.is_some()
         || numbers.iter().any(|(_, number)| number.is_some())
         || !sampling.stop.is_empty()
         || !matches!(format, Format::Text)
@@ -549,7 +627,7 @@ fn write_generation_config(
                 None => {}
             }
         }
-        if let Some(top_k) = sampling.top_k {
+        if let Some(top_k) = top_k {
             w.key("topK").token(top_k.token());
         }
         if let Some(replies) = sampling.replies.filter(|replies| replies.value() > 1) {
@@ -563,6 +641,9 @@ fn write_generation_config(
         }
         if let Some(thinking) = thinking {
             w.key("thinkingConfig").object(|w| thinking.write(w));
+        }
+        if let Some(detail) = detail {
+            w.key("mediaResolution").string(media::resolution(detail));
         }
         if !sampling.stop.is_empty() {
             w.key("stopSequences").array(|w| sampling.stop.iter().for_each(|stop| w.text(*stop)));
@@ -580,7 +661,7 @@ fn write_generation_config(
                 schema::write(schema, &purpose, w.key("responseJsonSchema"))?;
             }
         }
-        own.generation.iter().for_each(|(name, value)| w.foreign_key(name.as_str()).raw(value));
+        own.generation.iter().for_each(|(name, value)| w.foreign_key(name).raw(value));
         Ok(())
     })
 }
@@ -591,7 +672,7 @@ mod tests {
 
     use super::*;
     use crate::base::json::Str;
-    use crate::chat::{Delivery, Image, Place, Reasoning};
+    use crate::chat::{Delivery, ImageSource, Place, Reasoning};
 
     fn raw(json: &str) -> &RawValue {
         serde_json::from_str(json).unwrap()
@@ -608,7 +689,7 @@ mod tests {
     }
 
     fn part(content: Content<'_>) -> Part<'_> {
-        Part { place: Place::Part(1, 0), content, cache: None }
+        Part { place: Place::Part(1, 0), content, cache: None, proof: None }
     }
 
     fn said(words: &str) -> Part<'_> {
@@ -616,7 +697,7 @@ mod tests {
     }
 
     fn image(media_type: &'static str) -> Part<'static> {
-        part(Content::Image(Image::Inline { media_type: media_type.into(), data: text("aGk=") }))
+        part(Content::Image(ImageSource::Inline { media_type: media_type.into(), data: text("aGk=") }.into()))
     }
 
     fn call<'a>(function: &'a str, signature: Option<&'a str>) -> Part<'a> {
@@ -748,6 +829,32 @@ mod tests {
                 r#"{"role":"model","parts":[{"text":"two"}]},{"role":"user","parts":[{"text":"three"}]}]}"#,
             ),
         );
+    }
+
+    #[test]
+    fn newer_models_pick_their_words_by_themselves() {
+        for (model, expected) in [
+            ("gemini-2.5-flash", false),
+            ("gemini-2.5-flash-lite", false),
+            ("gemini-3-pro-preview", false),
+            ("gemini-3.1-flash-lite", false),
+            ("gemini-3.5-flash", false),
+            ("gemini-3.5-flash-lite", true),
+            ("gemini-3.6-flash", true),
+            ("publishers/google/models/gemini-3.8-flash-001", true),
+            ("gemini-3.10-pro", true),
+            ("gemini-4-flash", true),
+            ("gemini-flash-latest", true),
+            ("gemini-pro-latest", false),
+            ("1234567890", false),
+        ] {
+            assert_eq!(picks_by_itself(model), expected, "{model}");
+        }
+        let mut request = hello();
+        request.sampling.top_k = Some(serde_json::from_str("40").unwrap());
+        let mut out = Vec::new();
+        assert_eq!(write(&request, "gemini-3.5-flash-lite", &mut out).unwrap().0, ["top_k"]);
+        assert_eq!(out, written_for("gemini-3.5-flash-lite", &hello()).as_bytes());
     }
 
     #[test]
@@ -899,8 +1006,10 @@ mod tests {
 
     #[test]
     fn images_that_gemini_cannot_take_are_refused_by_their_path() {
-        for part in [image("image/gif"), part(Content::Image(Image::Address(text("https://example.com/a"))))]
-        {
+        for part in [
+            image("image/gif"),
+            part(Content::Image(ImageSource::Address(text("https://example.com/a")).into())),
+        ] {
             let request = request(vec![user(vec![part])]);
             assert_eq!(refused("gemini-2.5-flash", &request), "messages[1].content[0].image");
         }

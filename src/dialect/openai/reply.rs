@@ -185,6 +185,7 @@ impl Sink for StreamWriter {
                     });
                 });
             }
+            Event::Proof(proof) => self.chunk(None, |w| write_proof(proof, w)),
             Event::Redacted(data) => {
                 self.chunk(None, |w| w.key("thinking_blocks").array(|w| write_redacted(w, data)));
             }
@@ -254,6 +255,8 @@ struct Choice {
     thoughts: Vec<Thought>,
     /// Where in `reasoning` the block that is not proved yet begins.
     unproved: usize,
+    /// Google's, of the thought behind `content`; escaped.
+    proof: Option<String>,
     calls: Vec<WholeCall>,
     stop: Option<Stop>,
 }
@@ -343,6 +346,9 @@ impl Choice {
                 }
             });
         }
+        if let Some(proof) = &self.proof {
+            write_proof(Text::from_escaped(proof), w);
+        }
         if !self.calls.is_empty() {
             w.key("tool_calls").array(|w| {
                 for call in &self.calls {
@@ -384,6 +390,7 @@ impl Sink for WholeWriter {
                 choice.unproved = choice.reasoning.len();
                 choice.thoughts.push(Thought::Proved { text, signature: signature.escaped().to_owned() });
             }
+            Event::Proof(proof) => choice.proof = Some(proof.escaped().to_owned()),
             Event::Redacted(data) => choice.thoughts.push(Thought::Redacted(data.escaped().to_owned())),
             Event::Citation(citation) => {
                 if let Some(url) = address(&citation.source) {
@@ -453,11 +460,16 @@ fn write_call(
         arguments(w.key("arguments"));
     });
     if let Some(signature) = signature {
-        // Google's own OpenAI endpoint puts it here: ai.google.dev/gemini-api/docs/thought-signatures.
-        w.key("extra_content").object(|w| {
-            w.key("google").object(|w| w.key("thought_signature").text(signature));
-        });
+        write_proof(signature, w);
     }
+}
+
+/// Writes Google's proof where its own OpenAI endpoint has it, at a call or a message:
+/// ai.google.dev/gemini-api/docs/thought-signatures.
+fn write_proof(proof: Text<'_>, w: &mut Writer<'_>) {
+    w.key("extra_content").object(|w| {
+        w.key("google").object(|w| w.key("thought_signature").text(proof));
+    });
 }
 
 /// platform.openai.com/docs/api-reference/chat/object, `choices[].logprobs.content`.

@@ -10,8 +10,9 @@ use super::wire;
 use crate::base::error::{Error, Kind};
 use crate::base::json::{Count, Fields, Number, Str, Text, wrong_type};
 use crate::chat::{
-    Cache, Content, Delivery, Document, DocumentSource, Effort, Format, Image, Part, Place, Reasoning,
-    ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tier, Tool, ToolCall, ToolChoice,
+    Cache, Content, Delivery, Detail, Document, DocumentSource, Effort, Format, Image, ImageSource, Part,
+    Place, Reasoning, ReasoningMode, Request, Role, Sampling, Spelling, Thinking, Tier, Tool, ToolCall,
+    ToolChoice,
 };
 use crate::dialect::reading::{self, Gather, MOST_TOOLS, Seen, Tools, all_tools, each, missing, read};
 use crate::dialect::talk::{self, Answer, Talk};
@@ -184,9 +185,17 @@ impl<'a> Gather<'a> for Conversation<'a> {
             "assistant" => {
                 let mut parts = thoughts(index, message.reasoning_content, message.thinking_blocks, fields)?;
                 parts.extend(self.contents(index, message.content, fields)?);
+                let proof = google_proof("messages[].extra_content.", message.extra_content, fields);
+                let mut texts =
+                    parts.iter_mut().rev().filter(|part| matches!(part.content, Content::Text(_)));
+                match texts.next() {
+                    Some(text) => text.proof = proof,
+                    None if proof.is_some() => fields.see(|| "messages[].extra_content".to_owned()),
+                    None => {}
+                }
                 if let Some(refusal) = message.refusal.filter(|text| !text.is_blank()) {
                     let content = Content::Text(refusal);
-                    parts.push(Part { place: Place::Message(index), content, cache: None });
+                    parts.push(Part { place: Place::Message(index), content, cache: None, proof: None });
                 }
                 let calls = message.tool_calls.unwrap_or_default();
                 for (call, wire) in calls.items.into_iter().enumerate() {
@@ -248,16 +257,9 @@ impl<'a> Conversation<'a> {
         }
         let (id, carried) = proof::split(id);
         self.talk.call(place, &id, &name)?;
-        let mut signature = None;
-        if let Some(extra) = call.extra_content {
-            fields.keep("messages[].tool_calls[].extra_content.", &extra.other);
-            if let Some(google) = extra.google {
-                fields.keep("messages[].tool_calls[].extra_content.google.", &google.other);
-                signature = google.thought_signature;
-            }
-        }
+        let signature = google_proof("messages[].tool_calls[].extra_content.", call.extra_content, fields);
         let content = Content::ToolCall(ToolCall { id, name, arguments, signature: signature.or(carried) });
-        Ok(Part { place, content, cache: None })
+        Ok(Part { place, content, cache: None, proof: None })
     }
 
     fn result(
@@ -289,7 +291,7 @@ impl<'a> Conversation<'a> {
             return Ok(if text.is_blank() {
                 Vec::new()
             } else {
-                vec![Part { place, content: Content::Text(text), cache: None }]
+                vec![Part { place, content: Content::Text(text), cache: None, proof: None }]
             });
         }
         if !content.get().starts_with('[') {
@@ -341,7 +343,7 @@ impl<'a> Conversation<'a> {
                 breakpoints = true;
             }
             if !matches!(content, Content::Text(text) if text.is_blank()) {
-                parts.push(Part { place, content, cache });
+                parts.push(Part { place, content, cache, proof: None });
             }
             Ok(())
         };
@@ -349,6 +351,19 @@ impl<'a> Conversation<'a> {
         self.breakpoints |= breakpoints;
         Ok(parts)
     }
+}
+
+/// Google's proof, where its own OpenAI endpoint has it.
+fn google_proof<'a>(
+    path: &str,
+    extra: Option<wire::ExtraContent<'a>>,
+    fields: &mut Seen<'a>,
+) -> Option<Text<'a>> {
+    let extra = extra?;
+    fields.keep(path, &extra.other);
+    let google = extra.google?;
+    fields.keep(&format!("{path}google."), &google.other);
+    google.thought_signature.filter(|proof| !proof.is_empty())
 }
 
 /// The clouds keep what is marked for five minutes or an hour; whoever says nothing gets the shorter, and who wants half
@@ -396,19 +411,25 @@ fn linked<'a>(
     let (Some(link), Some(url)) = (link, url) else {
         return Err(missing(&format!("{place}{path}"), "is the image, as a data URL"));
     };
+    let is_image = below == ".image_url";
+    let mut detail = None;
     for (name, value) in link.other.given() {
-        if (name, value.get()) != ("detail", r#""auto""#) {
-            fields.see(|| format!("messages[].content[]{below}.{name}"));
+        match (name, value.get()) {
+            ("detail", r#""auto""#) => {}
+            ("detail", level) if is_image && let Some(level) = detail_of(level) => detail = Some(level),
+            _ => fields.see(|| format!("messages[].content[]{below}.{name}")),
         }
     }
-    let is_image = below == ".image_url";
-    let file = |source, media_type| {
+    let mut file = |source, media_type| {
+        if detail.is_some() {
+            fields.see(|| Detail::NAME.to_owned());
+        }
         Content::Document(Document { source, media_type, below, title: None, context: None, cited: false })
     };
     if is_address(url) {
         let declared = link.format.map(|format| Cow::Owned(format.as_str().to_ascii_lowercase()));
         return Ok(match declared {
-            None if is_image => Content::Image(Image::Address(url)),
+            None if is_image => Content::Image(Image { source: ImageSource::Address(url), detail }),
             declared => file(DocumentSource::Address(url), declared),
         });
     }
@@ -417,10 +438,21 @@ fn linked<'a>(
         data_url(url, example).map_err(|problem| place.error(Kind::WrongValue, &path, &problem))?;
     let is_other = ["audio/", "video/", "application/pdf"].iter().any(|kind| media_type.starts_with(kind));
     Ok(if is_image && !is_other {
-        Content::Image(Image::Inline { media_type, data })
+        Content::Image(Image { source: ImageSource::Inline { media_type, data }, detail })
     } else {
         file(DocumentSource::Inline { media_type, data }, None)
     })
+}
+
+/// `ImageURL.detail` of the `openai` package 3.52, and what LiteLLM's clients say to Gemini besides.
+fn detail_of(level: &str) -> Option<Detail> {
+    match level {
+        r#""low""# => Some(Detail::Low),
+        r#""medium""# => Some(Detail::Medium),
+        r#""high""# => Some(Detail::High),
+        r#""original""# | r#""ultra_high""# => Some(Detail::Original),
+        _ => None,
+    }
 }
 
 fn is_address(url: Text<'_>) -> bool {
@@ -508,7 +540,7 @@ fn thoughts<'a>(
     fields: &mut Seen<'a>,
 ) -> Result<Vec<Part<'a>>, Error> {
     let place = Place::Message(index);
-    let part = |content| Part { place, content, cache: None };
+    let part = |content| Part { place, content, cache: None, proof: None };
     let blocks = blocks.unwrap_or_default();
     if blocks.is_empty() {
         let text = text.filter(|text| !text.is_blank());

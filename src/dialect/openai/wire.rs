@@ -50,6 +50,7 @@ object! {
         audio: &'a RawValue,
         reasoning_content: Text<'a>,
         thinking_blocks: Vec<&'a RawValue>,
+        extra_content: ExtraContent<'a>,
         cache_control: CacheControl<'a>,
     }
 }

@@ -12,8 +12,8 @@ use super::reply::{TIER, write_tier};
 use crate::base::error::{Error, Kind};
 use crate::base::json::{self, Fields, Text, Writer, lines};
 use crate::chat::{
-    Content, Delivery, Document, DocumentSource, Extra, Format, Image, LeftOut, Part, Reasoning,
-    ReasoningMode, Request, Role, SearchResult, Tool, ToolCall, ToolChoice, ToolResult, Turn,
+    Content, Delivery, Detail, Document, DocumentSource, Extra, Format, Image, ImageSource, LeftOut, Part,
+    Reasoning, ReasoningMode, Request, Role, SearchResult, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::call_ids::{LONGEST_ID, short};
 use crate::dialect::{Model, extra, schema};
@@ -152,18 +152,20 @@ impl<'a> Body<'_, 'a> {
     }
 
     fn check_image(&self, part: &Part<'_>, image: &Image<'_>) -> Result<(), Error> {
-        let problem = match image {
-            Image::Inline { media_type, .. } if IMAGES.contains(&mime_type(media_type)) => return Ok(()),
-            Image::Inline { .. } => {
+        let problem = match &image.source {
+            ImageSource::Inline { media_type, .. } if IMAGES.contains(&mime_type(media_type)) => {
+                return Ok(());
+            }
+            ImageSource::Inline { .. } => {
                 format!("this model does not take this type of image; send one of {}", IMAGES.join(", "))
             }
             // Whose storage an address of another kind means is not known outside of Google.
-            Image::Address(url)
+            ImageSource::Address(url)
                 if self.edition == Edition::OpenModels || url.escaped().get(..4).is_some_and(is_http) =>
             {
                 return Ok(());
             }
-            Image::Address(_) => {
+            ImageSource::Address(_) => {
                 let inline = self.request.spelling.inline_image;
                 format!("this address cannot be fetched; send one of https, or the image itself {inline}")
             }
@@ -215,6 +217,7 @@ impl<'a> Body<'_, 'a> {
         let marked =
             parts().any(|part| part.cache.is_some()) || tools.iter().any(|tool| tool.cache.is_some());
         unless(marked, spelling.cache);
+        unless(self.request.has_detail(), Detail::NAME);
         let thinks = |part: &Part<'_>| matches!(part.content, Content::Thinking(_) | Content::Redacted(_));
         unless(parts().any(thinks), spelling.thought);
         unless(!betas.is_empty(), "anthropic-beta");
@@ -577,9 +580,11 @@ fn write_text(w: &mut Writer<'_>, text: impl FnOnce(&mut Writer<'_>)) {
 fn write_image(w: &mut Writer<'_>, image: &Image<'_>) {
     w.object(|w| {
         w.key("type").string("image_url");
-        w.key("image_url").object(|w| match image {
-            Image::Inline { media_type, data } => write_data_url(w.key("url"), mime_type(media_type), *data),
-            Image::Address(url) => w.key("url").text(*url),
+        w.key("image_url").object(|w| match &image.source {
+            ImageSource::Inline { media_type, data } => {
+                write_data_url(w.key("url"), mime_type(media_type), *data)
+            }
+            ImageSource::Address(url) => w.key("url").text(*url),
         });
     });
 }
