@@ -13,7 +13,7 @@ mod thinking;
 mod wire;
 
 pub use decode::{StreamDecoder, decode};
-pub use refusal::refusal;
+pub use refusal::{is_too_long, refusal};
 pub use request::{headers, write};
 
 use super::names::{Rule, Word};

@@ -68,7 +68,7 @@ fn describe(status: u16, failure: Option<&Failure<'_>>) -> Error {
         ),
         404 => (Kind::UnknownModel, quoted()),
         429 => (Kind::Throttled, quoted()),
-        400 if message.contains(TOO_MANY_TOKENS) => (Kind::TooLong, quoted()),
+        400 if is_too_long(message) => (Kind::TooLong, quoted()),
         400..=498 => (Kind::BadRequest, quoted()),
         503 => (Kind::Overloaded, format!("Vertex AI is overloaded ({known}); try again later")),
         504 => (Kind::TimedOut, format!("Vertex AI did not finish in time ({known}); try again")),
@@ -83,9 +83,15 @@ fn describe(status: u16, failure: Option<&Failure<'_>>) -> Error {
     error
 }
 
-/// `The input token count (1200293) exceeds the maximum number of tokens allowed (1048576).`, as quoted in
-/// googleapis/python-genai issue 2050.
-const TOO_MANY_TOKENS: &str = "exceeds the maximum number of tokens";
+/// Whether a conversation was longer than its model takes. Gemini: `The input token count (1200293) exceeds the maximum
+/// number of tokens allowed (1048576).`, as quoted in googleapis/python-genai issue 2050. Servers of open models: vLLM's
+/// "This model's maximum context length is 8192 tokens", which Google passes on, Mistral's "Prompt contains 40000 tokens
+/// … too large for model with 32768 maximum context length".
+pub fn is_too_long(message: &str) -> bool {
+    ["exceeds the maximum number of tokens", "maximum context length"]
+        .iter()
+        .any(|words| message.contains(words))
+}
 
 /// The HTTP status that goes with a `google.rpc.Code`.
 fn status_of(name: &str) -> u16 {
@@ -186,9 +192,12 @@ mod tests {
 
     #[test]
     fn a_conversation_that_is_too_long_is_told_from_other_bad_requests() {
-        let message =
-            "The input token count (1200293) exceeds the maximum number of tokens allowed (1048576).";
-        assert_eq!(refused(400, &google(400, "INVALID_ARGUMENT", message)).kind, Kind::TooLong);
+        for message in [
+            "The input token count (1200293) exceeds the maximum number of tokens allowed (1048576).",
+            "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+        ] {
+            assert_eq!(refused(400, &google(400, "INVALID_ARGUMENT", message)).kind, Kind::TooLong);
+        }
     }
 
     #[test]

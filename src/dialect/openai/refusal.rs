@@ -93,7 +93,9 @@ fn describe(edition: Edition, status: u16, failure: Option<&Failure<'_>>) -> Err
         408 | 504 => (Kind::TimedOut, format!("{company} did not finish in time ({known}); try again")),
         413 => (Kind::TooLarge, quoted()),
         429 => (Kind::Throttled, quoted()),
-        400..=498 if code == "context_length_exceeded" || is_too_long(&reason) => (Kind::TooLong, quoted()),
+        400..=498 if code == "context_length_exceeded" || gemini::is_too_long(&reason) => {
+            (Kind::TooLong, quoted())
+        }
         // "Your request was rejected by the safety system" (jeffstric/ZJT issue 480).
         400 if code == "moderation_blocked" || code == "content_policy_violation" => {
             (Kind::Filtered, quoted())
@@ -128,13 +130,6 @@ fn reason(failure: &Failure<'_>) -> Option<String> {
     let first = details.first()?;
     let path: Vec<&str> = first.loc.iter().flatten().map(|part| part.get().trim_matches('"')).collect();
     Some(format!("{}: {}", path.join("."), first.msg?.unescape()))
-}
-
-/// How servers of open models say that a conversation is too long: vLLM's "This model's maximum context length
-/// is 8192 tokens", Mistral's "Prompt contains 40000 tokens … too large for model with 32768 maximum context
-/// length".
-fn is_too_long(reason: &str) -> bool {
-    reason.contains("maximum context length")
 }
 
 /// The HTTP status that goes with a name in an error of a stream.
