@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::client::{self, Exchange, Got, headers, request_headers, show};
+use common::client::{self, Exchange, Got, calls, headers, request_headers, show};
 use common::damage::{Chance, damage, is_json};
 use common::envoy::FakeHost;
 use common::layout::layout;
@@ -86,13 +86,6 @@ fn body(model: &str, input: Value) -> Vec<u8> {
 /// `input` of so many texts, each of which is its number.
 fn numbered(count: usize) -> Value {
     (0..count).map(|number| number.to_string()).collect()
-}
-
-fn calls(step: Step) -> Vec<(usize, Callout)> {
-    match step {
-        Step::Call(calls) => calls,
-        other => panic!("no calls: {}", show(&other)),
-    }
 }
 
 fn answered(step: Step) -> Got {

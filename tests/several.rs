@@ -14,7 +14,7 @@ mod common;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::client::{self, Got, compile, headers, show};
+use common::client::{self, Got, calls, compile, headers, show};
 use common::envoy::FakeHost;
 use fairlead::base::headers::Headers;
 use fairlead::base::host::{Callout, Step};
@@ -71,13 +71,6 @@ fn begin(mut position: Whole, host: &FakeHost, texts: usize) -> (Whole, Vec<(usi
 fn at_the_gate(plan: &Rc<Plan>, host: &FakeHost, texts: usize) -> (Whole, Vec<(usize, Callout)>) {
     plan.prepare(host);
     begin(Whole::gate(Rc::clone(plan), Rc::<Desk>::default()), host, texts)
-}
-
-fn calls(step: Step) -> Vec<(usize, Callout)> {
-    match step {
-        Step::Call(calls) => calls,
-        other => panic!("no calls: {}", show(&other)),
-    }
 }
 
 fn clusters(calls: &[(usize, Callout)]) -> Vec<&str> {

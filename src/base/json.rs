@@ -112,13 +112,22 @@ impl<'a> Text<'a> {
 
     /// The text itself. Borrows unless there are escapes; lone surrogates become U+FFFD.
     pub fn unescape(self) -> Cow<'a, str> {
-        let mut rest = self.0;
-        if split_at_escape(rest).is_none() {
-            return Cow::Borrowed(rest);
+        if split_at_escape(self.0).is_none() {
+            return Cow::Borrowed(self.0);
         }
-        let mut text = String::with_capacity(rest.len());
+        let mut text = String::with_capacity(self.0.len());
+        self.pieces(|piece| match piece {
+            Piece::Text(piece) => text.push_str(piece),
+            Piece::Char(character) => text.push(character),
+        });
+        Cow::Owned(text)
+    }
+
+    /// Gives the text itself, like [`Text::unescape`], in pieces that nobody has to put together.
+    pub fn pieces(self, mut take: impl FnMut(Piece<'_>)) {
+        let mut rest = self.0;
         while let Some((before, escape)) = split_at_escape(rest) {
-            text.push_str(before);
+            take(Piece::Text(before));
             let (character, length) = match escape.as_bytes().first() {
                 Some(b'n') => ('\n', 1),
                 Some(b't') => ('\t', 1),
@@ -130,12 +139,17 @@ impl<'a> Text<'a> {
                 Some(&other) => (char::from(other), 1),
                 None => break,
             };
-            text.push(character);
+            take(Piece::Char(character));
             rest = escape.get(length..).unwrap_or_default();
         }
-        text.push_str(rest);
-        Cow::Owned(text)
+        take(Piece::Text(rest));
     }
+}
+
+/// A piece of a text: what stands there as it is, or the character of an escape.
+pub enum Piece<'a> {
+    Text(&'a str),
+    Char(char),
 }
 
 /// What stands before the first backslash and behind it. Arguments of tool calls are full of them, and `str::find` takes
@@ -286,6 +300,11 @@ impl<'a> Fields<'a> {
     /// The member of a name; the last of several, as JSON parsers have it.
     pub fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().rev().find(|(known, _)| known.as_str() == name).map(|(_, raw)| *raw)
+    }
+
+    /// The same, if it is a text.
+    pub fn text(&self, name: &str) -> Option<Text<'a>> {
+        self.get(name).and_then(Text::from_raw)
     }
 
     /// The members that are not `null`.

@@ -11,9 +11,6 @@ use crate::dialect::tape::Value;
 /// it.
 pub const ANSWER: &str = "json_answer";
 
-/// What it does, where the client does not say.
-pub const ANSWERS: &str = "Gives the answer.";
-
 pub const NOT_BESIDE_TOOLS: &str =
     "this model answers by a schema only where it has no tools; leave one of them out";
 
@@ -69,6 +66,15 @@ pub fn write_description(description: Option<Text<'_>>, rest: &[Value<'_, '_>], 
 
 /// What stands before the rest of a schema in its description.
 const IN_WORDS: &str = "In JSON Schema: ";
+
+/// Writes the name of [`ANSWER`] and what it does, in the client's words if it has any.
+pub fn name_answer(name: Option<Text<'_>>, description: Option<Text<'_>>, w: &mut Writer<'_>) {
+    w.key("name").string(ANSWER);
+    match description.or(name).filter(|text| !text.is_blank()) {
+        Some(text) => w.key("description").text(text),
+        None => w.key("description").string("Gives the answer."),
+    }
+}
 
 fn write_object(
     schema: &RawValue,

@@ -331,6 +331,14 @@ impl<'h> Exchange<'h> {
     }
 }
 
+/// The calls that a step makes.
+pub fn calls(step: Step) -> Vec<(usize, Callout)> {
+    match step {
+        Step::Call(calls) => calls,
+        other => panic!("no calls: {}", show(&other)),
+    }
+}
+
 /// A step without the bytes of its body, for messages.
 pub fn show(step: &Step) -> String {
     match step {

@@ -6,6 +6,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::GOOGLE_PROOF;
+use super::mark::CONTENT;
 use super::write::text_block;
 use crate::base::json::{self, Fields, Str, Text, Writer};
 use crate::dialect::proof;
@@ -74,7 +75,7 @@ fn strip_message(message: &RawValue, w: &mut Writer<'_>) -> Lost {
     };
     let (thoughts, others): (Vec<_>, Vec<_>) = blocks.iter().partition(|block| is_foreign(block));
     let words = || {
-        let words = thoughts.iter().filter_map(|block| block.get("thinking").and_then(Text::from_raw));
+        let words = thoughts.iter().filter_map(|block| block.text("thinking"));
         words.filter(|words| !words.is_blank())
     };
     w.object(|w| {
@@ -99,8 +100,6 @@ fn strip_message(message: &RawValue, w: &mut Writer<'_>) -> Lost {
     }
 }
 
-const CONTENT: &str = "content";
-
 /// A message and its blocks; `None` where it is only text, or no message.
 fn split(message: &RawValue) -> Option<(Fields<'_>, Vec<Fields<'_>>)> {
     let members = json::read::<Fields<'_>>(message.get()).ok()?;
@@ -110,8 +109,7 @@ fn split(message: &RawValue) -> Option<(Fields<'_>, Vec<Fields<'_>>)> {
 
 /// A thought that is not Claude's.
 fn is_foreign(block: &Fields<'_>) -> bool {
-    let text = |name| block.get(name).and_then(Text::from_raw);
-    let is = |name, wanted: fn(&str) -> bool| text(name).is_some_and(|text| wanted(text.escaped()));
+    let is = |name, wanted: fn(&str) -> bool| block.text(name).is_some_and(|text| wanted(text.escaped()));
     is("type", |kind| kind == "thinking")
         && is("signature", |signature| signature.is_empty() || signature.starts_with(GOOGLE_PROOF))
 }

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use crate::base::json::{self, Fields, Text, Writer};
 
 pub const MARK: &str = "cache_control";
-const CONTENT: &str = "content";
+/// Where a message, and the result of a tool, has its blocks.
+pub const CONTENT: &str = "content";
 
 /// Puts it at the last block of messages, both as JSON; `None` where no block of the last message can have it.
 pub fn place(messages: &str, mark: &RawValue) -> Option<String> {
@@ -79,10 +80,9 @@ impl<'a> Content<'a> {
 /// Thoughts take none, nor does a text that says nothing:
 /// platform.claude.com/docs/en/build-with-claude/prompt-caching.
 fn takes_mark(block: &Fields<'_>) -> bool {
-    let text = |name| block.get(name).and_then(Text::from_raw);
-    match text("type").map(Text::escaped) {
+    match block.text("type").map(Text::escaped) {
         Some("thinking" | "redacted_thinking") | None => false,
-        Some("text") => text("text").is_some_and(|text| !text.is_blank()),
+        Some("text") => block.text("text").is_some_and(|text| !text.is_blank()),
         Some(_) => true,
     }
 }

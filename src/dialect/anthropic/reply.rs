@@ -4,7 +4,7 @@
 use serde_json::value::RawValue;
 
 use super::GOOGLE_PROOF;
-use crate::base::json::{Text, Writer};
+use crate::base::json::{Piece, Text, Writer};
 use crate::chat::{Arguments, Citation, CitedSource, Event, Sink, Stop, Tier, Usage};
 use crate::dialect::{Extras, Title};
 
@@ -58,7 +58,10 @@ impl CallPhase {
             CallPhase::Bare | CallPhase::Closed => Braces::default(),
         };
         match arguments {
-            Arguments::Piece(text) => braces.take(&text.unescape()),
+            Arguments::Piece(text) => text.pieces(|piece| match piece {
+                Piece::Text(json) => braces.take(json),
+                Piece::Char(character) => braces.take(character.encode_utf8(&mut [0; 4])),
+            }),
             Arguments::Object(_) => braces.open = Some(0),
         }
         *self = CallPhase::Begun(braces);

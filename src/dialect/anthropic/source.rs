@@ -4,8 +4,9 @@
 use memchr::memmem;
 use serde_json::value::RawValue;
 
+use super::mark::CONTENT;
 use crate::base::error::{Error, Kind};
-use crate::base::json::{self, Fields, Text};
+use crate::base::json::{self, Fields};
 use crate::chat::Place;
 
 /// The types of such sources, and the way out.
@@ -35,23 +36,18 @@ pub fn check(messages: &RawValue) -> Result<(), Error> {
     Ok(())
 }
 
-const CONTENT: &str = "content";
-
 /// A list of such things; empty for what is none.
 fn list<'a, T: serde::Deserialize<'a>>(raw: Option<&'a RawValue>) -> Vec<T> {
     raw.and_then(|raw| json::read(raw.get()).ok()).unwrap_or_default()
 }
 
 fn check_block(block: &Fields<'_>, place: Place) -> Result<(), Error> {
-    let kind = |members: &Fields<'_>| {
-        members.get("type").and_then(Text::from_raw).map(|kind| kind.escaped().to_owned())
-    };
-    if !kind(block).is_some_and(|kind| ["image", "document"].contains(&kind.as_str())) {
+    if !block.text("type").is_some_and(|kind| ["image", "document"].contains(&kind.escaped())) {
         return Ok(());
     }
     let source = block.get("source").and_then(|source| json::read::<Fields<'_>>(source.get()).ok());
-    let known =
-        source.as_ref().and_then(kind).and_then(|kind| SOURCES.iter().find(|(name, ..)| *name == kind));
+    let kind = source.and_then(|source| source.text("type"));
+    let known = kind.and_then(|kind| SOURCES.iter().find(|(name, ..)| *name == kind.escaped()));
     match known {
         Some((_, below, way_out)) => Err(place.error(Kind::Unsupported, below, way_out)),
         None => Ok(()),

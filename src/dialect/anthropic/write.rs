@@ -61,7 +61,7 @@ pub fn pass(
     if betas.is_cut {
         left_out.note("anthropic-beta");
     }
-    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out)?;
+    let conversation = conversation(edition, body, &mut left_out)?;
     settled::also(&mut given, left_out);
     let format = body.get(OLD_FORMAT).filter(|_| edition != Edition::Anthropic);
     let config = body.get(CONFIG).filter(|_| format.is_some());
@@ -69,18 +69,14 @@ pub fn pass(
         let is_elsewhere = match name {
             OLD_FORMAT | CONFIG => format.is_some(),
             TIER | MARK => edition != Edition::Anthropic,
-            MESSAGES => messages.is_some(),
-            THINKING => !thinks,
             _ => Edition::is_head(name) || extra::is_extra(name, extra::CHAT),
         };
-        takes(name) && !is_elsewhere
+        takes(name) && !is_elsewhere && conversation.keeps(name)
     };
     body.write(out, keeps, |w| {
         edition.write_head(model, body.stream, &betas.known, w);
         write_profile(edition, body, aside, w);
-        if let Some(messages) = &messages {
-            w.key(MESSAGES).token(messages);
-        }
+        conversation.write(w);
         if let Some(format) = format {
             w.key(CONFIG).object(|w| write_config(config, format, w));
         }
@@ -104,22 +100,13 @@ pub fn pass_count(
     if edition.betas(aside).is_cut {
         left_out.note("anthropic-beta");
     }
-    let Conversation { messages, thinks } = conversation(edition, body, &mut left_out)?;
+    let conversation = conversation(edition, body, &mut left_out)?;
     settled::also(&mut given, left_out);
-    let keeps = |name: &str| {
-        let is_left = match name {
-            MESSAGES => messages.is_none(),
-            THINKING => thinks,
-            _ => true,
-        };
-        is_left && counted(edition).contains(&name)
-    };
+    let keeps = |name: &str| counted(edition).contains(&name) && conversation.keeps(name);
     body.write(out, keeps, |w| {
         edition.write_count_head(model, w);
         write_profile(edition, body, aside, w);
-        if let Some(messages) = &messages {
-            w.key(MESSAGES).token(messages);
-        }
+        conversation.write(w);
     });
     Ok(given)
 }
@@ -130,6 +117,24 @@ struct Conversation {
     messages: Option<String>,
     /// `false`: Claude is not to think, because it would miss its thoughts.
     thinks: bool,
+}
+
+impl Conversation {
+    /// Whether a member of the body passes as it is.
+    fn keeps(&self, name: &str) -> bool {
+        match name {
+            MESSAGES => self.messages.is_none(),
+            THINKING => self.thinks,
+            _ => true,
+        }
+    }
+
+    /// Writes the messages that do not.
+    fn write(&self, w: &mut Writer<'_>) {
+        if let Some(messages) = &self.messages {
+            w.key(MESSAGES).token(messages);
+        }
+    }
 }
 
 /// Takes out of the messages what Claude refuses, and marks them for the cache. Notes what was left out.
@@ -713,11 +718,7 @@ impl Body<'_, '_> {
         let Format::JsonSchema { name, description, schema } = self.request.format else { return Ok(()) };
         w.key("tools").array(|w| {
             w.object(|w| {
-                w.key("name").string(ANSWER);
-                match description.or(name).filter(|text| !text.is_blank()) {
-                    Some(text) => w.key("description").text(text),
-                    None => w.key("description").string(schema::ANSWERS),
-                }
+                schema::name_answer(name, description, w);
                 schema::write_answer(schema, self.request.spelling, w.key("input_schema"))
             })
         })?;

@@ -724,11 +724,7 @@ fn answer_spec(answer: &Schema<'_>, spelling: &Spelling, w: &mut Writer<'_>) -> 
     let Schema { name, description, schema } = *answer;
     w.object(|w| {
         w.key("toolSpec").object(|w| {
-            w.key("name").string(ANSWER);
-            match description.or(name).filter(|text| !text.is_blank()) {
-                Some(text) => w.key("description").text(text),
-                None => w.key("description").string(schema::ANSWERS),
-            }
+            schema::name_answer(name, description, w);
             w.key("inputSchema").object(|w| schema::write_answer(schema, spelling, w.key("json")))
         })
     })

@@ -1,6 +1,7 @@
 //! A chat completion request: bytes in, vocabulary out.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -692,11 +693,12 @@ fn allow<'a>(
             return Err(Error::at(Kind::WrongValue, format!("{PLACE}.mode"), "must be auto or required"));
         }
     };
+    let offered: BTreeSet<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
     let mut names = Vec::new();
     for (index, tool) in allowed.tools.map(|tools| tools.items).unwrap_or_default().into_iter().enumerate() {
         fields.keep("tool_choice.allowed_tools.tools[].", &tool.other);
         let name = tool.function.and_then(|function| function.name);
-        let Some(name) = name.filter(|name| tools.iter().any(|tool| tool.name == *name)) else {
+        let Some(name) = name.filter(|name| offered.contains(name.as_str())) else {
             let path = format!("{PLACE}.tools[{index}].function.name");
             return Err(Error::at(Kind::WrongValue, path, "must be the name of a function among `tools`"));
         };
@@ -706,7 +708,8 @@ fn allow<'a>(
         let problem = "names no tool; name one, or say `none`";
         return Err(Error::at(Kind::WrongValue, format!("{PLACE}.tools"), problem));
     }
-    tools.retain(|tool| names.contains(&tool.name));
+    let names: BTreeSet<&str> = names.iter().map(Str::as_str).collect();
+    tools.retain(|tool| names.contains(tool.name.as_str()));
     Ok(choice)
 }
 

@@ -63,7 +63,7 @@ fn end_user<'a>(edition: Edition, request: &Request<'a>, left_out: &mut LeftOut)
     let metadata = request.metadata.filter(|_| edition == Edition::OpenAi)?;
     let members = json::read::<Fields<'a>>(metadata.get()).unwrap_or_default();
     let fits = |id: &Text<'_>| (1..=LONGEST).contains(&id.unescape().chars().count());
-    let user = members.get("user_id").and_then(Text::from_raw).filter(fits);
+    let user = members.text("user_id").filter(fits);
     if members.given().count() > usize::from(user.is_some()) {
         left_out.note("metadata");
     }
